@@ -1,0 +1,64 @@
+#![doc = include_str!("../README.md")]
+
+/// The messages and services of package `snakepit.v1`.
+#[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
+pub mod v1 {
+    tonic::include_proto!("snakepit.v1");
+}
+
+/// MessagePack extension codes of the value mapping table.
+pub mod ext {
+    /// An integer beyond 64 bits: two's complement, big-endian, shortest form.
+    pub const BIG_INT: i8 = 1;
+    /// A value without a plain form: a map with `type` and `repr`.
+    pub const MARKER: i8 = 2;
+    /// A reference to an array in shared memory.
+    pub const ARRAY: i8 = 3;
+}
+
+/// Payloads above this size are sent in fragments: large enough for memcpy speed, small enough
+/// that a control frame behind one waits microseconds.
+pub const FRAGMENT_BYTES: usize = 128 * 1024;
+
+/// HTTP/2 window of a link, per stream and per connection.
+///
+/// h2's default of 64 KiB stalls a large payload every 64 KiB; this allows 32 fragments under way,
+/// which two cores move in about a millisecond.
+pub const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Largest single gRPC message on a link: a fragment and its frame, with room for the longest
+/// tool list and traceback. Tonic's default of 4 MiB is neither here nor there.
+pub const MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Largest whole payload unless configured otherwise.
+pub const MAX_PAYLOAD_BYTES: u64 = 1024 * 1024 * 1024;
+
+const WORKER_PROTO: &[u8] = include_bytes!("../proto/snakepit/v1/worker.proto");
+
+/// Fingerprint of the contract this crate was built from: the FNV-1a hash of the `.proto` text,
+/// in hexadecimal. Host and worker compare it before anything else.
+pub fn contract() -> String {
+    const FINGERPRINT: u64 = fnv1a(WORKER_PROTO);
+    format!("{FINGERPRINT:016x}")
+}
+
+const fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut i = 0;
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fnv1a_matches_the_published_vector() {
+        // From the test suite of the FNV reference implementation.
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+}
