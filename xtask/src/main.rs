@@ -1,2 +1,56 @@
-//! TBD
-fn main() {}
+//! The workspace's commands, one file each: `cargo xtask --help` lists them. Knows how to run the
+//! project's tools and nothing of what they do.
+
+mod ci;
+mod demo;
+mod lock;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::setup::Interpreters;
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The workspace's commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make the Python environments that tests and examples use, with the worker package in them
+    Setup,
+    /// Set up, build the command line and show it at work on real data
+    Demo,
+    /// Set up, then run every test (or only those of the kinds named)
+    Test(test::Selection),
+    /// Run the quick checks that are no tests: format, lints, docs, each crate alone
+    Ci,
+    /// Resolve the Python dependencies anew and write python/uv.lock
+    Lock,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = Workspace::find().and_then(|workspace| match arguments.command {
+        Task::Setup => setup::run(&workspace, Interpreters::Both),
+        Task::Demo => demo::run(&workspace),
+        Task::Test(selection) => test::run(&workspace, &selection),
+        Task::Ci => ci::run(&workspace),
+        Task::Lock => lock::run(&workspace),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `cargo xtask ci`: the checks that are no tests. The first failure stops it.
+
+use std::env;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::run;
+use crate::workspace::Workspace;
+
+/// What the package list calls a library that other crates can use.
+const LIBRARY: &str = "lib";
+
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let libraries = libraries(workspace)?;
+    cargo(workspace, "format", &["fmt", "--all", "--check"], &[])?;
+    cargo(
+        workspace,
+        "lints",
+        &[
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
+    )?;
+    cargo(
+        workspace,
+        "docs",
+        &[
+            "doc",
+            "--locked",
+            "--workspace",
+            "--no-deps",
+            "--exclude",
+            "snakepit-python",
+        ],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
+    for library in &libraries {
+        let what = format!("{library} alone, with its examples");
+        cargo(
+            workspace,
+            &what,
+            &["check", "--locked", "-p", library, "--lib", "--examples"],
+            &[],
+        )?;
+    }
+    foreign_paths(workspace)?;
+    eprintln!(
+        "ci: all passed (format, lints, docs, {} crates alone, paths)",
+        libraries.len()
+    );
+    Ok(())
+}
+
+fn cargo(
+    workspace: &Workspace,
+    what: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<()> {
+    let mut command = workspace.cargo();
+    command.args(arguments).envs(variables.iter().copied());
+    run::step(what, command)
+}
+
+/// The names of the library crates; fails if `Cargo.lock` is not what the manifests ask for.
+fn libraries(workspace: &Workspace) -> Result<Vec<String>> {
+    run::announce("Cargo.lock is up to date");
+    let mut command = workspace.cargo();
+    command.args(["metadata", "--locked", "--format-version", "1"]);
+    let metadata: Value = serde_json::from_str(&run::output(command)?)?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo lists no packages")?;
+    let is_library = |package: &&Value| {
+        let targets = package["targets"].as_array();
+        // A package of this workspace comes from no registry.
+        let ours = package["source"].is_null();
+        ours && targets
+            .is_some_and(|targets| targets.iter().any(|target| target["kind"][0] == LIBRARY))
+    };
+    let names = packages
+        .iter()
+        .filter(is_library)
+        .filter_map(|package| package["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// No tracked file may name a place that exists on one machine only.
+fn foreign_paths(workspace: &Workspace) -> Result<()> {
+    run::announce("no path of one machine in tracked files");
+    let mut command = workspace.command("git");
+    command.args(["grep", "-nIF"]);
+    let root = format!("{}/", workspace.root.display());
+    // Spelled apart, so that this file does not name it.
+    let neighbour = ["..", "shared"].join("/");
+    let home = env::var("HOME").unwrap_or_default();
+    command.args(["-e", &root, "-e", &neighbour]);
+    if home.len() > 1 {
+        command.args(["-e", &format!("{home}/")]);
+    }
+    command.args(["--", ".", ":!.ci/run", ":!*.lock"]);
+    // git grep ends with 1 when it finds nothing.
+    let status = command.status().context("git does not start")?;
+    match status.code() {
+        Some(1) => Ok(()),
+        Some(0) => bail!("the lines above name paths of one machine"),
+        _ => bail!("git grep ended with {status}"),
+    }
+}

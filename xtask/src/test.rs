@@ -1,0 +1,95 @@
+//! `cargo xtask test`: every test of the workspace, Rust and Python, on both kinds of interpreter.
+//! The first failure stops it.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::run;
+use crate::setup::{self, Interpreters};
+use crate::workspace::{Venv, Workspace};
+
+/// The crates that have models for loom, which explores every interleaving of their lock-free parts.
+const LOOM_CRATES: [&str; 2] = ["snakepit-core", "snakepit-profile-process"];
+
+/// Which tests to run; all of them if none is named.
+#[derive(Args)]
+pub(crate) struct Selection {
+    /// The workspace's crates, with their documentation's examples
+    #[arg(long)]
+    rust: bool,
+    /// The worker package: pytest on both interpreters, ruff, pyright
+    #[arg(long)]
+    python: bool,
+    /// The loom models
+    #[arg(long)]
+    loom: bool,
+}
+
+pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
+    let all = !(selection.rust || selection.python || selection.loom);
+    let mut ran = Vec::new();
+    if all || selection.rust || selection.python {
+        run::announce("setup");
+        setup::run(workspace, Interpreters::Both)?;
+    }
+    if all || selection.python {
+        python(workspace)?;
+        ran.push("ruff, pyright, pytest on both interpreters");
+    }
+    if all || selection.rust {
+        rust(workspace)?;
+        ran.push("cargo test");
+    }
+    if all || selection.loom {
+        loom(workspace)?;
+        ran.push("loom models");
+    }
+    eprintln!("test: all passed ({})", ran.join("; "));
+    Ok(())
+}
+
+fn rust(workspace: &Workspace) -> Result<()> {
+    let mut command = workspace.cargo();
+    // The extension is tested from Python, where there is an interpreter to load it.
+    command.args(["test", "--workspace", "--exclude", "snakepit-python"]);
+    run::step("cargo test", command)
+}
+
+fn loom(workspace: &Workspace) -> Result<()> {
+    let mut command = workspace.cargo();
+    command
+        .args(["test", "--release", "--lib"])
+        .args(LOOM_CRATES.iter().flat_map(|name| ["--package", name]))
+        .arg("loom")
+        .env("RUSTFLAGS", "--cfg snakepit_loom")
+        // Other flags would rebuild the ordinary artefacts.
+        .env(
+            "CARGO_TARGET_DIR",
+            workspace.target.join("snakepit").join("loom"),
+        );
+    run::step("loom models", command)
+}
+
+fn python(workspace: &Workspace) -> Result<()> {
+    let tool = |name: &str, arguments: &[&str]| {
+        let mut command = workspace.command(workspace.program(Venv::Gil, name));
+        command
+            .args(arguments)
+            .current_dir(workspace.python_project());
+        command
+    };
+    run::step("ruff check", tool("ruff", &["check", ".", "../examples"]))?;
+    run::step(
+        "ruff format",
+        tool("ruff", &["format", "--check", ".", "../examples"]),
+    )?;
+    run::step("pyright", tool("pyright", &[]))?;
+    for venv in [Venv::Gil, Venv::FreeThreaded] {
+        let mut command = workspace.command(workspace.program(venv, "python"));
+        command
+            .args(["-m", "pytest", "-q"])
+            .current_dir(workspace.python_project());
+        run::step(&format!("pytest ({})", venv.name()), command)?;
+    }
+    Ok(())
+}
