@@ -1,0 +1,181 @@
+//! What is wrong with settings, all of it at once. Owns the report's form; finds nothing itself.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Settings that cannot be used: every problem, in the order of the document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", Report(self))]
+pub struct ConfigError {
+    source_name: Option<String>,
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Problem {
+    /// What kind of thing.
+    pub code: Code,
+    /// The setting, as `pool.default.workers`; empty when it is the whole document.
+    pub path: String,
+    /// One sentence, lowercase, without a full stop.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// Where it stands, when the settings came from text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+}
+
+/// A place in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+/// The kinds of problems; [`as_str`](Self::as_str) is the stable name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Code {
+    /// The file cannot be read.
+    Unreadable,
+    /// The text is not TOML.
+    Syntax,
+    /// There is no such key.
+    UnknownKey,
+    /// A value has the wrong type, form or range.
+    InvalidValue,
+    /// No profile has that name.
+    InvalidProfile,
+    /// The number of workers is out of range.
+    InvalidPoolSize,
+    /// A setting without a default is absent.
+    MissingRequiredFields,
+    /// Two pools have one name.
+    DuplicatePoolNames,
+    /// There is no pool at all.
+    NoPoolsConfigured,
+}
+
+impl Code {
+    /// The kind's stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Syntax => "syntax",
+            Self::UnknownKey => "unknown_key",
+            Self::InvalidValue => "invalid_value",
+            Self::InvalidProfile => "invalid_profile",
+            Self::InvalidPoolSize => "invalid_pool_size",
+            Self::MissingRequiredFields => "missing_required_fields",
+            Self::DuplicatePoolNames => "duplicate_pool_names",
+            Self::NoPoolsConfigured => "no_pools_configured",
+        }
+    }
+}
+
+impl ConfigError {
+    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
+        // Problems without a place (something absent) come after those that have one.
+        problems.sort_by_key(|p| {
+            p.position
+                .map_or((usize::MAX, 0), |at| (at.line, at.column))
+        });
+        Self {
+            source_name: None,
+            problems,
+        }
+    }
+
+    pub(crate) fn one(problem: Problem) -> Self {
+        Self::new(vec![problem])
+    }
+
+    pub(crate) fn named(mut self, source: impl fmt::Display) -> Self {
+        self.source_name = Some(source.to_string());
+        self
+    }
+
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// Every problem; never empty.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The file the settings came from, if they came from one.
+    pub fn source_name(&self) -> Option<&str> {
+        self.source_name.as_deref()
+    }
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            path: path.into(),
+            message: message.into(),
+            help: None,
+            position: None,
+        }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn at(mut self, position: Option<Position>) -> Self {
+        self.position = position;
+        self
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// `path: message (help)`.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
+        match &self.help {
+            Some(help) => write!(f, " ({help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Report<'a>(&'a ConfigError);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.0.problems.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            match (&self.0.source_name, problem.position) {
+                (Some(source), Some(at)) => write!(f, "{source}:{at}: ")?,
+                (Some(source), None) => write!(f, "{source}: ")?,
+                (None, Some(at)) => write!(f, "{at}: ")?,
+                (None, None) => {}
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}

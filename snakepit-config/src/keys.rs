@@ -1,0 +1,40 @@
+//! The keys a document may have, in the order a document shows them, and the nearest one to a
+//! misspelt name.
+
+/// Keys of one pool's table.
+pub(crate) const POOL: [&str; 15] = [
+    "profile",
+    "workers",
+    "adapter",
+    "adapter_args",
+    "python",
+    "worker_package",
+    "cwd",
+    "env",
+    "prefetch",
+    "queue",
+    "max_payload",
+    "heartbeat",
+    "cancel_grace",
+    "stream_credit",
+    "timeouts",
+];
+
+/// Keys of a pool's `timeouts` table.
+pub(crate) const TIMEOUTS: [&str; 6] =
+    ["profile", "call", "stream_idle", "queue", "start", "drain"];
+
+/// Says what was probably meant, or what there is.
+pub(crate) fn suggestion(written: &str, known: &[&str]) -> String {
+    let nearest = known
+        .iter()
+        .map(|key| (strsim::damerau_levenshtein(written, key), key))
+        .min_by_key(|(distance, _)| *distance);
+    match nearest {
+        // Two slips, or a third of a long word: more than that is another word.
+        Some((distance, key)) if distance <= (written.chars().count() / 3).max(2) => {
+            format!("did you mean `{key}`?")
+        }
+        _ => format!("known are: {}", known.join(", ")),
+    }
+}

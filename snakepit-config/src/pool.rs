@@ -1,0 +1,329 @@
+//! One pool's valid settings, and the builder that leads to them. Values are judged in `validate`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Serialize, ser::Error as _};
+use serde_json::Value;
+
+use crate::adapter::AdapterSpec;
+use crate::error::ConfigError;
+use crate::raw::RawPool;
+use crate::timeouts::{TimeoutProfile, Timeouts};
+use crate::units::{format_duration, format_limit, format_size};
+use crate::validate;
+
+/// Valid settings of one pool; defaults are filled in.
+///
+/// `Serialize` gives the table of a document, without the name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolConfig {
+    adapter: AdapterSpec,
+    settings: Settings,
+}
+
+/// Everything but what has no default.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) workers: usize,
+    pub(crate) adapter_args: serde_json::Map<String, Value>,
+    pub(crate) python: Option<PathBuf>,
+    pub(crate) worker_package: Option<PathBuf>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) prefetch: usize,
+    pub(crate) queue: usize,
+    pub(crate) stream_credit: usize,
+    pub(crate) max_payload: u64,
+    pub(crate) heartbeat: Duration,
+    pub(crate) cancel_grace: Duration,
+    pub(crate) timeouts: Timeouts,
+}
+
+impl PoolConfig {
+    /// Starts the settings of a pool; only the adapter has no default.
+    pub fn builder(name: impl Into<String>) -> PoolBuilder {
+        PoolBuilder {
+            raw: RawPool {
+                name: name.into(),
+                ..RawPool::default()
+            },
+        }
+    }
+
+    pub(crate) fn new(adapter: AdapterSpec, settings: Settings) -> Self {
+        Self { adapter, settings }
+    }
+
+    /// The pool's name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// How workers are made; `process` is the only profile so far.
+    pub fn profile(&self) -> &'static str {
+        "process"
+    }
+
+    /// How many workers run.
+    pub fn workers(&self) -> usize {
+        self.settings.workers
+    }
+
+    /// What the workers run.
+    pub fn adapter(&self) -> &AdapterSpec {
+        &self.adapter
+    }
+
+    /// Keyword arguments for the adapter's class.
+    pub fn adapter_args(&self) -> &serde_json::Map<String, Value> {
+        &self.settings.adapter_args
+    }
+
+    /// Path or name of the interpreter; `None` takes the best one of the machine.
+    pub fn python(&self) -> Option<&Path> {
+        self.settings.python.as_deref()
+    }
+
+    /// Directory that holds the worker package; `None` looks for it.
+    pub fn worker_package(&self) -> Option<&Path> {
+        self.settings.worker_package.as_deref()
+    }
+
+    /// Directory the workers run in; `None` is the host's.
+    pub fn cwd(&self) -> Option<&Path> {
+        self.settings.cwd.as_deref()
+    }
+
+    /// Environment variables set for the workers, over the host's.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.settings.env
+    }
+
+    /// How many calls at most wait in a worker beside the running one; 0 is strict.
+    pub fn prefetch(&self) -> usize {
+        self.settings.prefetch
+    }
+
+    /// How many calls at most wait in the pool.
+    pub fn queue(&self) -> usize {
+        self.settings.queue
+    }
+
+    /// How many chunks of one stream may be under way before the caller takes them.
+    pub fn stream_credit(&self) -> usize {
+        self.settings.stream_credit
+    }
+
+    /// The largest payload either way, in bytes.
+    pub fn max_payload(&self) -> u64 {
+        self.settings.max_payload
+    }
+
+    /// Time between two signs of life of a worker.
+    pub fn heartbeat(&self) -> Duration {
+        self.settings.heartbeat
+    }
+
+    /// How long a cancelled call may go on before its worker is ended.
+    pub fn cancel_grace(&self) -> Duration {
+        self.settings.cancel_grace
+    }
+
+    /// How long each phase may take.
+    pub fn timeouts(&self) -> Timeouts {
+        self.settings.timeouts
+    }
+}
+
+impl Serialize for PoolConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let settings = &self.settings;
+        let text = |path: &Path| {
+            path.to_str()
+                .map(str::to_owned)
+                .ok_or_else(|| S::Error::custom("the path is not UTF-8"))
+        };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("profile", self.profile())?;
+        map.serialize_entry("workers", &settings.workers)?;
+        map.serialize_entry("adapter", &self.adapter.to_string())?;
+        let paths = [
+            ("python", &settings.python),
+            ("worker_package", &settings.worker_package),
+            ("cwd", &settings.cwd),
+        ];
+        for (key, path) in paths {
+            if let Some(path) = path {
+                map.serialize_entry(key, &text(path)?)?;
+            }
+        }
+        map.serialize_entry("prefetch", &settings.prefetch)?;
+        map.serialize_entry("queue", &settings.queue)?;
+        map.serialize_entry("max_payload", &format_size(settings.max_payload))?;
+        map.serialize_entry("heartbeat", &format_duration(settings.heartbeat))?;
+        map.serialize_entry("cancel_grace", &format_duration(settings.cancel_grace))?;
+        map.serialize_entry("stream_credit", &settings.stream_credit)?;
+        if !settings.adapter_args.is_empty() {
+            map.serialize_entry("adapter_args", &settings.adapter_args)?;
+        }
+        if !settings.env.is_empty() {
+            map.serialize_entry("env", &settings.env)?;
+        }
+        map.serialize_entry("timeouts", &settings.timeouts)?;
+        map.end()
+    }
+}
+
+impl Serialize for Timeouts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("profile", self.profile.name())?;
+        map.serialize_entry("call", &format_limit(self.call))?;
+        map.serialize_entry("stream_idle", &format_limit(self.stream_idle))?;
+        map.serialize_entry("queue", &format_limit(self.queue))?;
+        map.serialize_entry("start", &format_duration(self.start))?;
+        map.serialize_entry("drain", &format_duration(self.drain))?;
+        map.end()
+    }
+}
+
+/// Settings of one pool in the making; each call sets one, the last one counts.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PoolBuilder {
+    raw: RawPool,
+}
+
+impl PoolBuilder {
+    /// What the workers run: `adapter.py`, `adapter.py:Class`, `module` or `module:Class`.
+    pub fn adapter(mut self, adapter: impl Into<String>) -> Self {
+        self.raw.adapter = Some(adapter.into());
+        self
+    }
+
+    /// Keyword arguments for the adapter's class: a JSON object.
+    pub fn adapter_args(mut self, arguments: Value) -> Self {
+        self.raw.adapter_args = Some(arguments);
+        self
+    }
+
+    /// How workers are made; `process` is the only profile so far.
+    pub fn profile(mut self, profile: impl Into<String>) -> Self {
+        self.raw.profile = Some(profile.into());
+        self
+    }
+
+    /// How many workers run; by default one for each core.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.raw.workers = Some(workers as u64);
+        self
+    }
+
+    /// Path or name of the interpreter.
+    pub fn python(mut self, python: impl Into<PathBuf>) -> Self {
+        self.raw.python = Some(python.into());
+        self
+    }
+
+    /// Directory that holds the worker package.
+    pub fn worker_package(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.raw.worker_package = Some(directory.into());
+        self
+    }
+
+    /// Directory the workers run in.
+    pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.raw.cwd = Some(directory.into());
+        self
+    }
+
+    /// Sets one environment variable for the workers.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.raw.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// How many calls at most wait in a worker beside the running one; 0 is strict.
+    pub fn prefetch(mut self, calls: usize) -> Self {
+        self.raw.prefetch = Some(calls as u64);
+        self
+    }
+
+    /// How many calls at most wait in the pool.
+    pub fn queue(mut self, calls: usize) -> Self {
+        self.raw.queue = Some(calls as u64);
+        self
+    }
+
+    /// How many chunks of one stream may be under way before the caller takes them.
+    pub fn stream_credit(mut self, chunks: usize) -> Self {
+        self.raw.stream_credit = Some(chunks as u64);
+        self
+    }
+
+    /// The largest payload either way, in bytes.
+    pub fn max_payload(mut self, bytes: u64) -> Self {
+        self.raw.max_payload = Some(bytes);
+        self
+    }
+
+    /// Time between two signs of life of a worker.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.raw.heartbeat = Some(interval);
+        self
+    }
+
+    /// How long a cancelled call may go on before its worker is ended.
+    pub fn cancel_grace(mut self, grace: Duration) -> Self {
+        self.raw.cancel_grace = Some(grace);
+        self
+    }
+
+    /// The set of limits to start from.
+    pub fn timeout_profile(mut self, profile: TimeoutProfile) -> Self {
+        self.raw.timeouts.profile = Some(profile.name().to_owned());
+        self
+    }
+
+    /// How long a call may take, or `None` for no limit.
+    pub fn call_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.raw.timeouts.call = Some(limit.into());
+        self
+    }
+
+    /// How long a stream may pause between chunks, or `None` for no limit.
+    pub fn stream_idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.raw.timeouts.stream_idle = Some(limit.into());
+        self
+    }
+
+    /// How long a call may wait for a slot, or `None` for no limit.
+    pub fn queue_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.raw.timeouts.queue = Some(limit.into());
+        self
+    }
+
+    /// How long a worker may take to become ready.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.raw.timeouts.start = Some(limit);
+        self
+    }
+
+    /// How long calls in flight may take to end when the pool shuts down.
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.raw.timeouts.drain = Some(limit);
+        self
+    }
+
+    /// Judges the settings.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn build(self) -> Result<PoolConfig, ConfigError> {
+        validate::pool(self.raw)
+    }
+}

@@ -1,0 +1,65 @@
+//! Settings as they were given, before anyone judged them. Filled by a document or by builder
+//! calls; `None` is "not said".
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::Position;
+
+/// One pool's settings as given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RawPool {
+    pub(crate) name: String,
+    pub(crate) profile: Option<String>,
+    pub(crate) workers: Option<u64>,
+    pub(crate) adapter: Option<String>,
+    pub(crate) adapter_args: Option<Value>,
+    pub(crate) python: Option<PathBuf>,
+    pub(crate) worker_package: Option<PathBuf>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) prefetch: Option<u64>,
+    pub(crate) queue: Option<u64>,
+    pub(crate) max_payload: Option<u64>,
+    pub(crate) heartbeat: Option<Duration>,
+    pub(crate) cancel_grace: Option<Duration>,
+    pub(crate) stream_credit: Option<u64>,
+    pub(crate) timeouts: RawTimeouts,
+    /// Where relative files are taken from.
+    pub(crate) base: Option<PathBuf>,
+    pub(crate) places: Places,
+}
+
+/// A pool's `timeouts` as given. The outer `None` is "not said", the inner one "no limit".
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RawTimeouts {
+    pub(crate) profile: Option<String>,
+    pub(crate) call: Option<Option<Duration>>,
+    pub(crate) stream_idle: Option<Option<Duration>>,
+    pub(crate) queue: Option<Option<Duration>>,
+    pub(crate) start: Option<Duration>,
+    pub(crate) drain: Option<Duration>,
+}
+
+/// Where each setting stands in its text, by its path inside the pool; empty for builder calls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places(BTreeMap<String, Position>);
+
+impl Places {
+    pub(crate) fn note(&mut self, path: &str, position: Position) {
+        self.0.insert(path.to_owned(), position);
+    }
+
+    /// Whether the text says something about a setting.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
+    /// The place of a setting, or of the table it would stand in.
+    pub(crate) fn of(&self, path: &str) -> Option<Position> {
+        self.0.get(path).or_else(|| self.0.get("")).copied()
+    }
+}

@@ -1,0 +1,341 @@
+//! Raw settings to valid ones: every rule about values, and every default. Total: any input gives
+//! either a valid pool or at least one problem.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::adapter::AdapterSpec;
+use crate::error::{Code, ConfigError, Problem};
+use crate::keys;
+use crate::pool::{PoolConfig, Settings};
+use crate::raw::RawPool;
+use crate::timeouts::{TimeoutProfile, Timeouts};
+use crate::units::{format_duration, format_size};
+
+/// The profiles there are.
+const PROFILES: [&str; 1] = ["process"];
+
+/// Each worker needs about five descriptors and a seat; past this a typing error is likelier.
+const WORKERS: RangeInclusive<u64> = 1..=4096;
+/// Prefetch beyond this gains nothing and makes taking calls back slow.
+const PREFETCH: RangeInclusive<u64> = 0..=1024;
+const QUEUE: RangeInclusive<u64> = 1..=10_000_000;
+const STREAM_CREDIT: RangeInclusive<u64> = 1..=65_536;
+/// Below a kibibyte not even an error with its traceback fits.
+const MAX_PAYLOAD: RangeInclusive<u64> = 1 << 10..=1 << 40;
+const HEARTBEAT: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(3600);
+/// Keeps every sum of a limit and the present moment inside what clocks can hold.
+const TIMES: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
+/// Cancelling without any grace is a choice, so zero is allowed.
+const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
+
+const DEFAULT_PREFETCH: u64 = 8;
+const DEFAULT_QUEUE: u64 = 1024;
+const DEFAULT_STREAM_CREDIT: u64 = 64;
+const DEFAULT_MAX_PAYLOAD: u64 = 1 << 30;
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(2);
+const DEFAULT_CANCEL_GRACE: Duration = Duration::from_secs(2);
+
+/// The longest pool name: it becomes part of worker ids and process titles.
+const NAME_CHARS: usize = 64;
+
+/// Judges one pool.
+pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
+    let mut check = Check {
+        raw: &raw,
+        problems: Vec::new(),
+    };
+    check.name();
+    check.profile();
+    let adapter = check.adapter();
+    let settings = Settings {
+        name: raw.name.clone(),
+        workers: check.workers(),
+        adapter_args: check.adapter_args(),
+        python: check.path("python", raw.python.as_deref(), Base::UnlessName),
+        worker_package: check.path(
+            "worker_package",
+            raw.worker_package.as_deref(),
+            Base::Always,
+        ),
+        cwd: check.path("cwd", raw.cwd.as_deref(), Base::Always),
+        env: check.env(),
+        prefetch: check.count("prefetch", raw.prefetch, DEFAULT_PREFETCH, PREFETCH),
+        queue: check.count("queue", raw.queue, DEFAULT_QUEUE, QUEUE),
+        stream_credit: check.count(
+            "stream_credit",
+            raw.stream_credit,
+            DEFAULT_STREAM_CREDIT,
+            STREAM_CREDIT,
+        ),
+        max_payload: check.max_payload(),
+        heartbeat: check.time(
+            "heartbeat",
+            raw.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
+            HEARTBEAT,
+        ),
+        cancel_grace: check.time(
+            "cancel_grace",
+            raw.cancel_grace.unwrap_or(DEFAULT_CANCEL_GRACE),
+            GRACE,
+        ),
+        timeouts: check.timeouts(),
+    };
+    match adapter {
+        Some(adapter) if check.problems.is_empty() => Ok(PoolConfig::new(adapter, settings)),
+        _ => Err(ConfigError::new(check.problems)),
+    }
+}
+
+struct Check<'a> {
+    raw: &'a RawPool,
+    problems: Vec<Problem>,
+}
+
+/// Which relative paths are taken from the document's directory.
+#[derive(Clone, Copy, PartialEq)]
+enum Base {
+    Always,
+    /// A name without a slash is looked up elsewhere and stays.
+    UnlessName,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, code: Code, key: &str, message: impl Into<String>) -> &mut Problem {
+        let path = if key.is_empty() {
+            format!("pool.{}", self.raw.name)
+        } else {
+            format!("pool.{}.{key}", self.raw.name)
+        };
+        let at = self.raw.places.of(key);
+        self.problems.push(Problem::new(code, path, message).at(at));
+        let last = self.problems.len() - 1;
+        &mut self.problems[last]
+    }
+
+    fn name(&mut self) {
+        let name = &self.raw.name;
+        let valid = (1..=NAME_CHARS).contains(&name.chars().count())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        if !valid {
+            self.problem(
+                Code::InvalidValue,
+                "",
+                format!("a pool's name has 1 to {NAME_CHARS} letters, digits, `_` or `-`"),
+            );
+        }
+    }
+
+    fn profile(&mut self) {
+        let Some(profile) = &self.raw.profile else {
+            return;
+        };
+        if !PROFILES.contains(&profile.as_str()) {
+            self.problem(
+                Code::InvalidProfile,
+                "profile",
+                format!("there is no profile named `{profile}`"),
+            )
+            .help = Some(format!("known are: {}", PROFILES.join(", ")));
+        }
+    }
+
+    fn workers(&mut self) -> usize {
+        let workers = self.raw.workers.unwrap_or_else(|| {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            u64::try_from(cores).unwrap_or(1).min(*WORKERS.end())
+        });
+        if !WORKERS.contains(&workers) {
+            let message = out_of_range(&workers, &WORKERS);
+            self.problem(Code::InvalidPoolSize, "workers", message);
+        }
+        // In range, so it fits.
+        workers as usize
+    }
+
+    fn adapter(&mut self) -> Option<AdapterSpec> {
+        let Some(text) = &self.raw.adapter else {
+            if self.raw.places.has("adapter") {
+                // Said, but in a form that the reader has already reported.
+                return None;
+            }
+            self.problem(
+                Code::MissingRequiredFields,
+                "adapter",
+                "the pool has no adapter",
+            )
+            .help = Some("name a Python file or module, as `adapter = \"adapter.py\"`".to_owned());
+            return None;
+        };
+        let spec = match AdapterSpec::parse(text) {
+            Ok(spec) => spec,
+            Err(message) => {
+                self.problem(Code::InvalidValue, "adapter", message).help =
+                    Some("write `file.py`, `file.py:Class`, `module` or `module:Class`".to_owned());
+                return None;
+            }
+        };
+        let spec = match &self.raw.base {
+            Some(base) => spec.based_on(base),
+            None => spec,
+        };
+        if spec.file().is_some_and(|file| file.to_str().is_none()) {
+            self.problem(Code::InvalidValue, "adapter", "the path is not UTF-8");
+            return None;
+        }
+        Some(spec)
+    }
+
+    fn adapter_args(&mut self) -> serde_json::Map<String, Value> {
+        match &self.raw.adapter_args {
+            None => serde_json::Map::new(),
+            Some(Value::Object(arguments)) => {
+                for (key, value) in arguments {
+                    if let Some(message) = no_toml_form(value) {
+                        let key = format!("adapter_args.{key}");
+                        self.problem(Code::InvalidValue, &key, message);
+                    }
+                }
+                arguments.clone()
+            }
+            Some(_) => {
+                let message = "the adapter's arguments are not a table of names and values";
+                self.problem(Code::InvalidValue, "adapter_args", message);
+                serde_json::Map::new()
+            }
+        }
+    }
+
+    fn path(&mut self, key: &str, given: Option<&Path>, base: Base) -> Option<PathBuf> {
+        let given = given?;
+        let is_name = base == Base::UnlessName && given.components().count() == 1;
+        let path = match &self.raw.base {
+            Some(base) if !is_name => base.join(given),
+            _ => given.to_path_buf(),
+        };
+        match path.to_str() {
+            None => {
+                self.problem(Code::InvalidValue, key, "the path is not UTF-8");
+            }
+            Some(text) if given.as_os_str().is_empty() || text.contains('\0') => {
+                self.problem(
+                    Code::InvalidValue,
+                    key,
+                    "the path is empty or holds a NUL character",
+                );
+            }
+            Some(_) => {}
+        }
+        Some(path)
+    }
+
+    fn env(&mut self) -> std::collections::BTreeMap<String, String> {
+        let env = &self.raw.env;
+        for (name, value) in env {
+            let problem = if name.is_empty() || name.contains(['=', '\0']) {
+                "the name of an environment variable is not empty and holds no `=` and no NUL"
+            } else if value.contains('\0') {
+                "the value of an environment variable holds no NUL"
+            } else {
+                continue;
+            };
+            self.problem(Code::InvalidValue, &format!("env.{name}"), problem);
+        }
+        env.clone()
+    }
+
+    fn count(
+        &mut self,
+        key: &str,
+        given: Option<u64>,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> usize {
+        let count = given.unwrap_or(default);
+        if !range.contains(&count) {
+            let message = out_of_range(&count, &range);
+            self.problem(Code::InvalidValue, key, message);
+        }
+        // In range, so it fits.
+        count as usize
+    }
+
+    fn max_payload(&mut self) -> u64 {
+        let bytes = self.raw.max_payload.unwrap_or(DEFAULT_MAX_PAYLOAD);
+        if !MAX_PAYLOAD.contains(&bytes) {
+            let range = format_size(*MAX_PAYLOAD.start())..=format_size(*MAX_PAYLOAD.end());
+            let message = out_of_range(&format_size(bytes), &range);
+            self.problem(Code::InvalidValue, "max_payload", message);
+        }
+        bytes
+    }
+
+    fn time(&mut self, key: &str, time: Duration, range: RangeInclusive<Duration>) -> Duration {
+        if !range.contains(&time) {
+            let text = |time: &Duration| format_duration(*time);
+            let range = text(range.start())..=text(range.end());
+            let message = out_of_range(&text(&time), &range);
+            self.problem(Code::InvalidValue, key, message);
+        }
+        time
+    }
+
+    fn timeouts(&mut self) -> Timeouts {
+        let given = &self.raw.timeouts;
+        let profile = match &given.profile {
+            None => TimeoutProfile::default(),
+            Some(name) => TimeoutProfile::from_name(name).unwrap_or_else(|| {
+                let known = TimeoutProfile::ALL.map(TimeoutProfile::name);
+                self.problem(
+                    Code::InvalidValue,
+                    "timeouts.profile",
+                    format!("there is no timeout profile named `{name}`"),
+                )
+                .help = Some(keys::suggestion(name, &known));
+                TimeoutProfile::default()
+            }),
+        };
+        let base = profile.timeouts();
+        let mut limit = |key: &str, given: Option<Option<Duration>>, base: Option<Duration>| {
+            given
+                .unwrap_or(base)
+                .map(|time| self.time(key, time, TIMES))
+        };
+        Timeouts {
+            profile,
+            call: limit("timeouts.call", given.call, base.call),
+            stream_idle: limit("timeouts.stream_idle", given.stream_idle, base.stream_idle),
+            queue: limit("timeouts.queue", given.queue, base.queue),
+            start: self.time("timeouts.start", given.start.unwrap_or(base.start), TIMES),
+            drain: self.time("timeouts.drain", given.drain.unwrap_or(base.drain), GRACE),
+        }
+    }
+}
+
+fn out_of_range(value: &dyn fmt::Display, range: &RangeInclusive<impl fmt::Display>) -> String {
+    format!(
+        "{value} is out of range: {} to {}",
+        range.start(),
+        range.end()
+    )
+}
+
+/// Why a value cannot stand in a TOML document, if it cannot.
+fn no_toml_form(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Null => Some("null has no form in a document: leave the key out"),
+        Value::Number(number) if number.is_u64() && number.as_i64().is_none() => {
+            Some("the number is out of range")
+        }
+        Value::Array(items) => items.iter().find_map(no_toml_form),
+        Value::Object(entries) => entries.values().find_map(no_toml_form),
+        _ => None,
+    }
+}

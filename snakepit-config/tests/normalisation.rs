@@ -1,0 +1,180 @@
+//! Normalisation as properties: it is total, does nothing the second time, and survives TOML.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use snakepit_config::{Config, PoolBuilder, PoolConfig, TimeoutProfile};
+
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        Just(Duration::ZERO),
+        (0..100_000_u64).prop_map(Duration::from_millis),
+        (0..400_000_u64).prop_map(Duration::from_secs),
+        (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(s, n)| Duration::new(s, n)),
+    ]
+}
+
+fn valid_arguments() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(|f| if f.is_finite() { f.into() } else { 0.into() }),
+        ".*".prop_map(serde_json::Value::from),
+    ];
+    let nested = leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            prop::collection::hash_map(".{0,8}", inner, 0..4)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    });
+    prop::collection::hash_map("[a-z]{1,8}", nested, 0..4)
+        .prop_map(|map| serde_json::Value::Object(map.into_iter().collect()))
+}
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".*".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            prop::collection::hash_map(".{0,8}", inner, 0..4)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Values that are mostly in range: most builders below are then valid, and some are not.
+fn mostly<T: std::fmt::Debug>(
+    valid: impl Strategy<Value = T>,
+    any: impl Strategy<Value = T>,
+) -> impl Strategy<Value = T> {
+    prop_oneof![20 => valid, 1 => any]
+}
+
+prop_compose! {
+    fn builder()(
+        name in mostly("[a-zA-Z0-9_-]{1,64}", ".{0,70}"),
+        adapter in mostly("[a-z]{1,8}(\\.py)?(:[A-Z][a-z]{0,5})?", ".*").prop_map(Some),
+        no_adapter in prop::bool::weighted(0.05),
+        args in prop::option::of(mostly(valid_arguments(), json())),
+        workers in prop::option::of(mostly(1..4096_usize, any::<usize>())),
+        env in prop::collection::hash_map(mostly("[A-Z]{1,6}", ".{0,6}"), "[^\0]{0,6}", 0..3),
+        python in prop::option::of(mostly("[a-z/.]{1,10}", ".{0,10}")),
+        counts in prop::option::of((0..1024_usize, 1..100_000_usize, 1..65_536_usize, 1024..1_u64 << 40)),
+        times in prop::option::of((
+            mostly((50..3_600_000_u64).prop_map(Duration::from_millis), duration()),
+            mostly((0..86_400_000_000_u64).prop_map(Duration::from_micros), duration()),
+            mostly((1..31_000_000_u64).prop_map(Duration::from_secs), duration()),
+        )),
+        limits in prop::option::of((
+            prop::sample::select(TimeoutProfile::ALL.to_vec()),
+            prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_secs), duration())),
+            prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_millis), duration())),
+        )),
+    ) -> PoolBuilder {
+        let mut pool = PoolConfig::builder(name);
+        if let Some(adapter) = adapter.filter(|_| !no_adapter) { pool = pool.adapter(adapter); }
+        if let Some(args) = args { pool = pool.adapter_args(args); }
+        if let Some(workers) = workers { pool = pool.workers(workers); }
+        if let Some(python) = python { pool = pool.python(python); }
+        for (name, value) in env { pool = pool.env(name, value); }
+        if let Some((prefetch, queue, credit, payload)) = counts {
+            pool = pool.prefetch(prefetch).queue(queue).stream_credit(credit).max_payload(payload);
+        }
+        if let Some((heartbeat, grace, start)) = times {
+            pool = pool.heartbeat(heartbeat).cancel_grace(grace).start_timeout(start);
+        }
+        if let Some((profile, call, idle)) = limits {
+            pool = pool.timeout_profile(profile).call_timeout(call).stream_idle_timeout(idle);
+        }
+        pool
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_builder_gives_valid_settings_or_says_what_is_wrong(pool in builder()) {
+        match pool.build() {
+            Ok(pool) => {
+                let config = Config::new([pool]).unwrap();
+                let again = Config::from_toml(&config.to_toml()).unwrap();
+                prop_assert_eq!(&again, &config);
+                prop_assert_eq!(again.to_toml(), config.to_toml());
+            }
+            Err(error) => prop_assert!(!error.problems().is_empty()),
+        }
+    }
+
+    #[test]
+    fn any_text_gives_settings_or_problems(text in ".*") {
+        if let Err(error) = Config::from_toml(&text) {
+            prop_assert!(!error.problems().is_empty());
+        }
+    }
+
+    #[test]
+    fn any_document_of_known_keys_gives_settings_or_problems(
+        lines in prop::collection::vec((
+            prop::sample::select(vec![
+                "profile", "workers", "adapter", "adapter_args", "python", "cwd", "env", "prefetch",
+                "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "x",
+            ]),
+            prop::sample::select(vec![
+                "1", "-1", "0x10", "'process'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
+                "nan", "[1, 'a']", "{a = 1}", "{call = '1s'}", "{call = 1, x = 2}", "1979-05-27",
+            ]),
+        ), 0..8)
+    ) {
+        let mut text = String::from("[pool.p]\n");
+        for (key, value) in lines {
+            text.push_str(&format!("{key} = {value}\n"));
+        }
+        match Config::from_toml(&text) {
+            Ok(config) => prop_assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config),
+            Err(error) => prop_assert!(!error.problems().is_empty(), "{}", text),
+        }
+    }
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let pool = PoolConfig::builder("default")
+        .adapter("a.py")
+        .build()
+        .unwrap();
+    let seconds = |s| Some(Duration::from_secs(s));
+    let timeouts = pool.timeouts();
+    assert_eq!(
+        (timeouts.call, timeouts.stream_idle, timeouts.queue),
+        (seconds(300), seconds(900), seconds(10))
+    );
+    assert_eq!(
+        (pool.prefetch(), pool.queue(), pool.max_payload()),
+        (8, 1024, 1 << 30)
+    );
+    assert_eq!(
+        (pool.heartbeat(), pool.cancel_grace()),
+        (Duration::from_secs(2), Duration::from_secs(2))
+    );
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(pool.workers(), cores);
+}
+
+#[test]
+fn a_limit_over_a_profile_leaves_the_others() {
+    let config = Config::from_toml(
+        "[pool.default]\nadapter='a.py'\ntimeouts = {profile='batch', call='none', queue='1m'}",
+    )
+    .unwrap();
+    let timeouts = config.pools()[0].timeouts();
+    assert_eq!(timeouts.profile, TimeoutProfile::Batch);
+    assert_eq!((timeouts.call, timeouts.stream_idle), (None, None));
+    assert_eq!(timeouts.queue, Some(Duration::from_secs(60)));
+}
