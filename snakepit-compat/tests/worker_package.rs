@@ -18,7 +18,7 @@ with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as wheel:
 ";
 
 fn python() -> Interpreter {
-    Interpreter::probe("python3").unwrap()
+    Interpreter::probe("python3").expect("these tests need a python3")
 }
 
 /// A wheel for any ordinary interpreter of this platform, whose native module has this text.
@@ -30,7 +30,7 @@ fn wheel(dir: &Path, version: &str, abi: &str, native: &str) -> PathBuf {
         .arg(&path)
         .arg(native)
         .status();
-    assert!(made.unwrap().success());
+    assert!(made.is_ok_and(|status| status.success()));
     path
 }
 
