@@ -1,1 +1,23 @@
-//! TBD
+#![doc = include_str!("../README.md")]
+
+mod call;
+mod clock;
+mod error;
+mod ids;
+mod payload;
+mod pool;
+mod slots;
+mod worker;
+
+pub use call::{Call, CallEvent, CancelReason, Progress, ProgressHandler, Request};
+pub use clock::Clock;
+pub use error::{Category, Error, ErrorKind, Phase, PythonException, PythonFrame};
+pub use ids::{CallId, PoolName, SessionId, WorkerId};
+pub use payload::{Codec, Payload};
+pub use pool::{
+    CallHandle, CallStream, Completed, Counters, Pool, PoolOptions, PoolStats, WorkerStatus,
+};
+pub use slots::{Lease, Slots};
+pub use worker::{
+    BoxFuture, CallSink, CreditExceeded, Profile, Reply, Seat, Tool, Worker, WorkerExit, WorkerInfo,
+};

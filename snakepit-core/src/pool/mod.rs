@@ -1,0 +1,270 @@
+//! The pool engine: one line of calls in front of a set of workers.
+//!
+//! Owns membership, queue, deadlines and the fate of every call. It starts and stops no worker and
+//! knows no wire. All scheduling state sits behind one short lock; a lock-free scheduler would not
+//! be faster at the rates a Python worker allows and could not be understood.
+
+mod caller;
+mod events;
+mod options;
+mod prefetch;
+mod queue;
+mod state;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod turn;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot, watch};
+
+use self::caller::StreamBuffer;
+pub use self::caller::{CallHandle, CallStream, Completed};
+pub use self::options::PoolOptions;
+use self::state::{Caller, Member, State};
+pub use self::stats::{Counters, PoolStats, WorkerStatus};
+use self::turn::{Answer, Turn, closed};
+use crate::call::Request;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::ids::{CallId, PoolName, WorkerId};
+use crate::worker::Worker;
+
+/// A pool of workers behind one queue. Clones are handles to the same pool.
+///
+/// Calls can be submitted from any thread and awaited on any executor. When the last handle is
+/// gone, calls in line or at a worker still end; nothing new can come.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+struct Shared {
+    options: PoolOptions,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Tells the timer task that something is due earlier than it thinks.
+    timer: Arc<Notify>,
+    /// Whether the pool is closed and empty.
+    drained: watch::Sender<bool>,
+}
+
+impl Pool {
+    /// Makes a pool without workers, whose timers run on `runtime`.
+    pub fn new(options: PoolOptions, clock: Clock, runtime: &Handle) -> Self {
+        let shared = Arc::new(Shared {
+            options,
+            clock,
+            state: Mutex::default(),
+            timer: Arc::new(Notify::new()),
+            drained: watch::Sender::new(false),
+        });
+        shared.start_timer(runtime);
+        Self(shared)
+    }
+
+    /// The pool's name.
+    pub fn name(&self) -> &PoolName {
+        &self.0.options.name
+    }
+
+    /// Submits a call.
+    ///
+    /// # Errors
+    /// `PoolClosed`, `PoolSaturated`, `PayloadTooLarge`, `WorkerNotFound`, `WorkerBusy`, or the
+    /// error the pool failed with. What happens later comes out of the handle.
+    pub fn submit(&self, request: Request) -> Result<CallHandle, Error> {
+        let mut turn = Turn::new(&self.0);
+        let handle = self.submit_in(&mut turn, request);
+        turn.end();
+        handle
+    }
+
+    /// Submits many calls in one turn; each succeeds or fails on its own, as with
+    /// [`submit`](Self::submit).
+    pub fn submit_many(
+        &self,
+        requests: impl IntoIterator<Item = Request>,
+    ) -> Vec<Result<CallHandle, Error>> {
+        // The requests are made before the lock is taken: the iterator is the caller's code.
+        let requests: Vec<Request> = requests.into_iter().collect();
+        let mut turn = Turn::new(&self.0);
+        let handles = requests
+            .into_iter()
+            .map(|r| self.submit_in(&mut turn, r))
+            .collect();
+        turn.end();
+        handles
+    }
+
+    fn submit_in(&self, turn: &mut Turn<'_>, request: Request) -> Result<CallHandle, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let call = turn.admit(request, Caller::One(sender), None)?;
+        Ok(CallHandle::new(Arc::clone(&self.0), call, receiver))
+    }
+
+    /// Submits a call whose result is a stream.
+    ///
+    /// # Errors
+    /// As for [`submit`](Self::submit).
+    pub fn submit_stream(&self, request: Request) -> Result<CallStream, Error> {
+        let credit = self.0.options.stream_credit.max(1);
+        let buffer = Arc::new(StreamBuffer::new(credit));
+        let mut turn = Turn::new(&self.0);
+        let call = turn.admit(request, Caller::Stream(Arc::clone(&buffer)), Some(credit));
+        turn.end();
+        Ok(CallStream::new(Arc::clone(&self.0), call?, buffer))
+    }
+
+    /// Takes a ready worker in; it gets calls at once.
+    pub fn join(&self, worker: Arc<dyn Worker>) {
+        let mut turn = Turn::new(&self.0);
+        let state = &mut *turn.state;
+        state.failure = None;
+        state.last_member += 1;
+        let key = state.last_member;
+        state.members.insert(
+            key,
+            Member {
+                worker,
+                assigned: Default::default(),
+                open: true,
+                served: 0,
+            },
+        );
+        state.ready.insert((0, key));
+        turn.pump();
+        turn.end();
+    }
+
+    /// Lets go of a worker that is gone.
+    pub fn leave(&self, worker: &WorkerId) {
+        let mut turn = Turn::new(&self.0);
+        let mut gone = None;
+        if let Some(key) = turn.state.member_key(worker) {
+            turn.state.shut_member(key);
+            let left: Vec<CallId> = turn.state.members[&key].assigned.iter().copied().collect();
+            for call in left {
+                if let Some(record) = turn.state.remove(call) {
+                    turn.state.counters.failed += 1;
+                    turn.retire(record, Some(Answer::Error(lost())));
+                }
+            }
+            gone = turn.state.members.remove(&key);
+        }
+        turn.end();
+        // Not under the lock: the last handle to a worker may have replies to drop.
+        drop(gone);
+    }
+
+    /// Nobody can run calls: those in line end with `error`, and so do new ones until a worker
+    /// joins. Without effect while there are workers.
+    pub fn fail(&self, error: Error) {
+        let mut turn = Turn::new(&self.0);
+        if turn.state.members.is_empty() {
+            turn.fail_queue(|| error.clone());
+            turn.state.failure = Some(error);
+        }
+        turn.end();
+    }
+
+    /// Takes no more calls and ends those that have not started with `PoolClosed`. Calls that run
+    /// go on.
+    pub fn close(&self) {
+        let mut turn = Turn::new(&self.0);
+        turn.state.closed = true;
+        let options = turn.options();
+        turn.fail_queue(|| closed(options));
+        turn.revoke_all();
+        turn.end();
+    }
+
+    /// Resolves when the pool is closed and no call is left.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn drained(&self) {
+        let mut drained = self.0.drained.subscribe();
+        // The sender lives as long as `self`.
+        let _ = drained.wait_for(|drained| *drained).await;
+    }
+
+    /// What is going on, and the sums so far.
+    pub fn stats(&self) -> PoolStats {
+        let state = self.0.lock();
+        let open = || {
+            state
+                .members
+                .values()
+                .filter(|m| m.open)
+                .map(|m| m.worker.slots())
+        };
+        let capacity: usize = open().map(|slots| slots.capacity()).sum();
+        let busy: usize = open().map(|slots| slots.load()).sum();
+        PoolStats {
+            pool: self.name().to_string(),
+            workers: open().count(),
+            capacity,
+            available: capacity - busy,
+            busy,
+            queued: state.queue.len(),
+            in_flight: state.calls.len() - state.queue.len(),
+            counters: state.counters,
+        }
+    }
+
+    /// The workers, in the order of their ids.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let state = self.0.lock();
+        let mut workers: Vec<WorkerStatus> = state
+            .members
+            .values()
+            .map(|member| WorkerStatus {
+                info: member.worker.info().clone(),
+                capacity: member.worker.slots().capacity(),
+                in_flight: member.assigned.len(),
+                served: member.served,
+            })
+            .collect();
+        drop(state);
+        workers.sort_by(|a, b| a.info.id.cmp(&b.info.id));
+        workers
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock is a defect of the engine; serving on beats failing every call.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn abandon(self: &Arc<Self>, call: CallId) {
+        let mut turn = Turn::new(self);
+        turn.abandon(call);
+        turn.pump();
+        turn.end();
+    }
+
+    fn grant(self: &Arc<Self>, call: CallId, items: u32) {
+        let mut turn = Turn::new(self);
+        turn.grant(call, items);
+        turn.end();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Lets the timer task see that the pool is gone.
+        self.timer.notify_one();
+    }
+}
+
+/// The error of a call whose worker left and broke its promise to end it.
+fn lost() -> Error {
+    Error::worker_lost(true, "it left without an answer")
+}
+
+fn pool_gone() -> Error {
+    Error::new(ErrorKind::Internal, "the pool lost track of the call")
+}

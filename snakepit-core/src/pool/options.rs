@@ -1,0 +1,46 @@
+//! What a pool is told when it is made.
+
+use std::time::Duration;
+
+use crate::ids::PoolName;
+
+/// Settings of a pool's scheduling.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// Name of the pool.
+    pub name: PoolName,
+    /// Calls that may wait for a slot.
+    pub queue_limit: usize,
+    /// Calls that may be handed to a worker ahead of time; 0 never does.
+    pub prefetch: usize,
+    /// Deadline of a call that names none; `None` sets none.
+    pub call_timeout: Option<Duration>,
+    /// How long a call that does not say waits for a slot; `None` waits for ever.
+    pub queue_timeout: Option<Duration>,
+    /// Longest time between two items of a stream; `None` sets no limit.
+    pub stream_idle_timeout: Option<Duration>,
+    /// How long a call past its deadline may ignore that before its worker is ended.
+    pub cancel_grace: Duration,
+    /// Items of a stream that may be under way or unread.
+    pub stream_credit: u32,
+    /// Largest encoded arguments, in bytes.
+    pub max_payload_bytes: u64,
+}
+
+impl PoolOptions {
+    /// The defaults: the original's `balanced` timeouts (300 s a call, 900 s between items, 10 s in
+    /// line) and its queue of 1024.
+    pub fn new(name: impl Into<PoolName>) -> Self {
+        Self {
+            name: name.into(),
+            queue_limit: 1024,
+            prefetch: 8,
+            call_timeout: Some(Duration::from_secs(300)),
+            queue_timeout: Some(Duration::from_secs(10)),
+            stream_idle_timeout: Some(Duration::from_secs(900)),
+            cancel_grace: Duration::from_secs(2),
+            stream_credit: 16,
+            max_payload_bytes: 1 << 30,
+        }
+    }
+}

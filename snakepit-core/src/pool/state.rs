@@ -1,0 +1,220 @@
+//! What a pool knows: its calls, its members, its line, its timers. Data and the small steps that
+//! keep it consistent; decisions are in the turn.
+//!
+//! Invariants, checked by `State::check` in tests: a queued call is in line and holds no lease; an
+//! assigned call is in its member's list; a member's leases never exceed its capacity; each call
+//! has at most one timer.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::caller::{Completed, StreamBuffer};
+use super::prefetch::Estimates;
+use super::queue::{FairQueue, Place};
+use super::stats::Counters;
+use crate::call::Call;
+use crate::error::Error;
+use crate::ids::{CallId, WorkerId};
+use crate::slots::Lease;
+use crate::worker::Worker;
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) calls: FxHashMap<CallId, Record>,
+    pub(super) queue: FairQueue,
+    pub(super) members: FxHashMap<u64, Member>,
+    /// Members that take calls, least assigned first, then the longest-serving: `(assigned, key)`.
+    pub(super) ready: BTreeSet<(usize, u64)>,
+    pub(super) timers: BTreeSet<(Instant, CallId)>,
+    /// When to look for slow calls that others wait behind; set while anything is prefetched.
+    pub(super) slow_check: Option<Instant>,
+    /// When the timer task wakes by itself.
+    pub(super) armed: Option<Instant>,
+    pub(super) estimates: Estimates,
+    /// Assigned calls without a lease.
+    pub(super) prefetched: usize,
+    pub(super) counters: Counters,
+    pub(super) closed: bool,
+    /// Why nobody can run calls, while there is no member.
+    pub(super) failure: Option<Error>,
+    pub(super) last_call: u64,
+    pub(super) last_member: u64,
+}
+
+pub(super) struct Record {
+    pub(super) call: Call,
+    pub(super) caller: Caller,
+    pub(super) place: Place,
+    pub(super) submitted: Instant,
+    pub(super) deadline: Option<Instant>,
+    pub(super) queue_deadline: Option<Instant>,
+    /// The instant under which the call is in `timers`.
+    pub(super) timer: Option<Instant>,
+    pub(super) stage: Stage,
+}
+
+pub(super) enum Stage {
+    Queued,
+    Assigned(Assignment),
+}
+
+pub(super) struct Assignment {
+    pub(super) member: u64,
+    /// The slot; `None` while the call is prefetched.
+    pub(super) lease: Option<Lease>,
+    pub(super) dispatched: Instant,
+    /// When it got its slot, as far as can be known here.
+    pub(super) since: Instant,
+    pub(super) revoking: bool,
+    /// Whether its deadline has passed and the worker was told.
+    pub(super) expired: bool,
+    /// Expected running time when it was assigned.
+    pub(super) estimate: Duration,
+    /// The last chunk, for the idle time of streams.
+    pub(super) last_chunk: Instant,
+}
+
+pub(super) enum Caller {
+    One(oneshot::Sender<Result<Completed, Error>>),
+    Stream(Arc<StreamBuffer>),
+    /// It no longer waits.
+    Gone,
+}
+
+pub(super) struct Member {
+    pub(super) worker: Arc<dyn Worker>,
+    /// Calls handed to it, in the order in which it runs them.
+    pub(super) assigned: VecDeque<CallId>,
+    /// Whether it takes calls.
+    pub(super) open: bool,
+    pub(super) served: u64,
+}
+
+impl Member {
+    pub(super) fn id(&self) -> &WorkerId {
+        &self.worker.info().id
+    }
+}
+
+impl State {
+    /// Sets, moves or clears a call's timer.
+    pub(super) fn set_timer(&mut self, call: CallId, at: Option<Instant>) {
+        let Some(record) = self.calls.get_mut(&call) else {
+            return;
+        };
+        if record.timer == at {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut record.timer, at) {
+            self.timers.remove(&(old, call));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, call));
+        }
+    }
+
+    /// Forgets a call, whatever its stage; its lease goes with the record.
+    pub(super) fn remove(&mut self, call: CallId) -> Option<Record> {
+        let mut record = self.calls.remove(&call)?;
+        if let Some(at) = record.timer.take() {
+            self.timers.remove(&(at, call));
+        }
+        match &record.stage {
+            Stage::Queued => {
+                self.queue
+                    .remove(record.place, record.call.request.session.as_ref());
+            }
+            Stage::Assigned(assignment) => {
+                self.take_from_member(assignment.member, call);
+                if assignment.lease.is_none() {
+                    self.prefetched -= 1;
+                }
+            }
+        }
+        Some(record)
+    }
+
+    pub(super) fn give_to_member(&mut self, key: u64, call: CallId) {
+        if let Some(member) = self.members.get_mut(&key) {
+            self.ready.remove(&(member.assigned.len(), key));
+            member.assigned.push_back(call);
+            if member.open {
+                self.ready.insert((member.assigned.len(), key));
+            }
+        }
+    }
+
+    pub(super) fn take_from_member(&mut self, key: u64, call: CallId) {
+        if let Some(member) = self.members.get_mut(&key) {
+            self.ready.remove(&(member.assigned.len(), key));
+            if let Some(position) = member.assigned.iter().position(|c| *c == call) {
+                member.assigned.remove(position);
+            }
+            if member.open {
+                self.ready.insert((member.assigned.len(), key));
+            }
+        }
+    }
+
+    /// Stops handing calls to a member.
+    pub(super) fn shut_member(&mut self, key: u64) {
+        if let Some(member) = self.members.get_mut(&key) {
+            member.open = false;
+            self.ready.remove(&(member.assigned.len(), key));
+        }
+    }
+
+    pub(super) fn member_key(&self, id: &WorkerId) -> Option<u64> {
+        self.members
+            .iter()
+            .find(|(_, member)| member.id() == id)
+            .map(|(key, _)| *key)
+    }
+
+    /// When the timer task has to look next.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        let first = self.timers.first().map(|(at, _)| *at);
+        first.into_iter().chain(self.slow_check).min()
+    }
+
+    /// Panics if the parts contradict each other.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let queued = self
+            .calls
+            .values()
+            .filter(|r| matches!(r.stage, Stage::Queued))
+            .count();
+        assert_eq!(queued, self.queue.len());
+        let timers = self.calls.values().filter(|r| r.timer.is_some()).count();
+        assert_eq!(timers, self.timers.len());
+        let mut leaseless = 0;
+        for (key, member) in &self.members {
+            let mut leases = 0;
+            for call in &member.assigned {
+                match &self.calls[call].stage {
+                    Stage::Assigned(a) if a.member == *key => {
+                        leases += usize::from(a.lease.is_some())
+                    }
+                    _ => panic!("call {call} is listed at a member it is not assigned to"),
+                }
+            }
+            let slots = member.worker.slots();
+            assert_eq!(leases, slots.load(), "leases and slots disagree");
+            assert!(leases <= slots.capacity());
+            leaseless += member.assigned.len() - leases;
+            assert_eq!(
+                member.open,
+                self.ready.contains(&(member.assigned.len(), *key))
+            );
+        }
+        assert_eq!(leaseless, self.prefetched);
+        let assigned: usize = self.members.values().map(|m| m.assigned.len()).sum();
+        assert_eq!(assigned + queued, self.calls.len());
+    }
+}

@@ -1,0 +1,65 @@
+//! What a pool counts, and the snapshot it shows.
+
+use serde::Serialize;
+
+/// Sums since the pool was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Calls taken in.
+    pub submitted: u64,
+    /// Calls that ended well.
+    pub completed: u64,
+    /// Calls that ended with an error other than those below.
+    pub failed: u64,
+    /// Calls whose caller dropped them.
+    pub cancelled: u64,
+    /// Calls that waited for a slot until their time was up.
+    pub queue_timeouts: u64,
+    /// Calls that were at a worker when their time was up.
+    pub call_timeouts: u64,
+    /// Calls refused because the queue was full.
+    pub saturated: u64,
+    /// Calls handed to a busy worker ahead of time.
+    pub prefetched: u64,
+    /// Calls that came back from a worker without having started.
+    pub returned: u64,
+}
+
+/// A pool at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Name of the pool.
+    pub pool: String,
+    /// Workers that take calls.
+    pub workers: usize,
+    /// Slots of those workers.
+    pub capacity: usize,
+    /// Slots that are free.
+    pub available: usize,
+    /// Slots that are taken.
+    pub busy: usize,
+    /// Calls in line.
+    pub queued: usize,
+    /// Calls handed to a worker, running or prefetched.
+    pub in_flight: usize,
+    /// Sums since the pool was made.
+    #[serde(flatten)]
+    pub counters: Counters,
+}
+
+/// One worker of a pool at one moment.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// What is known about it.
+    #[serde(flatten)]
+    pub info: crate::worker::WorkerInfo,
+    /// How many calls it runs at a time.
+    pub capacity: usize,
+    /// Calls handed to it.
+    pub in_flight: usize,
+    /// Calls it has finished.
+    pub served: u64,
+}

@@ -1,0 +1,11 @@
+//! The engine against workers that do exactly what a test says. Every turn also checks the state's
+//! invariants (`State::check`).
+
+mod cancellation;
+mod deadlines;
+mod fake;
+mod loss;
+mod prefetch;
+mod random;
+mod scheduling;
+mod streams;

@@ -1,0 +1,203 @@
+//! Who runs what, in which order, and what is refused.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+
+use super::fake::*;
+use crate::error::ErrorKind;
+use crate::ids::WorkerId;
+
+#[tokio::test(start_paused = true)]
+async fn a_call_reaches_a_worker_and_its_answer_the_caller() {
+    let pool = pool(|_| {});
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let handle = pool.submit(request("add")).unwrap();
+    assert!(worker.is_flushed(), "the link was woken");
+    assert_eq!(worker.commands(), ["add"]);
+    worker.finish(1);
+    let completed = handle.await.unwrap();
+    assert_eq!(completed.worker, WorkerId::from("w"));
+    assert_eq!(completed.payload.decode::<u64>().unwrap(), 1);
+    assert_eq!(worker.load(), 0);
+}
+
+#[test]
+fn a_handle_can_be_awaited_without_any_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let (pool, worker) = runtime.block_on(async { (pool(|_| {}), FakeWorker::new("w", 1)) });
+    drop(runtime);
+    pool.join(worker.clone());
+    let handle = pool.submit(request("x")).unwrap();
+    let thread = std::thread::spawn(move || worker.finish(1));
+    assert_eq!(number(pollster::block_on(handle)), 1);
+    thread.join().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_spread_over_workers_and_never_exceed_capacity() {
+    let pool = pool(|_| {});
+    let (a, b) = (FakeWorker::new("a", 1), FakeWorker::new("b", 2));
+    pool.join(a.clone());
+    pool.join(b.clone());
+    let handles: Vec<_> = (0..5).map(|_| pool.submit(request("x")).unwrap()).collect();
+    assert_eq!((a.holds().len(), b.holds().len()), (1, 2));
+    let stats = pool.stats();
+    assert_eq!((stats.busy, stats.available, stats.queued), (3, 0, 2));
+    for call in b.holds() {
+        b.finish(call);
+    }
+    assert_eq!(b.holds(), [4, 5], "the line moves up in order");
+    drop(handles);
+}
+
+/// Wakes into a worker's view of the world: what had been dispatched when the caller was woken.
+struct Observer {
+    worker: Arc<FakeWorker>,
+    seen: std::sync::Mutex<Vec<u64>>,
+}
+
+impl Wake for Observer {
+    fn wake(self: Arc<Self>) {
+        self.seen.lock().unwrap().extend(self.worker.holds());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_call_is_on_its_way_before_the_caller_wakes() {
+    let pool = pool(|_| {});
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let mut first = Box::pin(pool.submit(request("x")).unwrap());
+    let _second = pool.submit(request("x")).unwrap();
+    let observer = Arc::new(Observer {
+        worker: worker.clone(),
+        seen: Default::default(),
+    });
+    let waker = observer.clone().into();
+    assert!(matches!(
+        first.as_mut().poll(&mut Context::from_waker(&waker)),
+        Poll::Pending
+    ));
+    worker.finish(1);
+    assert_eq!(*observer.seen.lock().unwrap(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_line_refuses_and_recovers() {
+    let pool = pool(|o| o.queue_limit = 1);
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let _running = pool.submit(request("x")).unwrap();
+    let waiting = pool.submit(request("x")).unwrap();
+    assert_eq!(kind(pool.submit(request("x"))), ErrorKind::PoolSaturated);
+    drop(waiting);
+    let _next = pool.submit(request("x")).unwrap();
+    assert_eq!(pool.stats().counters.saturated, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_taken_in_one_turn_and_each_call_stands_for_itself() {
+    let pool = pool(|o| o.queue_limit = 1);
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let mut handles = pool.submit_many((0..3).map(|_| request("x")));
+    assert_eq!(kind(handles.pop().unwrap()), ErrorKind::PoolSaturated);
+    for (n, handle) in (1..).zip(handles) {
+        worker.finish(n);
+        assert_eq!(number(handle.unwrap().await), n);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_share_a_busy_worker_fairly() {
+    let pool = pool(|_| {});
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let _blocker = pool.submit(request("blocker")).unwrap();
+    let mut handles: Vec<_> = (0..3)
+        .map(|_| pool.submit(session_request("greedy", "g")).unwrap())
+        .collect();
+    handles.push(pool.submit(session_request("modest", "m")).unwrap());
+    for n in [1, 2, 5, 3, 4] {
+        worker.finish(n);
+    }
+    assert_eq!(
+        worker.commands(),
+        ["blocker", "greedy", "modest", "greedy", "greedy"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_bound_to_a_worker_runs_there_or_says_why_not() {
+    let pool = pool(|_| {});
+    let (a, b) = (FakeWorker::new("a", 1), FakeWorker::new("b", 1));
+    pool.join(a.clone());
+    pool.join(b.clone());
+    let bound = || {
+        let mut request = request("x");
+        request.worker = Some(WorkerId::from("b"));
+        request
+    };
+    let handle = pool.submit(bound()).unwrap();
+    assert_eq!((a.holds(), b.holds()), (vec![], vec![1]));
+    assert_eq!(kind(pool.submit(bound())), ErrorKind::WorkerBusy);
+    b.give_back(1);
+    assert_eq!(
+        kind(handle.await),
+        ErrorKind::WorkerLost {
+            maybe_executed: false
+        }
+    );
+    b.refuse_from_now_on();
+    assert_eq!(kind(pool.submit(bound())), ErrorKind::WorkerNotFound);
+    pool.leave(&WorkerId::from("b"));
+    assert_eq!(kind(pool.submit(bound())), ErrorKind::WorkerNotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arguments_over_the_limit_are_refused_at_the_door() {
+    let pool = pool(|o| o.max_payload_bytes = 0);
+    assert_eq!(kind(pool.submit(request("x"))), ErrorKind::PayloadTooLarge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_what_waits_and_lets_what_runs_finish() {
+    let pool = pool(|_| {});
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let running = pool.submit(request("x")).unwrap();
+    let waiting = pool.submit(request("x")).unwrap();
+    pool.close();
+    assert_eq!(kind(waiting.await), ErrorKind::PoolClosed);
+    assert_eq!(kind(pool.submit(request("x"))), ErrorKind::PoolClosed);
+    let drained = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.drained().await }
+    });
+    settle().await;
+    assert!(!drained.is_finished());
+    worker.finish(1);
+    assert_eq!(number(running.await), 1);
+    drained.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_pool_says_so_at_once_until_a_worker_joins() {
+    let pool = pool(|_| {});
+    let waiting = pool.submit(request("x")).unwrap();
+    pool.fail(crate::Error::new(
+        ErrorKind::StartFailed,
+        "no worker starts",
+    ));
+    assert_eq!(kind(waiting.await), ErrorKind::StartFailed);
+    assert_eq!(kind(pool.submit(request("x"))), ErrorKind::StartFailed);
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let handle = pool.submit(request("x")).unwrap();
+    worker.finish(worker.holds()[0]);
+    handle.await.unwrap();
+}

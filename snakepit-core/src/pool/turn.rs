@@ -1,0 +1,647 @@
+//! One turn: a short time under the pool's lock in which something happened and everything that
+//! follows from it is decided. What reaches outside (waking links and callers) is noted and done
+//! after the lock is gone, in this order: links first, callers last, so that the next call is on
+//! its way before anyone looks at the result of the previous one.
+
+use std::sync::{Arc, MutexGuard};
+use std::task::Waker;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::caller::Completed;
+use super::options::PoolOptions;
+use super::prefetch::{DEADLINE_MARGIN, HORIZON, SLOW_AFTER, STEAL_AFTER};
+use super::state::{Assignment, Caller, Member, Record, Stage, State};
+use crate::call::{Call, CancelReason, Progress, ProgressHandler, Request};
+use crate::error::{Error, ErrorKind};
+use crate::ids::{CallId, WorkerId};
+use crate::slots::Lease;
+use crate::worker::{CallSink, Reply, Worker};
+
+/// Members looked at when the least busy one will not do, so that the cost of a turn does not grow
+/// with the pool.
+const LOOKS: usize = 4;
+
+pub(super) struct Turn<'a> {
+    shared: &'a Arc<Shared>,
+    pub(super) state: MutexGuard<'a, State>,
+    pub(super) now: Instant,
+    effects: Effects,
+}
+
+#[derive(Default)]
+struct Effects {
+    flush: SmallVec<[Arc<dyn Worker>; 2]>,
+    stuck: SmallVec<[(Arc<dyn Worker>, CallId); 1]>,
+    progress: Option<(ProgressHandler, Progress)>,
+    answers: SmallVec<[(Caller, Answer); 1]>,
+    /// What is over. Dropped without the lock, because a request may own things of its caller's
+    /// whose drop comes back to the pool.
+    retired: SmallVec<[Record; 1]>,
+    refused: Vec<Request>,
+    reader: Option<Waker>,
+    rearm: bool,
+    drained: bool,
+}
+
+/// The last word to a caller.
+pub(super) enum Answer {
+    Value(Completed),
+    StreamEnd,
+    Error(Error),
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
+        let now = shared.clock.now();
+        Self {
+            shared,
+            state: shared.lock(),
+            now,
+            effects: Effects::default(),
+        }
+    }
+
+    pub(super) fn options(&self) -> &'a PoolOptions {
+        &self.shared.options
+    }
+
+    /// Ends the turn: releases the lock, then does what was noted.
+    pub(super) fn end(self) {
+        let Self {
+            shared,
+            mut state,
+            mut effects,
+            ..
+        } = self;
+        let wake = state.next_wake();
+        if wake.is_some_and(|at| state.armed.is_none_or(|armed| at < armed)) {
+            effects.rearm = true;
+            state.armed = wake;
+        }
+        effects.drained = state.closed && state.calls.is_empty();
+        #[cfg(test)]
+        state.check();
+        drop(state);
+        effects.run(shared);
+    }
+
+    pub(super) fn flush(&mut self, worker: &Arc<dyn Worker>) {
+        if !self
+            .effects
+            .flush
+            .iter()
+            .any(|noted| Arc::ptr_eq(noted, worker))
+        {
+            self.effects.flush.push(Arc::clone(worker));
+        }
+    }
+
+    pub(super) fn answer(&mut self, caller: Caller, answer: Answer) {
+        self.effects.answers.push((caller, answer));
+    }
+
+    /// Lets go of a call, with a last word to its caller if that still waits.
+    pub(super) fn retire(&mut self, mut record: Record, answer: Option<Answer>) {
+        if let Some(answer) = answer {
+            self.answer(std::mem::replace(&mut record.caller, Caller::Gone), answer);
+        }
+        self.effects.retired.push(record);
+    }
+
+    pub(super) fn wake_reader(&mut self, reader: Option<Waker>) {
+        self.effects.reader = reader;
+    }
+
+    pub(super) fn report(&mut self, handler: ProgressHandler, progress: Progress) {
+        self.effects.progress = Some((handler, progress));
+    }
+
+    pub(super) fn stuck(&mut self, worker: Arc<dyn Worker>, call: CallId) {
+        self.effects.stuck.push((worker, call));
+    }
+
+    /// Takes a request in: a free worker gets it at once, else it stands in line.
+    pub(super) fn admit(
+        &mut self,
+        request: Request,
+        caller: Caller,
+        stream_credit: Option<u32>,
+    ) -> Result<CallId, Error> {
+        let options = self.options();
+        let pinned = match self.entry_check(&request) {
+            Ok(pinned) => pinned,
+            Err(error) => {
+                self.effects.refused.push(request);
+                return Err(error);
+            }
+        };
+        // A stream lasts as long as items keep coming, unless its caller says otherwise.
+        let default = if stream_credit.is_some() {
+            None
+        } else {
+            options.call_timeout
+        };
+        let deadline = request.timeout.or(default).map(|t| self.now + t);
+        let queue_timeout = request.queue_timeout.or(options.queue_timeout);
+
+        let state = &mut *self.state;
+        state.last_call += 1;
+        let id = CallId::new(state.last_call).ok_or_else(super::pool_gone)?;
+        let place = state.queue.push(request.session.as_ref(), id);
+        let record = Record {
+            call: Call {
+                id,
+                request,
+                stream_credit,
+            },
+            caller,
+            place,
+            submitted: self.now,
+            deadline,
+            queue_deadline: queue_timeout.map(|t| self.now + t),
+            timer: None,
+            stage: Stage::Queued,
+        };
+        state.calls.insert(id, record);
+        if let Some((member, lease)) = pinned {
+            if !self.assign(id, member, Some(lease)) {
+                return Err(self.refuse(id, |request| worker_not_found(request.worker.as_ref())));
+            }
+        } else {
+            self.pump();
+            if self.is_queued(id) {
+                if self.state.queue.len() > options.queue_limit {
+                    self.state.counters.saturated += 1;
+                    return Err(self.refuse(id, |_| saturated(options)));
+                }
+                self.time_queued(id);
+            }
+        }
+        self.state.counters.submitted += 1;
+        Ok(id)
+    }
+
+    /// Takes a call back out that was let in too early.
+    fn refuse(&mut self, call: CallId, error: impl Fn(&Request) -> Error) -> Error {
+        let Some(record) = self.state.remove(call) else {
+            return super::pool_gone();
+        };
+        let error = error(&record.call.request);
+        self.retire(record, None);
+        error
+    }
+
+    /// Refuses what need not even be lined up; for a call bound to a worker, takes its slot.
+    fn entry_check(&self, request: &Request) -> Result<Option<(u64, Lease)>, Error> {
+        if self.state.closed {
+            return Err(closed(self.options()));
+        }
+        if let Some(failure) = &self.state.failure {
+            return Err(failure.clone());
+        }
+        let (size, limit) = (
+            request.arguments.len() as u64,
+            self.options().max_payload_bytes,
+        );
+        if size > limit {
+            return Err(Error::new(
+                ErrorKind::PayloadTooLarge,
+                format!(
+                    "the arguments of `{}` take {size} bytes, over the limit of {limit}",
+                    request.command
+                ),
+            )
+            .with_help("raise `max_payload` of the pool, or pass a path instead of the data"));
+        }
+        request
+            .worker
+            .as_ref()
+            .map(|worker| self.slot_of(worker))
+            .transpose()
+    }
+
+    fn is_queued(&self, call: CallId) -> bool {
+        self.state
+            .calls
+            .get(&call)
+            .is_some_and(|record| matches!(record.stage, Stage::Queued))
+    }
+
+    /// A call in line ends when it has waited long enough or its deadline passes.
+    pub(super) fn time_queued(&mut self, call: CallId) {
+        let at = self.state.calls.get(&call).and_then(|record| {
+            record
+                .queue_deadline
+                .into_iter()
+                .chain(record.deadline)
+                .min()
+        });
+        self.state.set_timer(call, at);
+    }
+
+    fn slot_of(&self, worker: &WorkerId) -> Result<(u64, Lease), Error> {
+        let key = self.state.member_key(worker);
+        let member = key
+            .and_then(|key| self.state.members.get(&key))
+            .filter(|m| m.open);
+        let (Some(key), Some(member)) = (key, member) else {
+            return Err(worker_not_found(Some(worker)));
+        };
+        let lease = Lease::acquire(member.worker.slots()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::WorkerBusy,
+                format!("worker `{worker}` has no free slot"),
+            )
+            .with_detail("worker", worker.as_str())
+            .with_help("call it later, or let the pool choose a worker")
+        })?;
+        Ok((key, lease))
+    }
+
+    /// Hands out calls in the order of the line for as long as somebody can take the first.
+    pub(super) fn pump(&mut self) {
+        while let Some(call) = self.state.queue.first() {
+            let Some((member, lease)) = self.free_slot().or_else(|| self.prefetch_slot(call))
+            else {
+                return;
+            };
+            // A member that refuses is shut, so the next round looks at others.
+            self.assign(call, member, lease);
+        }
+        if self.state.prefetched > 0 {
+            self.steal();
+        }
+    }
+
+    /// The least busy member with a free slot.
+    fn free_slot(&self) -> Option<(u64, Option<Lease>)> {
+        self.state.ready.iter().take(LOOKS).find_map(|(_, key)| {
+            let lease = Lease::acquire(self.state.members[key].worker.slots())?;
+            Some((*key, Some(lease)))
+        })
+    }
+
+    /// A busy member that may be handed this call ahead of time.
+    fn prefetch_slot(&self, call: CallId) -> Option<(u64, Option<Lease>)> {
+        let limit = self.options().prefetch;
+        let record = &self.state.calls[&call];
+        let request = &record.call.request;
+        let may_wait = limit > 0
+            && request.session.is_none()
+            && record.call.stream_credit.is_none()
+            && record
+                .deadline
+                .is_none_or(|at| at > self.now + DEADLINE_MARGIN);
+        if !may_wait {
+            return None;
+        }
+        let own = self.state.estimates.of(&request.command);
+        let takes = |(assigned, key): &&(usize, u64)| {
+            let member = &self.state.members[key];
+            if *assigned >= member.worker.slots().capacity() + limit {
+                return false;
+            }
+            let ahead = member.assigned.iter().try_fold(own, |sum, ahead| {
+                let record = &self.state.calls[ahead];
+                let Stage::Assigned(a) = &record.stage else {
+                    return None;
+                };
+                let streaming = record.call.stream_credit.is_some();
+                let slow = a.lease.is_some() && self.now - a.since > SLOW_AFTER;
+                (!streaming && !slow && !a.expired && !a.revoking)
+                    .then(|| sum.saturating_add(a.estimate))
+            });
+            ahead.is_some_and(|sum| sum <= HORIZON)
+        };
+        self.state
+            .ready
+            .iter()
+            .take(LOOKS)
+            .find(takes)
+            .map(|(_, key)| (*key, None))
+    }
+
+    /// Hands a queued call to a member. A member that refuses takes no more calls, and the call
+    /// stays where it stood.
+    fn assign(&mut self, call: CallId, key: u64, lease: Option<Lease>) -> bool {
+        let state = &mut *self.state;
+        let (Some(record), Some(member)) = (state.calls.get_mut(&call), state.members.get(&key))
+        else {
+            return false;
+        };
+        let timeout = record
+            .deadline
+            .map(|at| at.saturating_duration_since(self.now));
+        let sink: Arc<dyn CallSink> = Arc::clone(self.shared) as _;
+        let worker = Arc::clone(&member.worker);
+        if let Err(reply) = worker.submit(&record.call, timeout, Reply::new(sink, key, call)) {
+            reply.disarm();
+            state.shut_member(key);
+            return false;
+        }
+        if lease.is_none() {
+            state.prefetched += 1;
+            state.counters.prefetched += 1;
+            state.slow_check.get_or_insert(self.now + SLOW_AFTER);
+        }
+        record.stage = Stage::Assigned(Assignment {
+            member: key,
+            lease,
+            dispatched: self.now,
+            since: self.now,
+            revoking: false,
+            expired: false,
+            estimate: state.estimates.of(&record.call.request.command),
+            last_chunk: self.now,
+        });
+        let idle = self.shared.options.stream_idle_timeout;
+        let idle = record.call.stream_credit.and(idle).map(|t| self.now + t);
+        let timer = record.deadline.into_iter().chain(idle).min();
+        let (place, session) = (record.place, record.call.request.session.clone());
+        state.queue.start(place, session.as_ref());
+        state.give_to_member(key, call);
+        state.set_timer(call, timer);
+        self.flush(&worker);
+        true
+    }
+
+    /// Lets free slots have calls that wait behind others.
+    fn steal(&mut self) {
+        let idle = self.state.ready.first().is_some_and(|(assigned, key)| {
+            *assigned < self.state.members[key].worker.slots().capacity()
+        });
+        if !idle {
+            return;
+        }
+        let candidates = self
+            .state
+            .ready
+            .iter()
+            .rev()
+            .take(LOOKS)
+            .map(|(_, key)| *key);
+        let victim = candidates
+            .into_iter()
+            .find(|key| self.wait_at(*key) > STEAL_AFTER);
+        if let Some(key) = victim {
+            self.revoke(key, 1);
+        }
+    }
+
+    /// How long the last call lined up at a member has to wait there, as far as is known; zero
+    /// when none is lined up.
+    fn wait_at(&self, key: u64) -> Duration {
+        let Some(member) = self.state.members.get(&key) else {
+            return Duration::ZERO;
+        };
+        let Some(last) = member.assigned.back() else {
+            return Duration::ZERO;
+        };
+        let mut wait = Duration::ZERO;
+        for call in &member.assigned {
+            let Stage::Assigned(a) = &self.state.calls[call].stage else {
+                continue;
+            };
+            if call == last {
+                return if a.lease.is_none() {
+                    wait
+                } else {
+                    Duration::ZERO
+                };
+            }
+            let running = if a.lease.is_some() {
+                self.now - a.since
+            } else {
+                Duration::ZERO
+            };
+            wait = wait.saturating_add(a.estimate.max(running));
+        }
+        wait
+    }
+
+    /// Asks a member for up to `most` of its lined-up calls, the last ones first.
+    fn revoke(&mut self, key: u64, most: usize) {
+        let state = &mut *self.state;
+        let Some(member) = state.members.get(&key) else {
+            return;
+        };
+        let mut calls: SmallVec<[CallId; 8]> = SmallVec::new();
+        for call in member.assigned.iter().rev() {
+            let Some(Record {
+                stage: Stage::Assigned(a),
+                ..
+            }) = state.calls.get_mut(call)
+            else {
+                continue;
+            };
+            if a.lease.is_none() && !a.revoking && calls.len() < most {
+                a.revoking = true;
+                calls.push(*call);
+            }
+        }
+        if !calls.is_empty() {
+            let worker = Arc::clone(&member.worker);
+            worker.revoke(&calls);
+            self.flush(&worker);
+        }
+    }
+
+    /// Takes back everything that is lined up, anywhere.
+    pub(super) fn revoke_all(&mut self) {
+        let keys: Vec<u64> = self.state.members.keys().copied().collect();
+        for key in keys {
+            self.revoke(key, usize::MAX);
+        }
+    }
+
+    /// Takes back what waits where every running call is slow.
+    pub(super) fn revoke_behind_slow(&mut self) {
+        let is_slow = |member: &Member| {
+            member
+                .assigned
+                .iter()
+                .all(|call| match &self.state.calls[call].stage {
+                    Stage::Assigned(a) => a.lease.is_none() || self.now - a.since >= SLOW_AFTER,
+                    Stage::Queued => true,
+                })
+        };
+        let members = self.state.members.iter();
+        let slow: Vec<u64> = members
+            .filter(|(_, m)| is_slow(m))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in slow {
+            self.revoke(key, usize::MAX);
+        }
+        self.state.slow_check = (self.state.prefetched > 0).then(|| self.now + SLOW_AFTER);
+    }
+
+    /// Passes the slot of a call that ended to the next one lined up behind it, else gives it
+    /// back.
+    pub(super) fn pass_on(&mut self, key: u64, lease: Option<Lease>) {
+        let Some(lease) = lease else { return };
+        let state = &mut *self.state;
+        let Some(member) = state.members.get(&key) else {
+            return;
+        };
+        for call in &member.assigned {
+            let Some(Record {
+                stage: Stage::Assigned(a),
+                ..
+            }) = state.calls.get_mut(call)
+            else {
+                continue;
+            };
+            if a.lease.is_none() {
+                a.lease = Some(lease);
+                a.since = self.now;
+                state.prefetched -= 1;
+                return;
+            }
+        }
+    }
+
+    /// Its caller no longer waits.
+    pub(super) fn abandon(&mut self, call: CallId) {
+        let Some(record) = self.state.calls.get_mut(&call) else {
+            return;
+        };
+        match &record.stage {
+            Stage::Queued => {
+                if let Some(record) = self.state.remove(call) {
+                    self.retire(record, None);
+                }
+            }
+            Stage::Assigned(assignment) => {
+                if matches!(
+                    std::mem::replace(&mut record.caller, Caller::Gone),
+                    Caller::Gone
+                ) {
+                    return;
+                }
+                let member = assignment.member;
+                self.cancel_at(member, call, CancelReason::Dropped);
+            }
+        }
+        self.state.counters.cancelled += 1;
+    }
+
+    pub(super) fn cancel_at(&mut self, member: u64, call: CallId, reason: CancelReason) {
+        if let Some(member) = self.state.members.get(&member) {
+            let worker = Arc::clone(&member.worker);
+            worker.cancel(call, reason);
+            self.flush(&worker);
+        }
+    }
+
+    /// Allows a streamed call more items.
+    pub(super) fn grant(&mut self, call: CallId, items: u32) {
+        let Some(Record {
+            stage: Stage::Assigned(a),
+            ..
+        }) = self.state.calls.get(&call)
+        else {
+            return;
+        };
+        if let Some(member) = self.state.members.get(&a.member) {
+            let worker = Arc::clone(&member.worker);
+            worker.grant(call, items);
+            self.flush(&worker);
+        }
+    }
+
+    /// Ends every call in line with an error.
+    pub(super) fn fail_queue(&mut self, error: impl Fn() -> Error) {
+        while let Some(call) = self.state.queue.first() {
+            if let Some(record) = self.state.remove(call) {
+                self.state.counters.failed += 1;
+                self.retire(record, Some(Answer::Error(error())));
+            }
+        }
+    }
+}
+
+impl Effects {
+    fn run(self, shared: &Shared) {
+        for worker in self.flush {
+            worker.flush();
+        }
+        if self.rearm {
+            shared.timer.notify_one();
+        }
+        for (worker, call) in self.stuck {
+            worker.stuck(call);
+        }
+        for (caller, answer) in self.answers {
+            caller.tell(answer);
+        }
+        if let Some(reader) = self.reader {
+            reader.wake();
+        }
+        if let Some((handler, progress)) = self.progress {
+            let told = std::panic::AssertUnwindSafe(|| handler(progress));
+            if std::panic::catch_unwind(told).is_err() {
+                tracing::warn!(pool = %shared.options.name, "a progress handler panicked");
+            }
+        }
+        if self.drained {
+            shared.drained.send_replace(true);
+        }
+    }
+}
+
+impl Caller {
+    /// Tells the last word. A caller that is gone hears nothing.
+    fn tell(self, answer: Answer) {
+        match (self, answer) {
+            // The receiver may be dropped at this very moment: then nobody wants the answer.
+            (Self::One(sender), Answer::Value(value)) => drop(sender.send(Ok(value))),
+            (Self::One(sender), Answer::Error(error)) => drop(sender.send(Err(error))),
+            (Self::Stream(buffer), Answer::StreamEnd) => buffer.end(Ok(())),
+            (Self::Stream(buffer), Answer::Error(error)) => buffer.end(Err(error)),
+            // A worker that confuses the two has broken the protocol.
+            (Self::One(sender), Answer::StreamEnd) => drop(sender.send(Err(confused()))),
+            (Self::Stream(buffer), Answer::Value(_)) => buffer.end(Err(confused())),
+            (Self::Gone, _) => {}
+        }
+    }
+}
+
+fn confused() -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "the worker answered with a stream where one value was asked for, or the reverse",
+    )
+}
+
+fn saturated(options: &PoolOptions) -> Error {
+    Error::new(
+        ErrorKind::PoolSaturated,
+        format!(
+            "pool `{}` has {} calls waiting, its limit",
+            options.name, options.queue_limit
+        ),
+    )
+    .with_help("slow down, add workers, or raise `queue` of the pool")
+}
+
+pub(super) fn closed(options: &PoolOptions) -> Error {
+    Error::new(
+        ErrorKind::PoolClosed,
+        format!("pool `{}` is shutting down", options.name),
+    )
+}
+
+fn worker_not_found(worker: Option<&WorkerId>) -> Error {
+    let name = worker.map_or("?", WorkerId::as_str);
+    Error::new(
+        ErrorKind::WorkerNotFound,
+        format!("there is no worker `{name}`"),
+    )
+    .with_detail("worker", name)
+    .with_help("it may have been replaced: list the pool's workers")
+}

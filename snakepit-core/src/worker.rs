@@ -1,0 +1,272 @@
+//! What a worker and a profile are to the engine: the traits behind which processes, threads,
+//! containers or other machines stand. Nothing here knows how a worker is made.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::call::{Call, CallEvent, CancelReason};
+use crate::error::Error;
+use crate::ids::{CallId, PoolName, WorkerId};
+use crate::slots::Slots;
+
+/// A future in a box, for traits that are used as objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One running worker.
+///
+/// Everything but [`stop`](Self::stop) is synchronous and never blocks. `submit`, `cancel`,
+/// `revoke` and `grant` only note what is to be sent; [`flush`](Self::flush) sends it. They are
+/// called with the pool locked, so they must not call a [`Reply`] before they return.
+pub trait Worker: Send + Sync + 'static {
+    /// What is known about it.
+    fn info(&self) -> &WorkerInfo;
+
+    /// The only counter of its capacity.
+    fn slots(&self) -> &Arc<dyn Slots>;
+
+    /// Hands over a call. Exactly one last event is told to `reply` unless the worker refuses.
+    /// `timeout` is the time left until the call's deadline.
+    ///
+    /// # Errors
+    /// Gives `reply` back when the worker takes no calls any more.
+    fn submit(&self, call: &Call, timeout: Option<Duration>, reply: Reply) -> Result<(), Reply>;
+
+    /// Tells the worker that nobody waits for a call. Its last event still comes.
+    fn cancel(&self, call: CallId, reason: CancelReason);
+
+    /// Asks for calls back that have not started. Those are answered with
+    /// [`CallEvent::Returned`]; the others run on.
+    fn revoke(&self, calls: &[CallId]);
+
+    /// Allows more chunks of a streamed call.
+    fn grant(&self, call: CallId, chunks: u32);
+
+    /// Sends what was noted since the last flush. Called without any lock.
+    fn flush(&self);
+
+    /// Told that a call has ignored its cancellation for the grace period. The worker ends
+    /// itself, by force if it must.
+    fn stuck(&self, call: CallId);
+
+    /// Resolves when the worker is gone, however it went; each call in flight has had its last
+    /// event by then.
+    fn exited(&self) -> BoxFuture<'static, WorkerExit>;
+
+    /// Stops the worker: asks, waits `grace`, then ends it by force.
+    fn stop(&self, grace: Duration) -> BoxFuture<'static, WorkerExit>;
+}
+
+/// How a worker is made. An open trait: the engine knows no profile by name.
+pub trait Profile: Send + Sync + 'static {
+    /// Name of the profile, such as `process`.
+    fn name(&self) -> &'static str;
+
+    /// Starts one worker and resolves when it is ready for calls.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends a worker that was being started.
+    fn start(&self, seat: Seat) -> BoxFuture<'static, Result<Arc<dyn Worker>, Error>>;
+}
+
+/// The place of a worker in its pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The pool.
+    pub pool: PoolName,
+    /// Stable position in the pool; a replacement takes over its predecessor's.
+    pub index: usize,
+    /// How many workers had this seat before.
+    pub incarnation: u64,
+}
+
+impl Seat {
+    /// The id of the worker in this seat.
+    pub fn worker_id(&self) -> WorkerId {
+        WorkerId::new(format!("{}.{}.{}", self.pool, self.index, self.incarnation))
+    }
+}
+
+/// What is known about a running worker.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Its id.
+    #[serde(serialize_with = "as_text")]
+    pub id: WorkerId,
+    /// Its process, where it has one of its own.
+    pub pid: Option<u32>,
+    /// The profile that made it.
+    pub profile: &'static str,
+    /// What can be called.
+    pub tools: Vec<Tool>,
+    /// Further facts by name, such as `python.version`.
+    pub metadata: std::collections::BTreeMap<String, String>,
+}
+
+impl WorkerInfo {
+    /// Facts about a worker without tools or further particulars.
+    pub fn new(id: WorkerId, profile: &'static str) -> Self {
+        Self {
+            id,
+            pid: None,
+            profile,
+            tools: Vec::new(),
+            metadata: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+fn as_text<S: serde::Serializer>(id: &WorkerId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(id.as_str())
+}
+
+/// One function that can be called.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Tool {
+    /// The name a call gives as its command.
+    pub name: String,
+    /// What it does, in a paragraph; may be empty.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub parameters: serde_json::Value,
+    /// JSON Schema of the result or of one chunk; null if not known.
+    pub returns: serde_json::Value,
+    /// Whether it yields a stream.
+    pub streaming: bool,
+}
+
+impl Tool {
+    /// A tool that takes anything and says nothing of its result.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            description: String::new(),
+            parameters: serde_json::json!({"type": "object"}),
+            returns: serde_json::Value::Null,
+            streaming: false,
+        }
+    }
+}
+
+/// How a worker went.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum WorkerExit {
+    /// It was asked to go and went.
+    Stopped,
+    /// It went by itself, was killed, or broke its link; the text says which, for people.
+    Died(String),
+}
+
+/// Where a worker tells what becomes of one call.
+///
+/// Dropping it without a last event counts as the worker's death after the call had started, so no
+/// caller waits for ever.
+pub struct Reply {
+    sink: Option<Arc<dyn CallSink>>,
+    member: u64,
+    call: CallId,
+}
+
+/// Who listens to replies: a pool, or a measurement that needs no pool.
+pub trait CallSink: Send + Sync + 'static {
+    /// Takes an event of a call. `member` is the number the reply was made with.
+    ///
+    /// # Errors
+    /// `CreditExceeded` for a chunk that was not granted; the link that sent it must end.
+    fn event(
+        self: Arc<Self>,
+        member: u64,
+        call: CallId,
+        event: CallEvent,
+    ) -> Result<(), CreditExceeded>;
+}
+
+/// A worker sent more chunks than it was granted.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker sent more chunks than it was granted")]
+pub struct CreditExceeded;
+
+impl Reply {
+    /// Makes the reply of a call.
+    pub fn new(sink: Arc<dyn CallSink>, member: u64, call: CallId) -> Self {
+        Self {
+            sink: Some(sink),
+            member,
+            call,
+        }
+    }
+
+    /// The call this is about.
+    pub fn call(&self) -> CallId {
+        self.call
+    }
+
+    /// Tells an event that is not the last.
+    ///
+    /// # Errors
+    /// `CreditExceeded` for a chunk that was not granted; the link that sent it must end.
+    pub fn tell(&self, event: CallEvent) -> Result<(), CreditExceeded> {
+        match &self.sink {
+            Some(sink) => Arc::clone(sink).event(self.member, self.call, event),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the last event.
+    pub fn finish(mut self, event: CallEvent) {
+        if let Some(sink) = self.sink.take() {
+            // Only chunks can exceed a credit, and a chunk is never the last event.
+            let _ = sink.event(self.member, self.call, event);
+        }
+    }
+
+    /// Lets go of a call that the worker refused; tells nothing.
+    pub(crate) fn disarm(mut self) {
+        self.sink = None;
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(sink) = self.sink.take() {
+            let error = Error::worker_lost(true, "the worker dropped the call");
+            let _ = sink.event(
+                self.member,
+                self.call,
+                CallEvent::Failed {
+                    error,
+                    run_time: None,
+                },
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("call", &self.call)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error {
+    /// The worker died while it had the call.
+    pub fn worker_lost(maybe_executed: bool, how: &str) -> Self {
+        let kind = crate::error::ErrorKind::WorkerLost { maybe_executed };
+        let message = format!("the worker was lost: {how}");
+        if maybe_executed {
+            Self::new(kind, message)
+                .with_help("the tool may have run; repeat the call only if that does no harm")
+        } else {
+            Self::new(kind, message)
+        }
+    }
+}
