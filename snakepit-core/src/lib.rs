@@ -7,6 +7,7 @@ mod ids;
 mod payload;
 mod pool;
 mod slots;
+mod value;
 mod worker;
 
 pub use call::{Call, CallEvent, CancelReason, Progress, ProgressHandler, Request};
@@ -18,6 +19,7 @@ pub use pool::{
     CallHandle, CallStream, Completed, Counters, Pool, PoolOptions, PoolStats, WorkerStatus,
 };
 pub use slots::{Lease, Slots};
+pub use value::{BigInt, JsonText, ParseBigIntError, Value};
 pub use worker::{
     BoxFuture, CallSink, CreditExceeded, Profile, Reply, Seat, Tool, Worker, WorkerExit, WorkerInfo,
 };

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
+use crate::value::Value;
 
 /// How payload bytes are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -119,10 +120,10 @@ impl Payload {
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
         match (self.codec, self.parts()) {
             (Codec::MsgPack, [bytes]) => {
-                rmp_serde::from_slice(bytes).map_err(|e| decode_failed::<T>(&e))
+                rmp_serde::from_slice(bytes).or_else(|e| self.decode_by_value(&e))
             }
             (Codec::MsgPack, parts) => {
-                rmp_serde::from_read(PartsReader::new(parts)).map_err(|e| decode_failed::<T>(&e))
+                rmp_serde::from_read(PartsReader::new(parts)).or_else(|e| self.decode_by_value(&e))
             }
             (Codec::Json, [bytes]) => {
                 serde_json::from_slice(bytes).map_err(|e| decode_failed::<T>(&e))
@@ -135,6 +136,19 @@ impl Payload {
                 "the payload is raw bytes, which have no type to decode to",
             )
             .with_help("take the bytes with `Payload::into_bytes`")),
+        }
+    }
+
+    /// Decodes what holds an extension type and therefore failed to decode directly, so that wide
+    /// integers and markers reach targets that know nothing of them.
+    fn decode_by_value<T: DeserializeOwned>(
+        &self,
+        failure: &rmp_serde::decode::Error,
+    ) -> Result<T, Error> {
+        let value = rmp_serde::from_read::<_, Value>(PartsReader::new(self.parts())).ok();
+        match value.filter(Value::holds_extension) {
+            Some(value) => T::deserialize(value).map_err(|e| decode_failed::<T>(&e)),
+            None => Err(decode_failed::<T>(failure)),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Any value that can cross the wire, owned. Owns its forms and how it is taken apart; its meaning in
-//! serde is `serde.rs`'s business, in JSON text `json.rs`'s, wide integers are `bigint.rs`'s.
+//! serde is the business of `wire` and `target`, in JSON text of `json`; wide integers are `bigint`'s.
 
 mod bigint;
 mod json;
-mod serde;
+mod target;
+mod wire;
 
 pub use bigint::{BigInt, ParseBigIntError};
 pub use json::JsonText;
@@ -12,7 +13,8 @@ pub use json::JsonText;
 ///
 /// Types of your own, `String`, `serde_json::Value` and the like decode without it; it alone also
 /// holds what those have no room for: integers beyond 64 bits, bytes, markers, keys that are no
-/// text. [`to_json`](Self::to_json) and [`JsonText`] say how each looks in JSON.
+/// text. [`to_json`](Self::to_json) and [`JsonText`] say how each
+/// looks in JSON.
 ///
 /// Two floats are equal here when `==` says so: a NaN equals nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,12 +58,20 @@ impl Value {
 
     /// The truth value, if it is one.
     pub fn as_bool(&self) -> Option<bool> {
-        if let Self::Bool(flag) = self { Some(*flag) } else { None }
+        if let Self::Bool(flag) = self {
+            Some(*flag)
+        } else {
+            None
+        }
     }
 
     /// The integer, if it is one that fits.
     pub fn as_i64(&self) -> Option<i64> {
-        if let Self::Int(number) = self { Some(*number) } else { None }
+        if let Self::Int(number) = self {
+            Some(*number)
+        } else {
+            None
+        }
     }
 
     /// The integer, if it is one that fits.
@@ -85,27 +95,46 @@ impl Value {
 
     /// The text, if it is one.
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(text) = self { Some(text) } else { None }
+        if let Self::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// The bytes, if they are some.
     pub fn as_bytes(&self) -> Option<&[u8]> {
-        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
+        if let Self::Bytes(bytes) = self {
+            Some(bytes)
+        } else {
+            None
+        }
     }
 
     /// The items, if it is an array.
     pub fn as_array(&self) -> Option<&[Value]> {
-        if let Self::Array(items) = self { Some(items) } else { None }
+        if let Self::Array(items) = self {
+            Some(items)
+        } else {
+            None
+        }
     }
 
     /// The entries, if it is a map.
     pub fn as_map(&self) -> Option<&[(Value, Value)]> {
-        if let Self::Map(entries) = self { Some(entries) } else { None }
+        if let Self::Map(entries) = self {
+            Some(entries)
+        } else {
+            None
+        }
     }
 
     /// The entry of a map under a text key.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.as_map()?.iter().find(|(k, _)| k.as_str() == Some(key)).map(|(_, value)| value)
+        self.as_map()?
+            .iter()
+            .find(|(k, _)| k.as_str() == Some(key))
+            .map(|(_, value)| value)
     }
 }
 
@@ -134,6 +163,12 @@ impl From<BigInt> for Value {
             (None, Some(small)) => Self::UInt(small),
             (None, None) => Self::BigInt(number),
         }
+    }
+}
+
+impl From<u128> for Value {
+    fn from(number: u128) -> Self {
+        Self::from(BigInt::from(number))
     }
 }
 

@@ -32,7 +32,11 @@ impl BigInt {
             }
             bytes = &bytes[1..];
         }
-        if bytes.is_empty() { Self(vec![0]) } else { Self(bytes.to_vec()) }
+        if bytes.is_empty() {
+            Self(vec![0])
+        } else {
+            Self(bytes.to_vec())
+        }
     }
 
     /// Two's complement, big-endian, shortest form.
@@ -51,8 +55,25 @@ impl BigInt {
     }
 
     /// The integer, if it fits.
+    pub fn to_u128(&self) -> Option<u128> {
+        if self.is_negative() {
+            return None;
+        }
+        // One byte more than the integer may be there for the sign.
+        let magnitude = self.0.strip_prefix(&[0]).unwrap_or(&self.0);
+        let mut wide = [0; 16];
+        let start = wide.len().checked_sub(magnitude.len())?;
+        wide[start..].copy_from_slice(magnitude);
+        Some(u128::from_be_bytes(wide))
+    }
+
+    /// The integer, if it fits.
     pub fn to_i128(&self) -> Option<i128> {
-        let mut wide = if self.is_negative() { [0xff; 16] } else { [0; 16] };
+        let mut wide = if self.is_negative() {
+            [0xff; 16]
+        } else {
+            [0; 16]
+        };
         let start = wide.len().checked_sub(self.0.len())?;
         wide[start..].copy_from_slice(&self.0);
         Some(i128::from_be_bytes(wide))
@@ -68,8 +89,10 @@ impl BigInt {
         let padding = (4 - self.0.len() % 4) % 4;
         let mut bytes = vec![fill; padding];
         bytes.extend_from_slice(&self.0);
-        let mut limbs: Vec<u32> =
-            bytes.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let mut limbs: Vec<u32> = bytes
+            .chunks_exact(4)
+            .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
         if self.is_negative() {
             negate(&mut limbs);
         }
@@ -181,6 +204,9 @@ mod tests {
             let big = BigInt::from(number);
             proptest::prop_assert_eq!(big.to_i128(), Some(number));
             proptest::prop_assert_eq!(big.to_string(), number.to_string());
+            proptest::prop_assert_eq!(big.to_u128(), u128::try_from(number).ok());
+            let wide = number as u128;
+            proptest::prop_assert_eq!(BigInt::from(wide).to_u128(), Some(wide));
             proptest::prop_assert_eq!(number.to_string().parse::<BigInt>().unwrap(), big);
         }
 
@@ -193,9 +219,13 @@ mod tests {
 
     #[test]
     fn the_shortest_form_is_kept() {
-        for (number, bytes) in
-            [(0, &[0_u8][..]), (127, &[127]), (128, &[0, 128]), (-128, &[128]), (-129, &[0xff, 127])]
-        {
+        for (number, bytes) in [
+            (0, &[0_u8][..]),
+            (127, &[127]),
+            (128, &[0, 128]),
+            (-128, &[128]),
+            (-129, &[0xff, 127]),
+        ] {
             assert_eq!(BigInt::from(number as i128).as_bytes(), bytes);
         }
         assert_eq!(BigInt::from_bytes(&[]).to_string(), "0");
@@ -203,7 +233,12 @@ mod tests {
 
     #[test]
     fn wide_numbers_read_and_print() {
-        for text in ["0", "-1", "1267650600228229401496703205376", "-340282366920938463463374607431768211456"] {
+        for text in [
+            "0",
+            "-1",
+            "1267650600228229401496703205376",
+            "-340282366920938463463374607431768211456",
+        ] {
             assert_eq!(text.parse::<BigInt>().unwrap().to_string(), text);
         }
         for text in ["", "-", "1.0", "1e3", "0x1", " 1"] {

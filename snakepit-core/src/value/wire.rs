@@ -31,8 +31,9 @@ impl Serialize for Value {
             Self::Float(number) => serializer.serialize_f64(*number),
             Self::Bytes(bytes) if text => serializer.serialize_str(&json::base64(bytes)),
             Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
-            Self::Map(entries) if text => serializer
-                .collect_map(entries.iter().map(|(key, value)| (json::key(key), value))),
+            Self::Map(entries) if text => {
+                serializer.collect_map(entries.iter().map(|(key, value)| (json::key(key), value)))
+            }
             Self::Map(entries) => {
                 serializer.collect_map(entries.iter().map(|(key, value)| (key, value)))
             }
@@ -101,7 +102,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_u128<E>(self, number: u128) -> Result<Value, E> {
-        Ok(Value::from(BigInt::from(number)))
+        Ok(Value::from(number))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
