@@ -1,17 +1,21 @@
 //! `cargo xtask ci`: the checks that are no tests. The first failure stops it.
 
 use std::env;
+use std::ffi::OsStr;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::run;
-use crate::workspace::Workspace;
+use crate::setup::{self, Interpreters};
+use crate::workspace::{Venv, Workspace};
 
 /// What the package list calls a library that other crates can use.
 const LIBRARY: &str = "lib";
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    run::announce("setup");
+    setup::run(workspace, Interpreters::GilOnly)?;
     let libraries = libraries(workspace)?;
     cargo(workspace, "format", &["fmt", "--all", "--check"], &[])?;
     cargo(
@@ -26,7 +30,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             "-D",
             "warnings",
         ],
-        &[],
+        // The extension asks an interpreter at build time: the one that is known to be new enough.
+        &[(
+            "PYO3_PYTHON",
+            workspace.program(Venv::Gil, "python").as_os_str(),
+        )],
     )?;
     cargo(
         workspace,
@@ -39,7 +47,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             "--exclude",
             "snakepit-python",
         ],
-        &[("RUSTDOCFLAGS", "-D warnings")],
+        &[("RUSTDOCFLAGS", "-D warnings".as_ref())],
     )?;
     for library in &libraries {
         let what = format!("{library} alone, with its examples");
@@ -62,7 +70,7 @@ fn cargo(
     workspace: &Workspace,
     what: &str,
     arguments: &[&str],
-    variables: &[(&str, &str)],
+    variables: &[(&str, &OsStr)],
 ) -> Result<()> {
     let mut command = workspace.cargo();
     command.args(arguments).envs(variables.iter().copied());

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test of the workspace, Rust and Python, on both kinds of interpreter.
 //! The first failure stops it.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::run;
@@ -56,18 +56,28 @@ fn rust(workspace: &Workspace) -> Result<()> {
 }
 
 fn loom(workspace: &Workspace) -> Result<()> {
-    let mut command = workspace.cargo();
-    command
-        .args(["test", "--release", "--lib"])
-        .args(LOOM_CRATES.iter().flat_map(|name| ["--package", name]))
-        .arg("loom")
-        .env("RUSTFLAGS", "--cfg snakepit_loom")
-        // Other flags would rebuild the ordinary artefacts.
-        .env(
-            "CARGO_TARGET_DIR",
-            workspace.target.join("snakepit").join("loom"),
-        );
-    run::step("loom models", command)
+    for name in LOOM_CRATES {
+        let command = |arguments: &[&str]| {
+            let mut command = workspace.cargo();
+            command
+                .args(["test", "--release", "--lib", "--package", name, "loom"])
+                .args(arguments)
+                .env("RUSTFLAGS", "--cfg snakepit_loom")
+                // In the ordinary target directory other flags would rebuild everything.
+                .env(
+                    "CARGO_TARGET_DIR",
+                    workspace.target.join("snakepit").join("loom"),
+                );
+            command
+        };
+        // A filter that matches nothing passes: a model that was renamed would go unnoticed.
+        let models = run::output(command(&["--", "--list"]))?;
+        if !models.lines().any(|line| line.ends_with(": test")) {
+            bail!("{name} has no loom model: mend it, or take it off the list of those that do");
+        }
+        run::step(&format!("loom models of {name}"), command(&[]))?;
+    }
+    Ok(())
 }
 
 fn python(workspace: &Workspace) -> Result<()> {
