@@ -4,13 +4,13 @@
 //! Invariant: an entry is published only after the interpreter has imported it.
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::WORKER_VERSION;
 use crate::cache::Cache;
 use crate::child;
 use crate::fingerprint::Fingerprint;
@@ -18,6 +18,7 @@ use crate::interpreter::Interpreter;
 use crate::tool::{self, ToolError};
 use crate::wheel::{self, BuildError, WheelBuild};
 use crate::worker_package::{self, Origin, Record, WorkerPackage};
+use crate::{WORKER_DISTRIBUTION, WORKER_VERSION};
 
 /// The version that builds the worker package; `python/pyproject.toml` admits it.
 const MATURIN_VERSION: &str = "1.16.0";
@@ -79,6 +80,14 @@ pub enum InstallError {
         /// What Python printed.
         output: String,
     },
+    /// What was unpacked is some other package.
+    #[error(
+        "{what} is not the Snakepit worker package, although it has its name: name a wheel or a source tree instead"
+    )]
+    Foreign {
+        /// What it was unpacked from.
+        what: String,
+    },
     /// The cache cannot be used.
     #[error("the cache {} cannot be written: free the disk or name another one with SNAKEPIT_CACHE_DIR", .path.display())]
     Cache {
@@ -104,6 +113,18 @@ impl Source {
         {
             Some(Ok(tree)) => Self::SourceTree(tree),
             _ => Self::Index,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wheel(path) | Self::SourceTree(path) => path.display().fmt(f),
+            Self::Index => write!(
+                f,
+                "the package index's {WORKER_DISTRIBUTION}=={WORKER_VERSION}"
+            ),
         }
     }
 }
@@ -166,7 +187,7 @@ impl WorkerPackage {
                 progress(&format!(
                     "fetching snakepit {WORKER_VERSION} from the package index"
                 ));
-                let requirement = format!("snakepit=={WORKER_VERSION}");
+                let requirement = format!("{WORKER_DISTRIBUTION}=={WORKER_VERSION}");
                 tool::pip_install(interpreter, &requirement, &staged, stage.path())?;
             }
             Source::SourceTree(tree) => {
@@ -192,6 +213,11 @@ impl WorkerPackage {
                 };
                 unpack(&build.run()?)?;
             }
+        }
+        if !holds_worker(&staged) {
+            return Err(InstallError::Foreign {
+                what: source.to_string(),
+            });
         }
         progress(&format!("importing it with {interpreter}"));
         let contract = import(interpreter, &staged)?;
@@ -244,6 +270,21 @@ fn settle(source: &Source, interpreter: &Interpreter) -> Result<(Source, String)
             Ok((Source::Wheel(wheel), content.hex()))
         }
     }
+}
+
+/// Whether the native half is there. Looked for before anything is imported: a package index may
+/// serve somebody else's package under the same name.
+fn holds_worker(staged: &Path) -> bool {
+    let modules = fs::read_dir(staged.join("snakepit"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    modules.into_iter().any(|module| {
+        module
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(b"_native.")
+    })
 }
 
 /// Imports the staged package and returns the contract that it names.

@@ -26,3 +26,7 @@ pub use worker_package::{Origin, WorkerPackage};
 
 /// The version of the worker package that belongs to this crate: host and worker match exactly.
 pub const WORKER_VERSION: &str = "0.1.0";
+
+/// What the worker package is called where packages are installed from, spelled as wheels and
+/// metadata folders spell it.
+pub const WORKER_DISTRIBUTION: &str = "snakepit";

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::WORKER_VERSION;
 use crate::child;
 use crate::fingerprint::Fingerprint;
 use crate::interpreter::Interpreter;
+use crate::{WORKER_DISTRIBUTION, WORKER_VERSION};
 
 /// An optimised build from nothing takes three minutes on two cores here.
 const BUILD_LIMIT: Duration = Duration::from_secs(3600);
@@ -173,7 +173,7 @@ pub(crate) fn fits(name: &str, interpreter: &Interpreter) -> bool {
         .split_once('-')
         .map(|(system, rest)| (system, rest.rsplit('-').next().unwrap_or(rest)))
         .unwrap_or((interpreter.platform.as_str(), ""));
-    *package == "snakepit"
+    *package == WORKER_DISTRIBUTION
         && *version == WORKER_VERSION
         && *abi == interpreter.wheel_abi()
         && platform.contains(system)

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::WORKER_VERSION;
 use crate::cache::Cache;
 use crate::interpreter::Interpreter;
 use crate::wheel;
+use crate::{WORKER_DISTRIBUTION, WORKER_VERSION};
 
 const RECORD: &str = "snakepit-worker.json";
 
@@ -100,7 +100,7 @@ impl WorkerPackage {
 /// A worker package installed for the interpreter itself, if it is of our version.
 fn own(interpreter: &Interpreter) -> Option<WorkerPackage> {
     let path = interpreter.worker_package.clone()?;
-    let metadata = path.join(format!("snakepit-{WORKER_VERSION}.dist-info"));
+    let metadata = path.join(format!("{WORKER_DISTRIBUTION}-{WORKER_VERSION}.dist-info"));
     metadata.is_dir().then_some(WorkerPackage {
         path,
         origin: Origin::Interpreter,

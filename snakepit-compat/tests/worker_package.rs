@@ -11,10 +11,11 @@ use snakepit_compat::{
 
 const MAKE_WHEEL: &str = "
 import sys, zipfile
-path, contract = sys.argv[1:]
+path, native = sys.argv[1:]
 with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as wheel:
     wheel.writestr('snakepit/__init__.py', '')
-    wheel.writestr('snakepit/_native.py', contract)
+    if native:
+        wheel.writestr('snakepit/_native.py', native)
 ";
 
 fn python() -> Interpreter {
@@ -128,6 +129,15 @@ fn package_that_does_not_import_is_never_published() {
         .flatten()
         .filter(|entry| entry.file_name().as_encoded_bytes()[0] == b'.');
     assert_eq!(hidden.count(), 0);
+}
+
+#[test]
+fn package_that_only_has_the_name_is_not_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::at(dir.path().join("cache"));
+    let foreign = wheel(dir.path(), WORKER_VERSION, "abi3", "");
+    let error = install(&cache, &Source::Wheel(foreign)).unwrap_err();
+    assert!(matches!(error, InstallError::Foreign { .. }), "{error}");
 }
 
 #[test]
