@@ -1,1 +1,17 @@
-//! TBD
+#![doc = include_str!("../README.md")]
+
+mod convert;
+mod hello;
+mod inbox;
+mod io;
+mod link;
+mod outbox;
+mod outgoing;
+mod reader;
+mod server;
+mod shared;
+
+pub use hello::{Hello, Python};
+pub use link::{Link, Vitals};
+pub use server::{Attaching, LinkOptions, LinkServer};
+pub use shared::LinkEnd;

@@ -1,0 +1,171 @@
+//! Wire messages and core's vocabulary, turned into each other. Pure functions.
+
+use std::time::Duration;
+
+use snakepit_core::{
+    CancelReason, Codec, Error, ErrorKind, Phase, Progress, PythonException, PythonFrame, Tool,
+};
+use snakepit_proto::v1;
+
+pub(crate) fn codec_to_wire(codec: Codec) -> v1::Codec {
+    match codec {
+        Codec::Json => v1::Codec::Json,
+        Codec::Raw => v1::Codec::Raw,
+        // `Codec` may grow; whatever is added must get its wire form here first.
+        _ => v1::Codec::Msgpack,
+    }
+}
+
+pub(crate) fn codec_from_wire(codec: i32) -> Option<Codec> {
+    match v1::Codec::try_from(codec).ok()? {
+        v1::Codec::Unspecified => None,
+        v1::Codec::Msgpack => Some(Codec::MsgPack),
+        v1::Codec::Json => Some(Codec::Json),
+        v1::Codec::Raw => Some(Codec::Raw),
+    }
+}
+
+pub(crate) fn reason_to_wire(reason: CancelReason) -> v1::CancelReason {
+    match reason {
+        CancelReason::Dropped => v1::CancelReason::Dropped,
+        CancelReason::Deadline => v1::CancelReason::Deadline,
+        CancelReason::Shutdown => v1::CancelReason::Shutdown,
+        // `CancelReason` may grow; the worker treats an unnamed reason as any other.
+        _ => v1::CancelReason::Unspecified,
+    }
+}
+
+/// Whole microseconds; time that is set never becomes 0, which means "not set".
+pub(crate) fn timeout_to_wire(timeout: Option<Duration>) -> u64 {
+    timeout.map_or(0, |left| {
+        u64::try_from(left.as_micros()).unwrap_or(u64::MAX).max(1)
+    })
+}
+
+pub(crate) fn progress(progress: v1::Progress) -> Progress {
+    Progress {
+        done: progress.done,
+        total: Some(progress.total).filter(|total| *total > 0.0),
+        message: progress.message,
+    }
+}
+
+/// The error of a call; `streaming` says what the caller had asked for.
+pub(crate) fn error(error: v1::Error, streaming: bool) -> Error {
+    let kind = match error.kind() {
+        v1::ErrorKind::Python => ErrorKind::Python,
+        v1::ErrorKind::UnknownCommand => ErrorKind::UnknownCommand,
+        v1::ErrorKind::InvalidArguments => ErrorKind::InvalidArguments,
+        v1::ErrorKind::Decode => ErrorKind::DecodeFailed,
+        v1::ErrorKind::Encode => ErrorKind::EncodeFailed,
+        v1::ErrorKind::PayloadTooLarge => ErrorKind::PayloadTooLarge,
+        v1::ErrorKind::Cancelled => ErrorKind::Cancelled,
+        v1::ErrorKind::Deadline => ErrorKind::Timeout(Phase::Call),
+        v1::ErrorKind::StreamingMismatch if streaming => ErrorKind::StreamingNotSupported,
+        v1::ErrorKind::StreamingMismatch => ErrorKind::StreamingRequired,
+        v1::ErrorKind::Internal | v1::ErrorKind::Unspecified => ErrorKind::Internal,
+    };
+    let mut out = Error::new(kind, error.message).with_help(error.help);
+    for (name, value) in error.details {
+        out = out.with_detail(name, value);
+    }
+    match error.exception {
+        Some(exception) => out.with_python(python_exception(exception)),
+        None => out,
+    }
+}
+
+pub(crate) fn python_exception(exception: v1::PythonException) -> PythonException {
+    // prost refuses messages nested deeper than 100, which bounds this recursion.
+    let mut out = PythonException::default();
+    out.type_name = exception.type_name;
+    out.module = exception.module;
+    out.message = exception.message;
+    out.args = exception.args;
+    out.bases = exception.bases;
+    out.frames = exception.frames.into_iter().map(python_frame).collect();
+    out.notes = exception.notes;
+    out.cause = exception
+        .cause
+        .map(|cause| Box::new(python_exception(*cause)));
+    out.explicit_cause = exception.explicit_cause;
+    out.members = exception
+        .members
+        .into_iter()
+        .map(python_exception)
+        .collect();
+    out
+}
+
+#[expect(
+    clippy::field_reassign_with_default,
+    reason = "core's types are non-exhaustive"
+)]
+fn python_frame(frame: v1::PythonFrame) -> PythonFrame {
+    let mut out = PythonFrame::default();
+    out.file = frame.file;
+    out.line = frame.line;
+    out.function = frame.function;
+    out.source = frame.source;
+    out
+}
+
+/// A worker's account of why it cannot start.
+pub(crate) fn start_failure(failure: v1::StartFailure) -> Error {
+    let phase = match failure.phase() {
+        v1::StartPhase::Import => "importing the adapter",
+        v1::StartPhase::Discover => "reading the adapter's tools",
+        v1::StartPhase::Preload => "the adapter's `preload`",
+        v1::StartPhase::Setup => "the adapter's `setup`",
+        v1::StartPhase::Unspecified => "starting",
+    };
+    let message = format!("{phase} failed: {}", failure.message);
+    let error = Error::new(ErrorKind::AdapterFailed, message).with_help(failure.help);
+    match failure.exception {
+        Some(exception) => error.with_python(python_exception(exception)),
+        None => error,
+    }
+}
+
+/// A tool as a worker describes it.
+pub(crate) fn tool(tool: v1::Tool) -> Result<Tool, serde_json::Error> {
+    let schema = |text: &str, absent| match text {
+        "" => Ok(absent),
+        text => serde_json::from_str(text),
+    };
+    let mut out = Tool::new(tool.name);
+    out.description = tool.description;
+    out.parameters = schema(
+        &tool.parameters_schema,
+        serde_json::json!({"type": "object"}),
+    )?;
+    out.returns = schema(&tool.returns_schema, serde_json::Value::Null)?;
+    out.streaming = tool.streaming;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_is_nearly_up_is_still_a_limit() {
+        assert_eq!(timeout_to_wire(None), 0);
+        assert_eq!(timeout_to_wire(Some(Duration::ZERO)), 1);
+        assert_eq!(timeout_to_wire(Some(Duration::from_millis(2))), 2000);
+        assert_eq!(timeout_to_wire(Some(Duration::MAX)), u64::MAX);
+    }
+
+    #[test]
+    fn a_streaming_mismatch_names_what_the_caller_did_wrong() {
+        let wire = v1::Error {
+            kind: v1::ErrorKind::StreamingMismatch.into(),
+            ..Default::default()
+        };
+        assert_eq!(
+            error(wire.clone(), true).kind(),
+            ErrorKind::StreamingNotSupported
+        );
+        assert_eq!(error(wire, false).kind(), ErrorKind::StreamingRequired);
+    }
+}

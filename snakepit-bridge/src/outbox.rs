@@ -1,0 +1,167 @@
+//! What waits to be sent to one worker: small frames in order, and the tails of large payloads.
+//!
+//! Owns how payloads are cut into fragments and who goes first; knows no lock, no waker and no
+//! transport. Invariant: a fragment is given out only when no frame waits, so that frames overtake
+//! payloads and never the other way round.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use snakepit_core::Payload;
+use snakepit_proto::FRAGMENT_BYTES;
+use snakepit_proto::v1::host_message::Frame;
+use snakepit_proto::v1::{self};
+
+use crate::convert;
+
+/// Frames and payload tails on their way out.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    frames: VecDeque<Frame>,
+    tails: VecDeque<Tail>,
+    last_payload_id: u64,
+}
+
+/// What is left of a payload whose head was sent.
+struct Tail {
+    payload_id: u64,
+    offset: u64,
+    parts: VecDeque<Bytes>,
+}
+
+impl Outbox {
+    /// Puts a frame at the end of the queue.
+    pub(crate) fn push(&mut self, frame: Frame) {
+        self.frames.push_back(frame);
+    }
+
+    /// Turns a payload into the field of a frame. What does not fit into one fragment is queued
+    /// behind every frame; the field must be pushed next.
+    pub(crate) fn attach(&mut self, payload: &Payload) -> v1::Payload {
+        let codec = convert::codec_to_wire(payload.codec()).into();
+        let total = payload.len();
+        if total <= FRAGMENT_BYTES {
+            let data = match payload.parts() {
+                [] => Bytes::new(),
+                [bytes] => bytes.clone(),
+                // Only a payload that was received in parts has several, and those are large.
+                _ => payload.clone().into_bytes(),
+            };
+            return v1::Payload {
+                codec,
+                data,
+                total_bytes: 0,
+                payload_id: 0,
+            };
+        }
+        let mut parts: VecDeque<Bytes> = payload
+            .parts()
+            .iter()
+            .filter(|part| !part.is_empty())
+            .cloned()
+            .collect();
+        let data = next_slice(&mut parts).unwrap_or_default();
+        self.last_payload_id += 1;
+        let payload_id = self.last_payload_id;
+        self.tails.push_back(Tail {
+            payload_id,
+            offset: data.len() as u64,
+            parts,
+        });
+        v1::Payload {
+            codec,
+            data,
+            total_bytes: total as u64,
+            payload_id,
+        }
+    }
+
+    /// Moves every waiting frame into `batch`.
+    pub(crate) fn take_frames(&mut self, batch: &mut VecDeque<Frame>) {
+        if batch.is_empty() {
+            std::mem::swap(&mut self.frames, batch);
+        } else {
+            batch.append(&mut self.frames);
+        }
+    }
+
+    /// The next fragment; large payloads take turns. Only meaningful when no frame waits.
+    pub(crate) fn next_fragment(&mut self) -> Option<Frame> {
+        let mut tail = self.tails.pop_front()?;
+        let data = next_slice(&mut tail.parts)?;
+        let fragment = v1::Fragment {
+            payload_id: tail.payload_id,
+            offset: tail.offset,
+            data,
+        };
+        tail.offset += fragment.data.len() as u64;
+        if !tail.parts.is_empty() {
+            self.tails.push_back(tail);
+        }
+        Some(Frame::Fragment(fragment))
+    }
+
+    /// Whether there is nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.tails.is_empty()
+    }
+}
+
+/// Takes at most one fragment's worth from the front; a slice, not a copy.
+fn next_slice(parts: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    let mut part = parts.pop_front()?;
+    if part.len() <= FRAGMENT_BYTES {
+        return Some(part);
+    }
+    let slice = part.split_to(FRAGMENT_BYTES);
+    parts.push_front(part);
+    Some(slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use snakepit_core::Codec;
+
+    use super::*;
+
+    fn large(fill: u8, len: usize) -> Payload {
+        Payload::from_bytes(Codec::Raw, vec![fill; len])
+    }
+
+    #[test]
+    fn a_payload_of_one_fragment_travels_whole() {
+        let mut outbox = Outbox::default();
+        let head = outbox.attach(&large(1, FRAGMENT_BYTES));
+        assert_eq!((head.total_bytes, head.payload_id), (0, 0));
+        assert_eq!(head.data.len(), FRAGMENT_BYTES);
+        assert!(outbox.next_fragment().is_none());
+    }
+
+    #[test]
+    fn large_payloads_take_turns_and_arrive_without_gaps() {
+        let mut outbox = Outbox::default();
+        let sizes = [3 * FRAGMENT_BYTES + 1, 2 * FRAGMENT_BYTES];
+        let heads: Vec<_> = sizes
+            .iter()
+            .map(|&len| outbox.attach(&large(7, len)))
+            .collect();
+        let mut received = [heads[0].data.len() as u64, heads[1].data.len() as u64];
+        let mut order = Vec::new();
+        while let Some(Frame::Fragment(fragment)) = outbox.next_fragment() {
+            let which = (fragment.payload_id - 1) as usize;
+            assert_eq!(fragment.offset, received[which]);
+            received[which] += fragment.data.len() as u64;
+            order.push(fragment.payload_id);
+        }
+        assert_eq!(order, [1, 2, 1, 1]);
+        assert_eq!(received.map(|n| n as usize), sizes);
+    }
+
+    #[test]
+    fn slices_share_the_payloads_memory() {
+        let bytes = Bytes::from(vec![3; 2 * FRAGMENT_BYTES]);
+        let mut outbox = Outbox::default();
+        let head = outbox.attach(&Payload::from_bytes(Codec::Raw, bytes.clone()));
+        assert_eq!(head.data.as_ptr(), bytes.as_ptr());
+    }
+}

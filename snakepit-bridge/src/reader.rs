@@ -1,0 +1,384 @@
+//! What a worker says: the hello, then frames until the link ends.
+//!
+//! Owns the order of things inside the host when a frame comes in: the call leaves the in-flight
+//! table, then its reply is told, which dispatches the next call on this same thread. Nothing here
+//! ever waits for a consumer. Invariant: however the reader ends, the link ends with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::Stream;
+use snakepit_core::{CallEvent, Error};
+use snakepit_proto::FRAGMENT_BYTES;
+use snakepit_proto::v1::host_message::Frame as HostFrame;
+use snakepit_proto::v1::worker_message::Frame;
+use snakepit_proto::v1::{self, WorkerMessage};
+use tokio_stream::StreamExt;
+
+use crate::convert;
+use crate::hello::{self, Hello};
+use crate::inbox::{Breach, CallFrame, Inbox};
+use crate::link::Link;
+use crate::server::Pending;
+use crate::shared::{InFlight, LinkEnd, Shared};
+
+/// Why the transport has no further frame.
+pub(crate) enum Unreadable {
+    /// The bytes are not a frame.
+    Malformed(String),
+    /// The connection broke.
+    Lost,
+}
+
+/// Serves the incoming half of one link until it ends.
+pub(crate) async fn run(
+    pending: Pending,
+    mut incoming: impl Stream<Item = Result<WorkerMessage, Unreadable>> + Unpin,
+) {
+    let Pending { shared, done } = pending;
+    let mut ending = Ending {
+        shared: Arc::clone(&shared),
+        end: LinkEnd::WorkerGone,
+    };
+    let welcomed = match incoming.next().await {
+        Some(Ok(message)) => welcome(&shared, message),
+        Some(Err(Unreadable::Malformed(text))) => Err(hello::broken(&text)),
+        Some(Err(Unreadable::Lost)) | None => Err(hello::missing()),
+    };
+    match welcomed {
+        Ok(hello) => {
+            shared.vitals.seen();
+            let link = Link::new(Arc::clone(&shared), hello);
+            // Nobody waits for the worker any more: dropping the link closes it.
+            drop(done.send(Ok(link)));
+        }
+        Err(error) => {
+            ending.end = LinkEnd::Broken(error.to_string());
+            shared.farewell(error.to_string());
+            drop(done.send(Err(error)));
+            return;
+        }
+    }
+    let mut reader = Reader {
+        inbox: Inbox::new(shared.max_payload_bytes),
+        released: Vec::new(),
+        shared: Arc::clone(&shared),
+    };
+    while let Some(message) = incoming.next().await {
+        let taken = match message {
+            Ok(message) => reader.take(message),
+            Err(Unreadable::Malformed(text)) => Err(Offence::Malformed(text)),
+            Err(Unreadable::Lost) => return,
+        };
+        if let Err(offence) = taken {
+            ending.end = reader.judge(offence);
+            return;
+        }
+    }
+}
+
+/// Checks the first frame and answers it.
+fn welcome(shared: &Shared, message: WorkerMessage) -> Result<Hello, Error> {
+    let hello = hello::accept(&shared.worker_id, message)?;
+    shared.vitals.set_gil(hello.python.gil_enabled);
+    shared.push(HostFrame::Welcome(v1::Welcome {
+        contract: snakepit_proto::contract(),
+        version: hello::HOST_VERSION.to_owned(),
+        heartbeat_ms: u32::try_from(shared.heartbeat.as_millis()).unwrap_or(u32::MAX),
+        max_payload_bytes: shared.max_payload_bytes,
+        fragment_bytes: FRAGMENT_BYTES as u32,
+    }));
+    shared.flush();
+    Ok(hello)
+}
+
+/// Ends the link when the reader ends, by return, by panic or with its runtime.
+struct Ending {
+    shared: Arc<Shared>,
+    end: LinkEnd,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.shared.end(self.end.clone());
+    }
+}
+
+/// Why a worker's link must end.
+#[derive(Debug, thiserror::Error)]
+enum Offence {
+    #[error("malformed frame: {0}")]
+    Malformed(String),
+    #[error("a frame of a kind this host does not know")]
+    UnknownFrame,
+    #[error("{0} after the first frame")]
+    LateHello(&'static str),
+    #[error("{what} for call {call_id}, which is not in flight")]
+    UnknownCall { what: &'static str, call_id: u64 },
+    #[error("{what} for call {call_id}, which asked for {wanted}")]
+    WrongShape {
+        what: &'static str,
+        call_id: u64,
+        wanted: &'static str,
+    },
+    #[error("chunk {found} of call {call_id} where {expected} was due")]
+    ChunkOrder {
+        call_id: u64,
+        expected: u64,
+        found: u64,
+    },
+    #[error("more chunks of call {call_id} than were granted")]
+    CreditExceeded { call_id: u64 },
+    #[error(transparent)]
+    Fragments(#[from] Breach),
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    released: Vec<(u64, CallFrame)>,
+}
+
+impl Reader {
+    fn take(&mut self, message: WorkerMessage) -> Result<(), Offence> {
+        self.shared.vitals.seen();
+        let inbox = &mut self.inbox;
+        let (call_id, frame) = match message.frame.ok_or(Offence::UnknownFrame)? {
+            Frame::Result(v1::Result {
+                call_id,
+                value,
+                run_us,
+            }) => {
+                let make = |value| CallFrame::Result { value, run_us };
+                (call_id, inbox.with_payload(call_id, value, make)?)
+            }
+            Frame::Error(error) => (
+                error.call_id,
+                inbox.plain(error.call_id, CallFrame::Error(error))?,
+            ),
+            Frame::Chunk(v1::Chunk {
+                call_id,
+                index,
+                value,
+            }) => {
+                let make = |value| CallFrame::Chunk { index, value };
+                (call_id, inbox.with_payload(call_id, value, make)?)
+            }
+            Frame::ChunkEnd(v1::ChunkEnd {
+                call_id,
+                chunks,
+                run_us,
+            }) => (
+                call_id,
+                inbox.plain(call_id, CallFrame::ChunkEnd { chunks, run_us })?,
+            ),
+            Frame::ToolCall(v1::ToolCall {
+                tool_call_id,
+                call_id,
+                name,
+                arguments,
+                ..
+            }) => {
+                let make = |_| CallFrame::ToolCall { tool_call_id, name };
+                (call_id, inbox.with_payload(call_id, arguments, make)?)
+            }
+            Frame::Fragment(fragment) => {
+                let mut released = std::mem::take(&mut self.released);
+                inbox.fragment(fragment, &mut released)?;
+                for (call_id, frame) in released.drain(..) {
+                    self.deliver(call_id, frame)?;
+                }
+                self.released = released;
+                return Ok(());
+            }
+            other => return self.aside(other),
+        };
+        match frame {
+            Some(frame) => self.deliver(call_id, frame),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells a call's reply what a whole frame says.
+    fn deliver(&self, call_id: u64, frame: CallFrame) -> Result<(), Offence> {
+        match frame {
+            CallFrame::Result { value, run_us } => {
+                let entry = self.entry(call_id, "a result")?;
+                if entry.next_chunk.is_some() {
+                    self.shared.put_back(call_id, entry);
+                    let wanted = "a stream";
+                    return Err(Offence::WrongShape {
+                        what: "a result",
+                        call_id,
+                        wanted,
+                    });
+                }
+                let run_time = Duration::from_micros(run_us);
+                entry.reply.finish(CallEvent::Finished { value, run_time });
+            }
+            CallFrame::Error(error) => {
+                let entry = self.entry(call_id, "an error")?;
+                let run_time = error.started.then(|| Duration::from_micros(error.run_us));
+                let error = convert::error(error, entry.next_chunk.is_some());
+                entry.reply.finish(CallEvent::Failed { error, run_time });
+            }
+            CallFrame::Chunk { index, value } => {
+                let mut entry = self.entry(call_id, "a chunk")?;
+                let verdict = match &mut entry.next_chunk {
+                    None => Err(Offence::WrongShape {
+                        what: "a chunk",
+                        call_id,
+                        wanted: "one value",
+                    }),
+                    Some(next) if *next != index => Err(Offence::ChunkOrder {
+                        call_id,
+                        expected: *next,
+                        found: index,
+                    }),
+                    Some(next) => {
+                        *next += 1;
+                        entry
+                            .reply
+                            .tell(CallEvent::Chunk(value))
+                            .map_err(|_| Offence::CreditExceeded { call_id })
+                    }
+                };
+                self.shared.put_back(call_id, entry);
+                verdict?;
+            }
+            CallFrame::ChunkEnd { chunks, run_us } => {
+                let entry = self.entry(call_id, "the end of a stream")?;
+                if entry.next_chunk != Some(chunks) {
+                    let expected = entry.next_chunk.unwrap_or(0);
+                    self.shared.put_back(call_id, entry);
+                    return Err(Offence::ChunkOrder {
+                        call_id,
+                        expected,
+                        found: chunks,
+                    });
+                }
+                let run_time = Duration::from_micros(run_us);
+                entry.reply.finish(CallEvent::StreamEnded { run_time });
+            }
+            CallFrame::ToolCall { tool_call_id, name } => {
+                let message = format!("this host serves no tools, so `{name}` cannot be called");
+                self.answer(HostFrame::ToolError(v1::ToolError {
+                    tool_call_id,
+                    kind: "unimplemented".to_owned(),
+                    message,
+                    details: Default::default(),
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&self, call_id: u64, what: &'static str) -> Result<InFlight, Offence> {
+        self.shared
+            .take(call_id)
+            .ok_or(Offence::UnknownCall { what, call_id })
+    }
+
+    /// Frames that carry no payload and keep no order with a call's results.
+    fn aside(&self, frame: Frame) -> Result<(), Offence> {
+        match frame {
+            Frame::Progress(progress) => {
+                // The newest report may come after the result it was about; then it is too late.
+                if let Some(entry) = self.shared.take(progress.call_id) {
+                    let call_id = progress.call_id;
+                    let told = entry
+                        .reply
+                        .tell(CallEvent::Progress(convert::progress(progress)));
+                    self.shared.put_back(call_id, entry);
+                    told.map_err(|_| Offence::CreditExceeded { call_id })?;
+                }
+            }
+            Frame::Revoked(revoked) => {
+                for call_id in revoked.call_ids {
+                    let entry = self.entry(call_id, "a revocation")?;
+                    entry.reply.finish(CallEvent::Returned);
+                }
+            }
+            Frame::Heartbeat(beat) => {
+                self.shared.vitals.beat(&beat);
+                if beat.nonce != 0 {
+                    self.shared.pong(beat.nonce);
+                }
+            }
+            Frame::DrainDone(_) => self.shared.drain_done(),
+            Frame::Log(record) => self.log(&record),
+            Frame::Event(event) => tracing::info!(
+                target: "snakepit::worker::event",
+                worker = %self.shared.worker_id,
+                pool = %self.shared.pool,
+                name = event.name,
+                details = ?event.details,
+            ),
+            Frame::ToolCancel(_) => self.unimplemented("tool_cancel"),
+            Frame::ShmRelease(_) => self.unimplemented("shm_release"),
+            Frame::Unimplemented(refusal) => tracing::warn!(
+                worker = %self.shared.worker_id,
+                frame = refusal.frame,
+                call = refusal.call_id,
+                "the worker does not serve a frame it was sent",
+            ),
+            Frame::Hello(_) => return Err(Offence::LateHello("a hello")),
+            Frame::StartFailure(_) => return Err(Offence::LateHello("a start failure")),
+            Frame::Result(_)
+            | Frame::Error(_)
+            | Frame::Chunk(_)
+            | Frame::ChunkEnd(_)
+            | Frame::ToolCall(_)
+            | Frame::Fragment(_) => return Err(Offence::UnknownFrame),
+        }
+        Ok(())
+    }
+
+    fn unimplemented(&self, frame: &str) {
+        let frame = frame.to_owned();
+        self.answer(HostFrame::Unimplemented(v1::Unimplemented {
+            frame,
+            call_id: 0,
+        }));
+    }
+
+    fn answer(&self, frame: HostFrame) {
+        self.shared.push(frame);
+        self.shared.flush();
+    }
+
+    fn log(&self, record: &v1::Log) {
+        macro_rules! emit {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "snakepit::worker::log",
+                    worker = %self.shared.worker_id,
+                    pool = %self.shared.pool,
+                    logger = record.logger,
+                    call = record.call_id,
+                    "{}",
+                    record.message
+                )
+            };
+        }
+        match record.level() {
+            v1::LogLevel::Error => emit!(error),
+            v1::LogLevel::Warning => emit!(warn),
+            v1::LogLevel::Info => emit!(info),
+            v1::LogLevel::Debug | v1::LogLevel::Unspecified => emit!(debug),
+        }
+    }
+
+    /// Turns an offence into the link's end.
+    fn judge(&self, offence: Offence) -> LinkEnd {
+        let rule = offence.to_string();
+        tracing::warn!(
+            worker = %self.shared.worker_id,
+            pool = %self.shared.pool,
+            rule,
+            "the worker broke the protocol; its link ends",
+        );
+        self.shared.farewell(rule.clone());
+        LinkEnd::Broken(rule)
+    }
+}

@@ -1,0 +1,447 @@
+//! The state of one link, seen by its owner, its reader and its outgoing stream.
+//!
+//! Owns the in-flight table and the one short lock it shares with the outbox. Invariants: no
+//! [`Reply`] is ever told anything while the lock is held; once the link has ended nothing enters
+//! the table; only the reader takes entries out while the link lives.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use snakepit_core::{Call, CallEvent, CallId, Error, ErrorKind, PoolName, Reply, WorkerId};
+use snakepit_proto::v1;
+use snakepit_proto::v1::host_message::Frame;
+use snakepit_shm::ControlReader;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use crate::convert;
+use crate::io::Closer;
+use crate::outbox::Outbox;
+use crate::server::LinkOptions;
+
+/// How a link ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkEnd {
+    /// The worker's end was closed: it died, or it went after it was asked to.
+    WorkerGone,
+    /// The worker broke the protocol; the text says which rule.
+    Broken(String),
+    /// The host closed it.
+    Closed,
+}
+
+impl fmt::Display for LinkEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WorkerGone => f.write_str("it closed its link"),
+            Self::Broken(rule) => write!(f, "it broke the protocol: {rule}"),
+            Self::Closed => f.write_str("its link was closed by the host"),
+        }
+    }
+}
+
+/// A call that was sent and has not had its last event.
+pub(crate) struct InFlight {
+    pub(crate) reply: Reply,
+    /// Index of the next chunk, for a call whose result is a stream.
+    pub(crate) next_chunk: Option<u64>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) pool: PoolName,
+    pub(crate) worker_id: WorkerId,
+    pub(crate) heartbeat: Duration,
+    pub(crate) max_payload_bytes: u64,
+    control: ControlReader,
+    closer: Closer,
+    state: Mutex<State>,
+    pub(crate) vitals: Vitals,
+    drained: watch::Sender<bool>,
+    ended: watch::Sender<Option<LinkEnd>>,
+}
+
+struct State {
+    intake: Intake,
+    outbox: Outbox,
+    in_flight: FxHashMap<u64, InFlight>,
+    /// Calls refused by `submit`, which must not tell their replies itself.
+    refused: Vec<(Reply, Error)>,
+    pings: FxHashMap<u64, oneshot::Sender<()>>,
+    last_nonce: u64,
+    farewell: Option<String>,
+    closed_by_host: bool,
+    /// Set while the outgoing stream waits for something to send.
+    waker: Option<Waker>,
+}
+
+#[derive(PartialEq)]
+enum Intake {
+    Open,
+    Draining,
+    Ended,
+}
+
+/// What the outgoing stream does next.
+pub(crate) enum Next {
+    Batch,
+    Fragment(Frame),
+    Farewell(String),
+    Wait,
+    End,
+}
+
+/// Last signs of life, readable from any thread.
+pub(crate) struct Vitals {
+    origin: Instant,
+    // All of these are independent figures for people and timers; nothing is published through
+    // them, so every access is relaxed.
+    seen_us: AtomicU64,
+    running: AtomicU32,
+    queued: AtomicU32,
+    gil_enabled: AtomicBool,
+}
+
+impl Vitals {
+    pub(crate) fn seen(&self) {
+        let elapsed = self.origin.elapsed().as_micros() as u64;
+        self.seen_us.store(elapsed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn beat(&self, beat: &v1::Heartbeat) {
+        self.running.store(beat.running, Ordering::Relaxed);
+        self.queued.store(beat.queued, Ordering::Relaxed);
+        self.gil_enabled.store(beat.gil_enabled, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_gil(&self, enabled: bool) {
+        self.gil_enabled.store(enabled, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last_seen(&self) -> Instant {
+        self.origin + Duration::from_micros(self.seen_us.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn read(&self) -> (u32, u32, bool) {
+        let running = self.running.load(Ordering::Relaxed);
+        let queued = self.queued.load(Ordering::Relaxed);
+        (running, queued, self.gil_enabled.load(Ordering::Relaxed))
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(options: LinkOptions, closer: Closer) -> Self {
+        let LinkOptions {
+            pool,
+            worker_id,
+            control,
+            heartbeat,
+            max_payload_bytes,
+        } = options;
+        Self {
+            pool,
+            worker_id,
+            heartbeat,
+            max_payload_bytes,
+            control,
+            closer,
+            state: Mutex::new(State {
+                intake: Intake::Open,
+                outbox: Outbox::default(),
+                in_flight: FxHashMap::default(),
+                refused: Vec::new(),
+                pings: FxHashMap::default(),
+                last_nonce: 0,
+                farewell: None,
+                closed_by_host: false,
+                waker: None,
+            }),
+            vitals: Vitals {
+                origin: Instant::now(),
+                seen_us: AtomicU64::new(0),
+                running: AtomicU32::new(0),
+                queued: AtomicU32::new(0),
+                gil_enabled: AtomicBool::new(false),
+            },
+            drained: watch::Sender::new(false),
+            ended: watch::Sender::new(None),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between two steps that belong together, so a poisoned state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a call. See `snakepit_core::Worker::submit`.
+    pub(crate) fn submit(
+        &self,
+        call: &Call,
+        timeout: Option<Duration>,
+        reply: Reply,
+    ) -> Result<(), Reply> {
+        let request = &call.request;
+        let mut frame = v1::Call {
+            call_id: call.id.get(),
+            command: request.command.as_ref().to_owned(),
+            arguments: None,
+            timeout_us: convert::timeout_to_wire(timeout),
+            session_id: request
+                .session
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
+            streaming: call.stream_credit.is_some(),
+            credit: call.stream_credit.unwrap_or(0),
+            traceparent: request
+                .traceparent
+                .as_deref()
+                .unwrap_or_default()
+                .to_owned(),
+            metadata: request.metadata.iter().cloned().collect(),
+            depth: 0,
+        };
+        let size = request.arguments.len() as u64;
+        let mut state = self.state();
+        if state.intake != Intake::Open {
+            return Err(reply);
+        }
+        if size > self.max_payload_bytes {
+            state
+                .refused
+                .push((reply, too_large(size, self.max_payload_bytes)));
+            return Ok(());
+        }
+        frame.arguments = Some(state.outbox.attach(&request.arguments));
+        let entry = InFlight {
+            reply,
+            next_chunk: call.stream_credit.map(|_| 0),
+        };
+        let before = state.in_flight.insert(frame.call_id, entry);
+        debug_assert!(before.is_none(), "call ids are unique in a pool");
+        state.outbox.push(Frame::Call(frame));
+        Ok(())
+    }
+
+    /// Queues a frame that asks nothing of the in-flight table.
+    pub(crate) fn push(&self, frame: Frame) {
+        let mut state = self.state();
+        if state.intake != Intake::Ended {
+            state.outbox.push(frame);
+        }
+    }
+
+    /// Wakes the outgoing stream if it waits and there is something for it.
+    pub(crate) fn flush(&self) {
+        let waker = {
+            let mut state = self.state();
+            if state.outbox.is_empty() && state.refused.is_empty() {
+                None
+            } else {
+                state.waker.take()
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// What the outgoing stream does next; `batch` is empty and receives what is ready.
+    pub(crate) fn next_out(&self, batch: &mut VecDeque<Frame>, cx: &Context<'_>) -> Next {
+        let mut state = self.state();
+        if !state.refused.is_empty() {
+            let refused = std::mem::take(&mut state.refused);
+            drop(state);
+            refuse(refused);
+            // Their last events may have dispatched the next calls.
+            state = self.state();
+        }
+        state.outbox.take_frames(batch);
+        if !batch.is_empty() {
+            return Next::Batch;
+        }
+        if let Some(text) = state.farewell.take() {
+            return Next::Farewell(text);
+        }
+        if state.intake == Intake::Ended {
+            return Next::End;
+        }
+        if let Some(fragment) = state.outbox.next_fragment() {
+            return Next::Fragment(fragment);
+        }
+        state.waker = Some(cx.waker().clone());
+        Next::Wait
+    }
+
+    pub(crate) fn take(&self, call_id: u64) -> Option<InFlight> {
+        self.state().in_flight.remove(&call_id)
+    }
+
+    /// Puts an entry back that was taken to tell something that was not its last event.
+    pub(crate) fn put_back(&self, call_id: u64, entry: InFlight) {
+        self.state().in_flight.insert(call_id, entry);
+    }
+
+    /// Number of calls in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state().in_flight.len()
+    }
+
+    /// Takes no calls any more and asks the worker to finish those it has.
+    pub(crate) fn drain(&self, deadline: Option<Duration>) {
+        {
+            let mut state = self.state();
+            if state.intake != Intake::Open {
+                return;
+            }
+            state.intake = Intake::Draining;
+            let deadline_ms = deadline.map_or(0, |d| d.as_millis().max(1) as u64);
+            state.outbox.push(Frame::Drain(v1::Drain { deadline_ms }));
+        }
+        self.flush();
+    }
+
+    /// Takes no calls any more and asks the worker to exit.
+    pub(crate) fn shutdown(&self, grace: Duration) {
+        {
+            let mut state = self.state();
+            if state.intake == Intake::Ended {
+                return;
+            }
+            state.intake = Intake::Draining;
+            let grace_ms = grace.as_millis() as u64;
+            state
+                .outbox
+                .push(Frame::Shutdown(v1::Shutdown { grace_ms }));
+        }
+        self.flush();
+    }
+
+    pub(crate) fn ping(&self) -> oneshot::Receiver<()> {
+        let (pong, answer) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.intake != Intake::Ended {
+                state.last_nonce += 1;
+                let nonce = state.last_nonce;
+                state.pings.insert(nonce, pong);
+                state.outbox.push(Frame::Ping(v1::Ping { nonce }));
+            }
+        }
+        self.flush();
+        answer
+    }
+
+    pub(crate) fn pong(&self, nonce: u64) {
+        if let Some(pong) = self.state().pings.remove(&nonce) {
+            // Whoever asked may have stopped waiting.
+            let _ = pong.send(());
+        }
+    }
+
+    pub(crate) fn drain_done(&self) {
+        self.drained.send_replace(true);
+    }
+
+    pub(crate) fn drained(&self) -> watch::Receiver<bool> {
+        self.drained.subscribe()
+    }
+
+    pub(crate) fn ended(&self) -> watch::Receiver<Option<LinkEnd>> {
+        self.ended.subscribe()
+    }
+
+    /// Closes the socket on the owner's behalf; the reader then sees its end and ends the link.
+    pub(crate) fn close(&self) {
+        self.state().closed_by_host = true;
+        self.hang_up();
+    }
+
+    /// Closes the socket because the transport is done with it.
+    pub(crate) fn hang_up(&self) {
+        self.closer.close();
+    }
+
+    /// Says why before the stream ends.
+    pub(crate) fn farewell(&self, text: String) {
+        self.state().farewell = Some(text);
+    }
+
+    /// Ends the link: nothing enters any more, and whoever waits for the end is told. Called by
+    /// the reader, once.
+    pub(crate) fn end(&self, end: LinkEnd) {
+        let (waker, refused, closed_by_host) = {
+            let mut state = self.state();
+            state.intake = Intake::Ended;
+            state.pings.clear();
+            let refused = std::mem::take(&mut state.refused);
+            (state.waker.take(), refused, state.closed_by_host)
+        };
+        refuse(refused);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        let end = match end {
+            LinkEnd::WorkerGone if closed_by_host => LinkEnd::Closed,
+            end => end,
+        };
+        self.ended.send_replace(Some(end));
+    }
+
+    /// Tells every call that is still in flight what became of it: `Returned` if its tool was
+    /// never entered, else `WorkerLost`. The worker must be unable to start anything by now.
+    pub(crate) fn settle(&self, how: &str) {
+        self.resolve(|call_id| self.control.was_started(call_id), how);
+    }
+
+    /// As [`settle`](Self::settle) for a worker that may still be running: any call may start.
+    pub(crate) fn abandon(&self, how: &str) {
+        self.resolve(|_| true, how);
+    }
+
+    fn resolve(&self, was_started: impl Fn(u64) -> bool, how: &str) {
+        let in_flight = std::mem::take(&mut self.state().in_flight);
+        // By call id, so that calls go back to the queue in the order they came from it.
+        let mut in_flight: Vec<_> = in_flight.into_iter().collect();
+        in_flight.sort_unstable_by_key(|(call_id, _)| *call_id);
+        for (call_id, entry) in in_flight {
+            let chunks_seen = entry.next_chunk.is_some_and(|next| next > 0);
+            let event = if chunks_seen || was_started(call_id) {
+                CallEvent::Failed {
+                    error: Error::worker_lost(true, how),
+                    run_time: None,
+                }
+            } else {
+                CallEvent::Returned
+            };
+            entry.reply.finish(event);
+        }
+    }
+}
+
+fn refuse(refused: Vec<(Reply, Error)>) {
+    for (reply, error) in refused {
+        reply.finish(CallEvent::Failed {
+            error,
+            run_time: None,
+        });
+    }
+}
+
+fn too_large(size: u64, limit: u64) -> Error {
+    Error::new(
+        ErrorKind::PayloadTooLarge,
+        format!("the arguments take {size} bytes, and the limit is {limit}"),
+    )
+    .with_help("send less, or raise the pool's `max_payload` setting")
+    .with_detail("size_bytes", size.to_string())
+    .with_detail("limit_bytes", limit.to_string())
+}
+
+pub(crate) fn wire_ids(calls: &[CallId]) -> Vec<u64> {
+    calls.iter().map(|call| call.get()).collect()
+}
