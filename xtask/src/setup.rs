@@ -41,9 +41,13 @@ pub(crate) fn run(workspace: &Workspace, interpreters: Interpreters) -> Result<(
         Interpreters::GilOnly => &[Venv::Gil],
         Interpreters::Both => &[Venv::Gil, Venv::FreeThreaded],
     };
-    for venv in venvs {
-        let environment = sync(workspace, *venv)?;
-        install_worker(workspace, *venv, &environment)?;
+    // Environments first: whoever works on the worker package needs them while it does not build.
+    let environments = venvs
+        .iter()
+        .map(|venv| sync(workspace, *venv))
+        .collect::<Result<Vec<_>>>()?;
+    for (venv, environment) in venvs.iter().zip(&environments) {
+        install_worker(workspace, *venv, environment)?;
     }
     eprintln!(
         "setup is complete ({:.1} s)",
