@@ -69,6 +69,11 @@ impl Pool {
         &self.0.options.name
     }
 
+    /// The settings it was made with.
+    pub fn options(&self) -> &PoolOptions {
+        &self.0.options
+    }
+
     /// Submits a call.
     ///
     /// # Errors
