@@ -81,6 +81,7 @@ fn loom(workspace: &Workspace) -> Result<()> {
 }
 
 fn python(workspace: &Workspace) -> Result<()> {
+    let interpreter = workspace.program(Venv::Gil, "python");
     let tool = |name: &str, arguments: &[&str]| {
         let mut command = workspace.command(workspace.program(Venv::Gil, name));
         command
@@ -88,12 +89,19 @@ fn python(workspace: &Workspace) -> Result<()> {
             .current_dir(workspace.python_project());
         command
     };
-    run::step("ruff check", tool("ruff", &["check", ".", "../examples"]))?;
+    // The examples lie outside the project; its rules hold for them too.
+    let scope = ["--config", "pyproject.toml", ".", "../examples"];
+    run::step(
+        "ruff check",
+        tool("ruff", &[&["check"], &scope[..]].concat()),
+    )?;
     run::step(
         "ruff format",
-        tool("ruff", &["format", "--check", ".", "../examples"]),
+        tool("ruff", &[&["format", "--check"], &scope[..]].concat()),
     )?;
-    run::step("pyright", tool("pyright", &[]))?;
+    let mut pyright = tool("pyright", &["--pythonpath"]);
+    pyright.arg(interpreter);
+    run::step("pyright", pyright)?;
     for venv in [Venv::Gil, Venv::FreeThreaded] {
         let mut command = workspace.command(workspace.program(venv, "python"));
         command
