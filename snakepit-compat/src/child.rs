@@ -107,15 +107,20 @@ fn kill(group: Pid, receive: &mpsc::Receiver<Part>) {
 }
 
 impl Finished {
-    /// The last lines of what was printed, errors preferred: for messages.
+    /// The last twenty lines of what was printed, errors preferred: for messages.
     pub(crate) fn tail(&self) -> String {
+        self.last_lines(20)
+    }
+
+    /// As many of the last lines as asked for, errors preferred.
+    pub(crate) fn last_lines(&self, count: usize) -> String {
         let text = if self.stderr.trim().is_empty() {
             &self.stdout
         } else {
             &self.stderr
         };
         let lines: Vec<&str> = text.trim().lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+        lines[lines.len().saturating_sub(count)..].join("\n")
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{WORKER_DISTRIBUTION, WORKER_VERSION};
 
 /// An optimised build from nothing takes three minutes on two cores here.
 const BUILD_LIMIT: Duration = Duration::from_secs(3600);
+/// A compiler error with its notes is long, and often there are several.
+const ERROR_LINES: usize = 120;
 const UNPACK_LIMIT: Duration = Duration::from_secs(120);
 /// What the worker package is built from, beside the lock file: seen from the workspace's root.
 const SOURCES: [&str; 5] = [
@@ -109,7 +111,7 @@ impl WheelBuild<'_> {
         let finished =
             child::run(command, BUILD_LIMIT).map_err(|error| failed(error.to_string()))?;
         if !finished.status.success() {
-            return Err(failed(finished.tail()));
+            return Err(failed(finished.last_lines(ERROR_LINES)));
         }
         choose(self.out, self.interpreter).ok_or_else(|| BuildError::NoWheel {
             abi: self.interpreter.wheel_abi(),
