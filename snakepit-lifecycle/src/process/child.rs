@@ -1,0 +1,208 @@
+//! One running child: its exit, its signals, its end.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use snakepit_core::{PoolName, WorkerId};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::linux;
+use super::output::{self, Tail};
+use super::spawner::Spawned;
+
+/// A running child process and its group.
+///
+/// Dropping it kills the group without waiting; the child is reaped all the same.
+#[derive(Debug)]
+pub struct Child {
+    group: Arc<Group>,
+    ended: watch::Receiver<Option<ExitReport>>,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// Somebody else collected the status.
+    Unknown,
+}
+
+/// How a process ended, and the last it had to say.
+#[derive(Clone, Debug)]
+pub struct ExitReport {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its last lines on stderr, oldest first, at most 40.
+    pub stderr: Arc<[String]>,
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal) => match Signal::from_named_raw(*signal) {
+                Some(Signal::KILL) => f.write_str("was killed by signal 9 (SIGKILL)"),
+                Some(Signal::TERM) => f.write_str("was ended by signal 15 (SIGTERM)"),
+                Some(Signal::SEGV) => f.write_str("crashed with signal 11 (SIGSEGV)"),
+                Some(Signal::ABORT) => f.write_str("aborted with signal 6 (SIGABRT)"),
+                Some(Signal::BUS) => f.write_str("crashed with signal 7 (SIGBUS)"),
+                _ => write!(f, "was ended by signal {signal}"),
+            },
+            Self::Unknown => f.write_str("ended, its status was collected by somebody else"),
+        }
+    }
+}
+
+/// The process group, which may be signalled only until its leader is reaped.
+#[derive(Debug)]
+struct Group {
+    leader: Pid,
+    alive: Mutex<bool>,
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        if *alive {
+            // Not reaped, so the number still means our child; the lock keeps it so.
+            linux::signal_group(self.leader, signal);
+        }
+    }
+
+    /// Kills what is left of the group and collects its leader, which has ended.
+    fn reap(&self, pidfd: &OwnedFd) -> ExitStatus {
+        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        linux::signal_group(self.leader, Signal::KILL);
+        *alive = false;
+        linux::reap(pidfd.as_fd())
+    }
+}
+
+impl Child {
+    pub(super) fn watch(
+        mut spawned: Spawned,
+        pool: PoolName,
+        worker: WorkerId,
+        runtime: &Handle,
+    ) -> io::Result<Self> {
+        let _entered = runtime.enter();
+        let tail = Tail::default();
+        let label = output::Label { pool, worker };
+        let (stop, stopped) = watch::channel(());
+        let mut pumps = Vec::new();
+        let streams = [
+            (spawned.stdout.take(), output::Stream::Stdout, None),
+            (
+                spawned.stderr.take(),
+                output::Stream::Stderr,
+                Some(tail.clone()),
+            ),
+        ];
+        for (pipe, stream, tail) in streams {
+            if let Some(pipe) = pipe {
+                let pump = output::Pump::new(pipe, stream, label.clone(), tail)?;
+                pumps.push(runtime.spawn(pump.run(stopped.clone())));
+            }
+        }
+        let group = Arc::new(Group {
+            leader: spawned.pid,
+            alive: Mutex::new(true),
+        });
+        // Until this copy is registered a failure drops `spawned`, which kills and reaps.
+        let pidfd = spawned
+            .pidfd
+            .as_ref()
+            .ok_or(io::ErrorKind::InvalidInput)?
+            .try_clone()?;
+        let pidfd = linux::watch(pidfd)?;
+        spawned.pidfd = None;
+
+        let (report, ended) = watch::channel(None);
+        let watched = Arc::clone(&group);
+        runtime.spawn(async move {
+            // A failure would mean that the reactor is gone, and this task with it.
+            let _ = pidfd.readable().await;
+            let status = watched.reap(pidfd.get_ref());
+            // What the child wrote is in the pipes by now: the pumps take it and stop.
+            drop(stop);
+            for pump in pumps {
+                let _ = pump.await;
+            }
+            report.send_replace(Some(ExitReport {
+                status,
+                stderr: tail.lines(),
+            }));
+        });
+        Ok(Self { group, ended })
+    }
+
+    /// Its process id, which is also its group's.
+    pub fn pid(&self) -> u32 {
+        self.group.leader.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Resolves when it has ended and was reaped. Its group was killed by then.
+    pub fn exited(&self) -> impl Future<Output = ExitReport> + Send + use<> {
+        let mut ended = self.ended.clone();
+        async move {
+            match ended.wait_for(Option::is_some).await {
+                Ok(report) => report.clone().unwrap_or_else(ExitReport::unknown),
+                // The watching runtime is gone.
+                Err(_) => ExitReport::unknown(),
+            }
+        }
+    }
+
+    /// Sends SIGTERM to the group.
+    pub fn ask_to_end(&self) {
+        self.group.signal(Signal::TERM);
+    }
+
+    /// Sends SIGKILL to the group.
+    pub fn kill(&self) {
+        self.group.signal(Signal::KILL);
+    }
+
+    /// Ends the group: SIGTERM, `grace`, SIGKILL. Resolves when the child was reaped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves out the steps that have not come yet.
+    pub fn terminate(&self, grace: Duration) -> impl Future<Output = ExitReport> + Send + use<> {
+        let group = Arc::clone(&self.group);
+        let exited = self.exited();
+        async move {
+            let mut exited = std::pin::pin!(exited);
+            group.signal(Signal::TERM);
+            if let Ok(report) = tokio::time::timeout(grace, &mut exited).await {
+                return report;
+            }
+            group.signal(Signal::KILL);
+            exited.await
+        }
+    }
+}
+
+impl ExitReport {
+    fn unknown() -> Self {
+        Self {
+            status: ExitStatus::Unknown,
+            stderr: Arc::new([]),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.group.signal(Signal::KILL);
+    }
+}

@@ -1,0 +1,19 @@
+//! Child processes: the only place that makes them, and the one that reaps them.
+//!
+//! Owns spawning, exit, output and signals of one process and its group. It knows nothing of
+//! workers' calls or links. Invariants: a child leads its own process group, dies when the host
+//! dies, has `/dev/null` as its input and its output read to the end; the group is killed before
+//! the child is reaped, so no grandchild in it survives.
+//!
+//! What only Linux has is in `linux`; another system needs new bodies there and no new shape here.
+
+mod child;
+mod linux;
+mod output;
+mod spawner;
+mod spec;
+
+pub use child::{Child, ExitReport, ExitStatus};
+pub use linux::raise_descriptor_limit;
+pub use spawner::Spawner;
+pub use spec::ChildSpec;

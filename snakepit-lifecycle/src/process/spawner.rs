@@ -1,0 +1,185 @@
+//! The one thread that makes children.
+//!
+//! Invariant: the thread never ends while the host lives. A child's death signal comes when the
+//! *thread* that forked it ends (prctl(2), PR_SET_PDEATHSIG), so no other thread may do it.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal};
+use snakepit_core::{Error, ErrorKind};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::child::Child;
+use super::linux;
+use super::spec::ChildSpec;
+
+/// Makes child processes, all on one permanent thread of the host.
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    requests: mpsc::Sender<Request>,
+}
+
+struct Request {
+    spec: ChildSpec,
+    answer: oneshot::Sender<Result<Spawned, Error>>,
+}
+
+/// A child as it leaves the spawning thread. Dropped there, it is killed and reaped.
+pub(super) struct Spawned {
+    pub(super) pid: Pid,
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
+    /// Taken when somebody else watches the child.
+    pub(super) pidfd: Option<OwnedFd>,
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        if let Some(pidfd) = self.pidfd.take() {
+            linux::signal_group(self.pid, Signal::KILL);
+            linux::reap(pidfd.as_fd());
+        }
+    }
+}
+
+/// The host's only sender; requests come from pools that are starting workers, a few at a time.
+static THREAD: Mutex<Option<mpsc::Sender<Request>>> = Mutex::new(None);
+
+impl Spawner {
+    /// The host's spawner; its thread starts with the first use.
+    ///
+    /// # Errors
+    /// `System` when the thread cannot be started.
+    pub fn get() -> Result<Self, Error> {
+        let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(requests) = &*thread {
+            return Ok(Self {
+                requests: requests.clone(),
+            });
+        }
+        let (requests, received) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("snakepit-spawn".to_owned())
+            .spawn(move || serve(&received))
+            .map_err(|e| system("cannot start the spawning thread", &e))?;
+        *thread = Some(requests.clone());
+        Ok(Self { requests })
+    }
+
+    /// Runs a program; its exit and its output are watched on `runtime`.
+    ///
+    /// # Errors
+    /// `InterpreterNotFound` when there is no such program, `InvalidConfig` when its directory does
+    /// not exist, `System` when the operating system refuses.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends a child that was being made.
+    pub async fn spawn(&self, spec: ChildSpec, runtime: &Handle) -> Result<Child, Error> {
+        let (pool, worker) = (spec.pool.clone(), spec.worker.clone());
+        let (answer, spawned) = oneshot::channel();
+        let stopped = || Error::new(ErrorKind::Internal, "the spawning thread has stopped");
+        self.requests
+            .send(Request { spec, answer })
+            .map_err(|_| stopped())?;
+        let spawned = spawned.await.map_err(|_| stopped())??;
+        Child::watch(spawned, pool, worker, runtime)
+            .map_err(|e| system("cannot watch the worker's process", &e))
+    }
+}
+
+fn serve(requests: &mpsc::Receiver<Request>) {
+    // `THREAD` keeps one sender for ever, so this loop does not end.
+    while let Ok(Request { spec, answer }) = requests.recv() {
+        // An answer that nobody waits for comes back and is dropped here, with the child in it.
+        drop(answer.send(spawn(spec)));
+    }
+}
+
+fn spawn(spec: ChildSpec) -> Result<Spawned, Error> {
+    let ChildSpec {
+        program,
+        args,
+        env,
+        cwd,
+        descriptors,
+        ..
+    } = spec;
+    if let Some(cwd) = &cwd
+        && !fs::metadata(cwd).is_ok_and(|metadata| metadata.is_dir())
+    {
+        // exec reports a missing directory as a missing program.
+        let message = format!(
+            "there is no directory `{}` to start workers in",
+            cwd.display()
+        );
+        return Err(Error::new(ErrorKind::InvalidConfig, message));
+    }
+    let refused = |e: io::Error| match e.kind() {
+        io::ErrorKind::NotFound => {
+            let message = format!("there is no program `{}`", program.display());
+            Error::new(ErrorKind::InterpreterNotFound, message).with_help(
+                "check the pool's `python` setting; `snakepit doctor` lists interpreters",
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            let message = format!("`{}` is not a program that may be run", program.display());
+            Error::new(ErrorKind::InterpreterNotFound, message)
+        }
+        _ => system(&format!("cannot start `{}`", program.display()), &e),
+    };
+
+    let inheritance = linux::Inheritance::new(descriptors).map_err(refused)?;
+    let mut command = Command::new(&program);
+    command.args(args).process_group(0);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for (name, value) in env {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Some(cwd) = cwd {
+        command.current_dir(cwd);
+    }
+    // The standard library clears the signal mask and gives SIGPIPE its default back by itself.
+    linux::prepare(&mut command, &inheritance);
+    let mut child = command.spawn().map_err(refused)?;
+    let pid = Pid::from_child(&child);
+    let mut spawned = |pidfd| Spawned {
+        pid,
+        stdout: child.stdout.take().map(Into::into),
+        stderr: child.stderr.take().map(Into::into),
+        pidfd,
+    };
+    match linux::open_pidfd(pid) {
+        Ok(pidfd) => Ok(spawned(Some(pidfd))),
+        Err(e) => {
+            // Out of descriptors: without one the child cannot be watched, so it must go.
+            linux::signal_group(pid, Signal::KILL);
+            // Its status is of no interest, and it cannot fail to end.
+            let _ = child.wait();
+            Err(system("cannot watch the worker's process", &e))
+        }
+    }
+}
+
+fn system(what: &str, error: &io::Error) -> Error {
+    let plain = Error::new(ErrorKind::System, format!("{what}: {error}"));
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => {
+            plain.with_help("raise the limit on open files (`ulimit -n`)")
+        }
+        Some(libc::EAGAIN) => plain.with_help("raise the limit on processes (`ulimit -u`)"),
+        _ => plain,
+    }
+}

@@ -1,0 +1,71 @@
+//! What a child is made from. Plain data.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use snakepit_core::{PoolName, WorkerId};
+
+/// A program to run, and what it is given.
+#[derive(Debug)]
+pub struct ChildSpec {
+    pub(crate) pool: PoolName,
+    pub(crate) worker: WorkerId,
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, Option<OsString>)>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) descriptors: Vec<(OwnedFd, i32)>,
+}
+
+impl ChildSpec {
+    /// A child that runs `program` without arguments, in the host's directory and environment.
+    /// Pool and worker name it in events.
+    pub fn new(pool: PoolName, worker: WorkerId, program: impl Into<PathBuf>) -> Self {
+        Self {
+            pool,
+            worker,
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: None,
+            descriptors: Vec::new(),
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Leaves out an environment variable of the host's.
+    #[must_use]
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), None));
+        self
+    }
+
+    /// Starts it in this directory.
+    #[must_use]
+    pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cwd = Some(directory.into());
+        self
+    }
+
+    /// Gives it a descriptor under a number of its own, 3 or above. It gets no other descriptor of
+    /// the host's but its three standard ones.
+    #[must_use]
+    pub fn descriptor(mut self, descriptor: OwnedFd, number: i32) -> Self {
+        self.descriptors.push((descriptor, number));
+        self
+    }
+}
