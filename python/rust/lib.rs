@@ -1,1 +1,41 @@
-//! TBD
+//! The native half of a Snakepit worker: the link to the host, the calls that come over it, and
+//! the conversion of values.
+//!
+//! Owns the module `snakepit._native`; adapters and discovery are Python's. Invariant: everything
+//! here is safe without the GIL, and every wait lets go of the interpreter.
+
+mod call;
+mod codec;
+mod dispatch;
+mod link;
+mod process;
+mod python;
+mod tool;
+mod values;
+
+#[pyo3::pymodule(gil_used = false)]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::call::CurrentCall;
+    #[pymodule_export]
+    use crate::codec::Marker;
+    #[pymodule_export]
+    use crate::dispatch::{Cancelled, ChunkSink};
+    #[pymodule_export]
+    use crate::link::Link;
+    #[pymodule_export]
+    use crate::tool::{ArgumentsError, Tool};
+    #[pymodule_export]
+    use crate::values::{DecodeError, EncodeError, from_json, nearest, pack, to_json, unpack};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        for (name, kind) in crate::tool::KINDS {
+            module.add(name, kind)?;
+        }
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("contract", snakepit_proto::contract())
+    }
+}

@@ -1,0 +1,149 @@
+//! The running call as its tool sees it.
+//!
+//! Owns the Python class behind `snakepit.context`. Invariant: it reads the call's state and
+//! sends progress; it never ends the call.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use snakepit_proto::v1;
+
+use super::state::{CallState, StopReason};
+use crate::link::Outbox;
+
+/// One call, for as long as its tool runs.
+#[pyclass(frozen, module = "snakepit._native")]
+pub(crate) struct CurrentCall {
+    state: Arc<CallState>,
+    progress: ProgressTo,
+    /// The deadline on Python's monotonic clock, fixed when it is first asked for.
+    deadline: OnceLock<f64>,
+}
+
+/// Where progress goes.
+enum ProgressTo {
+    Host(Arc<Outbox>),
+    /// A Python function, when there is no host.
+    Function(Py<PyAny>),
+}
+
+impl CurrentCall {
+    pub(crate) fn new(state: Arc<CallState>, outbox: Arc<Outbox>) -> Self {
+        Self {
+            state,
+            progress: ProgressTo::Host(outbox),
+            deadline: OnceLock::new(),
+        }
+    }
+}
+
+#[pymethods]
+impl CurrentCall {
+    /// A call without a host, for tests of adapters.
+    #[staticmethod]
+    #[pyo3(signature = (command, on_progress, *, timeout=None, session_id="", metadata=None))]
+    fn local(
+        command: String,
+        on_progress: Py<PyAny>,
+        timeout: Option<f64>,
+        session_id: &str,
+        metadata: Option<HashMap<String, String>>,
+    ) -> Self {
+        let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let mut state = CallState::new(1, command, timeout);
+        state.session_id = session_id.to_owned();
+        state.metadata = metadata.unwrap_or_default();
+        Self {
+            state: Arc::new(state),
+            progress: ProgressTo::Function(on_progress),
+            deadline: OnceLock::new(),
+        }
+    }
+
+    /// Cancels a call that has no host.
+    fn cancel(&self) {
+        self.state.stop(StopReason::Cancelled);
+    }
+
+    #[getter]
+    fn call_id(&self) -> u64 {
+        self.state.id
+    }
+
+    #[getter]
+    fn command(&self) -> &str {
+        &self.state.command
+    }
+
+    #[getter]
+    fn session_id(&self) -> Option<&str> {
+        Some(&*self.state.session_id).filter(|id| !id.is_empty())
+    }
+
+    #[getter]
+    fn traceparent(&self) -> Option<&str> {
+        Some(&*self.state.traceparent).filter(|text| !text.is_empty())
+    }
+
+    #[getter]
+    fn metadata(&self) -> HashMap<String, String> {
+        self.state.metadata.clone()
+    }
+
+    /// The deadline in seconds of `time.monotonic()`.
+    #[getter]
+    fn deadline(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        let Some(remaining) = self.state.remaining() else {
+            return Ok(None);
+        };
+        if let Some(deadline) = self.deadline.get() {
+            return Ok(Some(*deadline));
+        }
+        let time = py.import(intern!(py, "time"))?;
+        let now: f64 = time.call_method0(intern!(py, "monotonic"))?.extract()?;
+        Ok(Some(
+            *self.deadline.get_or_init(|| now + remaining.as_secs_f64()),
+        ))
+    }
+
+    /// Seconds left.
+    #[getter]
+    fn remaining(&self) -> Option<f64> {
+        self.state
+            .remaining()
+            .map(|remaining| remaining.as_secs_f64())
+    }
+
+    /// Whether nobody waits for the result any more.
+    #[getter]
+    fn cancelled(&self) -> bool {
+        self.state.stop_reason().is_some()
+    }
+
+    /// Whether it is the deadline that ended the call.
+    #[getter]
+    fn timed_out(&self) -> bool {
+        self.state.stop_reason() == Some(StopReason::Deadline)
+    }
+
+    fn progress(&self, py: Python<'_>, done: f64, total: f64, message: String) -> PyResult<()> {
+        match &self.progress {
+            ProgressTo::Host(outbox) => {
+                outbox.push_progress(v1::Progress {
+                    call_id: self.state.id,
+                    done,
+                    total,
+                    message,
+                });
+                Ok(())
+            }
+            ProgressTo::Function(function) => {
+                function.call1(py, (done, total, message)).map(|_| ())
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Calls inside the worker: their state and the queue they wait in.
+//!
+//! Owns what the network thread and the dispatch threads share about calls. Knows neither frames
+//! on the wire nor Python objects, but for the class that shows a call to the running tool.
+
+mod current;
+mod queue;
+mod state;
+
+pub(crate) use current::CurrentCall;
+pub(crate) use queue::{Cancelled, Next, Pending, Queue};
+pub(crate) use state::{CallState, StopReason};

@@ -1,0 +1,219 @@
+//! The calls of this worker: those that wait and those that run.
+//!
+//! Owns the decision which call starts, and with it the control page. Invariant: popping,
+//! revoking and cancelling decide under one lock, and the control page is written under it too,
+//! so a call is either given back or was announced as started, never both.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use snakepit_proto::v1::Codec;
+use snakepit_shm::ControlWriter;
+
+use super::state::{CallState, StopReason};
+
+/// A call that has not started.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) state: Arc<CallState>,
+    pub(crate) codec: Codec,
+    /// The encoded arguments, in the parts they came in.
+    pub(crate) arguments: Vec<Bytes>,
+}
+
+/// What a dispatch thread does next.
+pub(crate) enum Next {
+    /// Run this call; the control page says so already.
+    Call(Pending),
+    /// Say that this call's time was over before it started.
+    Expired(Arc<CallState>),
+    /// Say that everything is done.
+    Drained,
+    /// Wait.
+    Idle,
+    /// Leave.
+    Stop,
+}
+
+/// What a cancellation met.
+pub(crate) enum Cancelled {
+    /// The call had not started and is gone.
+    Waiting,
+    /// The call runs and was told.
+    Running,
+    /// There is no such call: it ended already.
+    Unknown,
+}
+
+pub(crate) struct Queue {
+    inner: Mutex<Inner>,
+    ready: Condvar,
+    control: ControlWriter,
+}
+
+struct Inner {
+    waiting: VecDeque<Pending>,
+    /// One entry per dispatch thread.
+    running: Vec<Option<Arc<CallState>>>,
+    /// Dispatch threads that sleep; a wake-up costs a system call even if there are none.
+    sleepers: usize,
+    draining: bool,
+    drain_said: bool,
+    stopping: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(capacity: usize, control: ControlWriter) -> Self {
+        let inner = Inner {
+            waiting: VecDeque::new(),
+            running: vec![None; capacity],
+            sleepers: 0,
+            draining: false,
+            drain_said: false,
+            stopping: false,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            ready: Condvar::new(),
+            control,
+        }
+    }
+
+    /// Puts a call at the end; gives it back when no more calls are taken.
+    pub(crate) fn push(&self, call: Pending) -> Result<(), Pending> {
+        let mut inner = self.lock();
+        if inner.draining || inner.stopping {
+            return Err(call);
+        }
+        inner.waiting.push_back(call);
+        let wake = inner.sleepers > 0;
+        drop(inner);
+        if wake {
+            self.ready.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes the next call for dispatch thread `slot`, without waiting.
+    pub(crate) fn next(&self, slot: usize) -> Next {
+        let mut inner = self.lock();
+        if inner.stopping {
+            return Next::Stop;
+        }
+        if let Some(call) = inner.waiting.pop_front() {
+            if call.state.remaining() == Some(Duration::ZERO) {
+                return Next::Expired(call.state);
+            }
+            self.control.start(slot, call.state.id);
+            inner.running[slot] = Some(call.state.clone());
+            return Next::Call(call);
+        }
+        if inner.draining && !inner.drain_said && inner.running.iter().all(Option::is_none) {
+            inner.drain_said = true;
+            return Next::Drained;
+        }
+        Next::Idle
+    }
+
+    /// Sleeps until there may be something to do, at most `slice`.
+    pub(crate) fn wait(&self, slice: Duration) {
+        let mut inner = self.lock();
+        let drained = inner.draining && !inner.drain_said;
+        if inner.stopping || drained || !inner.waiting.is_empty() {
+            return;
+        }
+        inner.sleepers += 1;
+        let waited = self.ready.wait_timeout(inner, slice);
+        let (mut inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        inner.sleepers -= 1;
+    }
+
+    /// Dispatch thread `slot` has answered its call.
+    pub(crate) fn finish(&self, slot: usize) {
+        let mut inner = self.lock();
+        inner.running[slot] = None;
+        self.control.finish(slot);
+    }
+
+    /// Removes a waiting call, or tells a running one.
+    pub(crate) fn cancel(&self, id: u64, reason: StopReason) -> Cancelled {
+        let mut inner = self.lock();
+        if let Some(position) = inner.waiting.iter().position(|call| call.state.id == id) {
+            inner.waiting.remove(position);
+            return Cancelled::Waiting;
+        }
+        let running = inner.running_call(id);
+        drop(inner);
+        match running {
+            Some(call) => {
+                call.stop(reason);
+                Cancelled::Running
+            }
+            None => Cancelled::Unknown,
+        }
+    }
+
+    /// Tells every running call to stop.
+    pub(crate) fn cancel_running(&self) {
+        let running: Vec<_> = self.lock().running.iter().flatten().cloned().collect();
+        for call in running {
+            call.stop(StopReason::Cancelled);
+        }
+    }
+
+    /// Removes those of the given calls that wait, and names them.
+    pub(crate) fn revoke(&self, ids: &[u64]) -> Vec<u64> {
+        let mut revoked = Vec::new();
+        self.lock().waiting.retain(|call| {
+            let taken = ids.contains(&call.state.id);
+            if taken {
+                revoked.push(call.state.id);
+            }
+            !taken
+        });
+        revoked
+    }
+
+    /// The state of a call that waits or runs.
+    pub(crate) fn find(&self, id: u64) -> Option<Arc<CallState>> {
+        let inner = self.lock();
+        let waiting = inner.waiting.iter().find(|call| call.state.id == id);
+        waiting
+            .map(|call| call.state.clone())
+            .or_else(|| inner.running_call(id))
+    }
+
+    /// Takes no more calls; [`Next::Drained`] comes when the last one has ended.
+    pub(crate) fn drain(&self) {
+        self.lock().draining = true;
+        self.ready.notify_all();
+    }
+
+    /// Lets the dispatch threads leave after the calls they run.
+    pub(crate) fn stop(&self) {
+        self.lock().stopping = true;
+        self.ready.notify_all();
+    }
+
+    /// Calls that run, and calls that wait.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.running.iter().flatten().count(), inner.waiting.len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn running_call(&self, id: u64) -> Option<Arc<CallState>> {
+        self.running
+            .iter()
+            .flatten()
+            .find(|call| call.id == id)
+            .cloned()
+    }
+}

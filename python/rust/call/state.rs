@@ -1,0 +1,108 @@
+//! The state of one call, shared between the network thread and the thread that runs it.
+//!
+//! Owns its description, whether it was cancelled, and its credit for chunks. Invariant: a
+//! cancellation is never taken back, and the first reason stays.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Why a running call should stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum StopReason {
+    /// Nobody waits for it any more, or the worker goes away.
+    Cancelled = 1,
+    /// Its time is over.
+    Deadline = 2,
+}
+
+/// One call as the host described it, and what became of it since.
+#[derive(Debug)]
+pub(crate) struct CallState {
+    pub(crate) id: u64,
+    pub(crate) command: String,
+    pub(crate) session_id: String,
+    pub(crate) traceparent: String,
+    pub(crate) metadata: HashMap<String, String>,
+    pub(crate) streaming: bool,
+    pub(crate) deadline: Option<Instant>,
+    stopped: AtomicU8,
+    credit: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl CallState {
+    pub(crate) fn new(id: u64, command: String, timeout: Option<Duration>) -> Self {
+        Self {
+            id,
+            command,
+            session_id: String::new(),
+            traceparent: String::new(),
+            metadata: HashMap::new(),
+            streaming: false,
+            // A timeout too long for the clock is none.
+            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            stopped: AtomicU8::new(0),
+            credit: Mutex::new(0),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Time left until the deadline; zero once it has passed.
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Why the call should stop, if it should.
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        // Relaxed: the flag guards no other data.
+        match self.stopped.load(Ordering::Relaxed) {
+            0 if self.remaining() == Some(Duration::ZERO) => Some(StopReason::Deadline),
+            0 => None,
+            reason if reason == StopReason::Deadline as u8 => Some(StopReason::Deadline),
+            _ => Some(StopReason::Cancelled),
+        }
+    }
+
+    /// Tells the call to stop, and wakes it if it waits for credit.
+    pub(crate) fn stop(&self, reason: StopReason) {
+        // Under the lock, so that a waiter cannot miss it between its look and its sleep.
+        let _credit = self.credit();
+        let _ =
+            self.stopped
+                .compare_exchange(0, reason as u8, Ordering::Relaxed, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn add_credit(&self, chunks: u32) {
+        *self.credit() += u64::from(chunks);
+        self.changed.notify_all();
+    }
+
+    /// Takes one credit if there is any.
+    pub(crate) fn try_take_credit(&self) -> bool {
+        let mut credit = self.credit();
+        let taken = *credit > 0;
+        *credit -= u64::from(taken);
+        taken
+    }
+
+    /// Waits for credit, for the call to be stopped, or for `slice` to pass.
+    pub(crate) fn wait_for_credit(&self, slice: Duration) {
+        let credit = self.credit();
+        if *credit > 0 || self.stop_reason().is_some() {
+            return;
+        }
+        let slice = self
+            .remaining()
+            .map_or(slice, |remaining| remaining.min(slice));
+        drop(self.changed.wait_timeout(credit, slice));
+    }
+
+    fn credit(&self) -> MutexGuard<'_, u64> {
+        self.credit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,322 @@
+//! Walking a Python object and writing what it is made of.
+//!
+//! Owns the order of attempts from exact builtin types to markers, the depth limit, cycles and
+//! the path in errors; the bytes are the sink's. Invariant: a container is written from a private
+//! copy, so user code or another thread that changes it meanwhile cannot tear the output.
+
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple,
+};
+
+use super::error::Step;
+use super::marker::{redact, shorten, type_name};
+use super::plain::{self, Plain};
+use super::{EncodeError, MAX_DEPTH, Marker};
+
+pub(super) type WriteResult = Result<(), EncodeError>;
+
+/// Takes the pieces of one value in order.
+pub(super) trait Sink {
+    /// Bytes written so far.
+    fn len(&self) -> usize;
+    fn nil(&mut self);
+    fn bool(&mut self, value: bool);
+    fn int(&mut self, value: i64);
+    fn uint(&mut self, value: u64);
+    /// An `int` beyond 64 bits.
+    fn big_int(&mut self, value: &Bound<'_, PyAny>) -> WriteResult;
+    fn float(&mut self, value: f64) -> WriteResult;
+    fn text(&mut self, value: &str) -> WriteResult;
+    fn bytes(&mut self, value: &[u8]) -> WriteResult;
+    fn begin_list(&mut self, len: usize) -> WriteResult;
+    fn begin_map(&mut self, len: usize) -> WriteResult;
+    fn marker(&mut self, marker: &Marker) -> WriteResult;
+    /// Before the list element or map entry at `index`.
+    fn before(&mut self, _index: usize) {}
+    /// Before and after a key that is no text.
+    fn around_key(&mut self) {}
+    /// Between a key and its value.
+    fn between(&mut self) {}
+    fn end_list(&mut self) {}
+    fn end_map(&mut self) {}
+}
+
+/// Writes one object into a sink.
+pub(super) fn write<S: Sink>(
+    value: &Bound<'_, PyAny>,
+    sink: S,
+    limit: usize,
+) -> Result<S, EncodeError> {
+    let mut walk = Walk {
+        sink,
+        limit,
+        open: Vec::new(),
+    };
+    walk.value(value)?;
+    walk.check_size()?;
+    Ok(walk.sink)
+}
+
+struct Walk<S> {
+    sink: S,
+    limit: usize,
+    /// Identities of the objects we are inside of.
+    open: Vec<usize>,
+}
+
+impl<S: Sink> Walk<S> {
+    fn value(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        if value.is_exact_instance_of::<PyString>() {
+            return self.text(value);
+        }
+        if value.is_exact_instance_of::<PyInt>() {
+            return self.int(value);
+        }
+        if value.is_exact_instance_of::<PyFloat>() {
+            return self.float(value);
+        }
+        if value.is_none() {
+            self.sink.nil();
+            return Ok(());
+        }
+        if value.is_exact_instance_of::<PyDict>() {
+            return self.dict(value);
+        }
+        if value.is_exact_instance_of::<PyList>() {
+            return self.list(value);
+        }
+        if let Ok(value) = value.cast_exact::<PyBool>() {
+            self.sink.bool(value.is_true());
+            return Ok(());
+        }
+        if value.is_exact_instance_of::<PyBytes>() {
+            return self.bytes(value);
+        }
+        if value.is_exact_instance_of::<PyTuple>() {
+            return self.sequence(value);
+        }
+        self.other(value)
+    }
+
+    /// Everything that is not exactly one of the common builtin types.
+    fn other(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        let plan = plain::plan_for(value).map_err(|error| raised(value, "type", &error))?;
+        match &*plan {
+            Plain::Text => self.text(value),
+            Plain::Int => self.int(value),
+            Plain::Float => self.float(value),
+            Plain::Bytes => self.bytes(value),
+            Plain::Buffer => {
+                let copy = value.call_method0("tobytes");
+                self.bytes(&copy.map_err(|error| raised(value, "tobytes", &error))?)
+            }
+            Plain::Dict => self.dict(value),
+            Plain::List => self.list(value),
+            Plain::Tuple => self.sequence(value),
+            Plain::Set => {
+                let elements = value.try_iter().and_then(|elements| {
+                    let elements: PyResult<Vec<_>> = elements.collect();
+                    PyTuple::new(value.py(), elements?)
+                });
+                self.elements(
+                    value,
+                    &elements.map_err(|error| raised(value, "iter", &error))?,
+                )
+            }
+            Plain::Fields(names) => self.fields(value, names),
+            Plain::Marker => {
+                if let Ok(marker) = value.cast::<Marker>() {
+                    return self.sink.marker(marker.get());
+                }
+                self.sink.marker(&Marker::of(value))
+            }
+            converted => {
+                let how = converted.method();
+                let result = plain::convert(value, converted).map_err(|error| match error {
+                    plain::ConvertError::Raised(error) => raised(value, how, &error),
+                    plain::ConvertError::TooMany(count) => EncodeError::new(format!(
+                        "`{how}` would make {count} elements, more than the {} allowed; send \
+                         bytes, or a part of it",
+                        plain::MAX_ELEMENTS
+                    ))
+                    .of_type(type_name(&value.get_type())),
+                })?;
+                // An object that converts to its own kind has no plain form after all.
+                if result.get_type().is(value.get_type()) {
+                    return self.sink.marker(&Marker::of(value));
+                }
+                self.inside(value, |walk| walk.value(&result))
+            }
+        }
+    }
+
+    fn text(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        let text = cast::<PyString>(value)?;
+        match text.to_str() {
+            Ok(text) => self.sink.text(text),
+            Err(_) => Err(
+                EncodeError::new("text with lone surrogates has no UTF-8 form")
+                    .of_type(type_name(&value.get_type())),
+            ),
+        }
+    }
+
+    fn int(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        if let Ok(value) = value.extract::<i64>() {
+            self.sink.int(value);
+        } else if let Ok(value) = value.extract::<u64>() {
+            self.sink.uint(value);
+        } else {
+            return self.sink.big_int(value);
+        }
+        Ok(())
+    }
+
+    fn float(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        self.sink.float(cast::<PyFloat>(value)?.value())
+    }
+
+    fn bytes(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        if let Ok(value) = value.cast::<PyByteArray>() {
+            return self.sink.bytes(&value.to_vec());
+        }
+        self.sink.bytes(cast::<PyBytes>(value)?.as_bytes())
+    }
+
+    fn list(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        let copy = cast::<PyList>(value)?.to_tuple();
+        self.elements(value, &copy)
+    }
+
+    fn sequence(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        self.elements(value, cast::<PyTuple>(value)?)
+    }
+
+    fn elements(&mut self, owner: &Bound<'_, PyAny>, elements: &Bound<'_, PyTuple>) -> WriteResult {
+        self.inside(owner, |walk| {
+            walk.sink.begin_list(elements.len())?;
+            for (index, element) in elements.iter_borrowed().enumerate() {
+                walk.sink.before(index);
+                walk.value(&element)
+                    .map_err(|error| error.at(|| Step::Index(index)))?;
+                walk.check_size()?;
+            }
+            walk.sink.end_list();
+            Ok(())
+        })
+    }
+
+    fn dict(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        let copy = cast::<PyDict>(value)?.copy();
+        let copy = copy.map_err(|error| raised(value, "copy", &error))?;
+        self.inside(value, |walk| {
+            walk.sink.begin_map(copy.len())?;
+            for (index, (key, element)) in copy.iter().enumerate() {
+                walk.sink.before(index);
+                walk.key(&key)?;
+                walk.sink.between();
+                walk.value(&element)
+                    .map_err(|error| error.at(|| key_step(&key)))?;
+                walk.check_size()?;
+            }
+            walk.sink.end_map();
+            Ok(())
+        })
+    }
+
+    fn key(&mut self, key: &Bound<'_, PyAny>) -> WriteResult {
+        if key.is_exact_instance_of::<PyString>() {
+            return self.text(key);
+        }
+        let plain = plain::scalar(key).map_err(|error| raised(key, "key", &error))?;
+        let Some(plain) = plain else {
+            let type_name = type_name(&key.get_type());
+            let message = format!("a map key must be a scalar, not `{type_name}`");
+            return Err(EncodeError::new(message).of_type(type_name));
+        };
+        if plain.is_instance_of::<PyString>() {
+            return self.text(&plain);
+        }
+        // Bytes are text already where keys have to be.
+        if plain.is_instance_of::<PyBytes>() {
+            return self.bytes(&plain);
+        }
+        self.sink.around_key();
+        self.value(&plain)?;
+        self.sink.around_key();
+        Ok(())
+    }
+
+    fn fields(&mut self, value: &Bound<'_, PyAny>, names: &[Py<PyString>]) -> WriteResult {
+        self.inside(value, |walk| {
+            walk.sink.begin_map(names.len())?;
+            for (index, name) in names.iter().enumerate() {
+                let name = name.bind(value.py());
+                let field = || Step::Field(name.to_string_lossy().into_owned());
+                walk.sink.before(index);
+                walk.text(name)?;
+                walk.sink.between();
+                let element = value.getattr(name);
+                let element = element.map_err(|error| raised(value, "field", &error).at(field))?;
+                walk.value(&element).map_err(|error| error.at(field))?;
+                walk.check_size()?;
+            }
+            walk.sink.end_map();
+            Ok(())
+        })
+    }
+
+    /// Runs `body` one level deeper, inside `owner`.
+    fn inside(
+        &mut self,
+        owner: &Bound<'_, PyAny>,
+        body: impl FnOnce(&mut Self) -> WriteResult,
+    ) -> WriteResult {
+        let identity = owner.as_ptr() as usize;
+        let problem = if self.open.contains(&identity) {
+            Some("it contains itself".to_owned())
+        } else if self.open.len() >= MAX_DEPTH {
+            Some(format!("nested deeper than {MAX_DEPTH} levels"))
+        } else {
+            None
+        };
+        if let Some(message) = problem {
+            return Err(EncodeError::new(message).of_type(type_name(&owner.get_type())));
+        }
+        self.open.push(identity);
+        let result = body(self);
+        self.open.pop();
+        result
+    }
+
+    fn check_size(&self) -> WriteResult {
+        if self.sink.len() > self.limit {
+            Err(EncodeError::too_large(self.limit))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A cast that the caller has already made sure of.
+fn cast<'a, 'py, T: pyo3::PyTypeCheck>(
+    value: &'a Bound<'py, PyAny>,
+) -> Result<&'a Bound<'py, T>, EncodeError> {
+    value
+        .cast::<T>()
+        .map_err(|error| EncodeError::new(error.to_string()))
+}
+
+fn key_step(key: &Bound<'_, PyAny>) -> Step {
+    let repr = key
+        .repr()
+        .map_or_else(|_| "?".to_owned(), |repr| repr.to_string());
+    Step::Key(redact(&shorten(&repr)))
+}
+
+/// User code failed while its object was being converted.
+fn raised(value: &Bound<'_, PyAny>, how: &str, error: &PyErr) -> EncodeError {
+    let type_name = type_name(&value.get_type());
+    EncodeError::new(format!("`{how}` of `{type_name}` raised {error}")).of_type(type_name)
+}

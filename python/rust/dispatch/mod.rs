@@ -1,0 +1,130 @@
+//! Running calls on a Python thread.
+//!
+//! Owns the loop that takes calls from the queue, and what becomes of each. Invariant: every call
+//! taken from the queue is answered exactly once, and then finished.
+
+mod chunks;
+mod exception;
+mod failure;
+mod invoke;
+mod stream;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use rustc_hash::FxHashMap;
+use snakepit_proto::v1;
+use snakepit_proto::v1::worker_message::Frame;
+
+use crate::call::Next;
+use crate::codec::KeyCache;
+use crate::link::Shared;
+use crate::python;
+use crate::tool::Tool;
+pub(crate) use chunks::ChunkSink;
+pub(crate) use exception::describe_value as describe_exception;
+pub(crate) use failure::Cancelled;
+
+/// Longest sleep between two looks for Python signal handlers to run.
+const SLICE: Duration = Duration::from_millis(200);
+
+/// What the Python half of the worker lends to the native one.
+#[derive(FromPyObject)]
+pub(crate) struct Hooks {
+    /// The context variable that holds the running call.
+    #[pyo3(attribute)]
+    current: Py<PyAny>,
+    /// The context every call starts from a copy of.
+    #[pyo3(attribute)]
+    context: Py<PyAny>,
+    /// Returns the event loop's runner; it exists once somebody has asked.
+    #[pyo3(attribute)]
+    runner: Py<PyAny>,
+}
+
+/// Runs calls on this thread until the queue says stop.
+pub(crate) fn run(
+    py: Python<'_>,
+    shared: &Arc<Shared>,
+    slot: usize,
+    tools: Vec<Py<Tool>>,
+    hooks: &Hooks,
+) -> PyResult<()> {
+    let tools = tools
+        .into_iter()
+        .map(|tool| (tool.get().name.clone(), tool))
+        .collect();
+    let mut dispatcher = Dispatcher {
+        shared,
+        slot,
+        tools: &tools,
+        hooks,
+        keys: KeyCache::default(),
+        gil: GilSampler::new(py)?,
+    };
+    loop {
+        match shared.queue.next(slot) {
+            Next::Call(call) => {
+                dispatcher.run_call(py, call);
+                dispatcher.gil.sample(py, shared)?;
+            }
+            Next::Expired(state) => {
+                let failure = failure::Failure::expired();
+                shared
+                    .outbox
+                    .push(Frame::Error(failure.into_frame(state.id, None)));
+            }
+            Next::Drained => shared.outbox.push(Frame::DrainDone(v1::DrainDone {})),
+            Next::Idle => {
+                py.detach(|| shared.queue.wait(SLICE));
+                py.check_signals()?;
+            }
+            Next::Stop => return Ok(()),
+        }
+    }
+}
+
+/// One thread that runs calls, one after the other.
+struct Dispatcher<'a> {
+    shared: &'a Arc<Shared>,
+    slot: usize,
+    tools: &'a FxHashMap<String, Py<Tool>>,
+    hooks: &'a Hooks,
+    keys: KeyCache,
+    gil: GilSampler,
+}
+
+/// Looks whether the GIL came back, which only loading a module can cause.
+struct GilSampler {
+    /// None where the GIL is always on.
+    modules: Option<usize>,
+}
+
+impl GilSampler {
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        let free_threaded = python::is_free_threaded_build(py)?;
+        Ok(Self {
+            modules: if free_threaded {
+                Some(python::loaded_modules(py)?)
+            } else {
+                None
+            },
+        })
+    }
+
+    fn sample(&mut self, py: Python<'_>, shared: &Shared) -> PyResult<()> {
+        let Some(before) = self.modules else {
+            return Ok(());
+        };
+        let now = python::loaded_modules(py)?;
+        if now != before {
+            self.modules = Some(now);
+            shared
+                .gil_enabled
+                .store(python::is_gil_enabled(py)?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}

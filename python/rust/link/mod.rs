@@ -1,0 +1,206 @@
+//! The link to the host.
+//!
+//! Owns the sockets, the network thread, and the Python class that starts and ends them. Knows
+//! calls as bytes only. Invariant: until [`Link::serve`] or [`Link::fail`] there is no thread and
+//! no runtime, so a process may still fork.
+
+mod assembly;
+mod network;
+mod outbox;
+mod reader;
+mod wake;
+
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use snakepit_proto::v1::worker_message::Frame;
+use snakepit_proto::v1::{self, StartPhase};
+use snakepit_shm::ControlWriter;
+
+use crate::call::Queue;
+use crate::dispatch::{self, Hooks};
+use crate::tool::Tool;
+use crate::{process, python};
+use network::{NetworkThread, Sockets};
+pub(crate) use outbox::Outbox;
+use wake::Wake;
+
+/// The link cannot go on, and why.
+struct Violation(String);
+
+impl Violation {
+    fn of<E: std::fmt::Display>(step: &str) -> impl FnOnce(E) -> Self {
+        move |error| Self(format!("{step}: {error}"))
+    }
+}
+
+/// What the network thread and the dispatch threads share.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) wake: Wake,
+    pub(crate) max_payload_bytes: AtomicUsize,
+    /// Whether the GIL was on when last looked at.
+    pub(crate) gil_enabled: AtomicBool,
+    /// The end of the link has been announced.
+    leaving: AtomicBool,
+}
+
+impl Shared {
+    fn beat(&self, nonce: u64) {
+        let (running, queued) = self.queue.counts();
+        self.outbox.push(Frame::Heartbeat(v1::Heartbeat {
+            running: running as u32,
+            queued: queued as u32,
+            gil_enabled: self.gil_enabled.load(Ordering::Relaxed),
+            nonce,
+        }));
+    }
+}
+
+/// This worker's link to its host.
+#[pyclass(frozen, module = "snakepit._native")]
+pub(crate) struct Link {
+    worker_id: String,
+    pool: String,
+    capacity: usize,
+    shared: Arc<Shared>,
+    /// Until the network thread has them.
+    sockets: Mutex<Option<Sockets>>,
+    network: Mutex<Option<NetworkThread>>,
+}
+
+#[pymethods]
+impl Link {
+    /// Takes over the inherited descriptors and keeps them from child processes.
+    #[new]
+    fn new(
+        worker_id: String,
+        pool: String,
+        link_fd: i32,
+        liveness_fd: i32,
+        control_fd: i32,
+        capacity: usize,
+    ) -> PyResult<Self> {
+        let adopt = |option: &str, fd| {
+            process::adopt(fd)
+                .map_err(|error| PyValueError::new_err(format!("{option} {fd}: {error}")))
+        };
+        let link = UnixStream::from(adopt("--link-fd", link_fd)?);
+        let liveness = UnixStream::from(adopt("--liveness-fd", liveness_fd)?);
+        let control = adopt("--control-fd", control_fd)?;
+        let control = ControlWriter::open(std::os::fd::AsFd::as_fd(&control))
+            .map_err(|error| PyValueError::new_err(format!("--control-fd: {error}")))?;
+        let shared = Shared {
+            queue: Queue::new(capacity, control),
+            outbox: Outbox::new(),
+            wake: Wake::default(),
+            max_payload_bytes: AtomicUsize::new(snakepit_proto::MAX_PAYLOAD_BYTES as usize),
+            gil_enabled: AtomicBool::new(true),
+            leaving: AtomicBool::new(false),
+        };
+        Ok(Self {
+            worker_id,
+            pool,
+            capacity,
+            shared: Arc::new(shared),
+            sockets: Mutex::new(Some(Sockets { link, liveness })),
+            network: Mutex::new(None),
+        })
+    }
+
+    /// Attaches to the host and runs its calls on this thread until the host says `Shutdown`.
+    fn serve(&self, py: Python<'_>, tools: Vec<Py<Tool>>, hooks: Hooks) -> PyResult<()> {
+        let interpreter = python::describe(py)?;
+        self.shared
+            .gil_enabled
+            .store(interpreter.gil_enabled, Ordering::Relaxed);
+        self.shared.outbox.push(Frame::Hello(v1::Hello {
+            worker_id: self.worker_id.clone(),
+            pid: std::process::id(),
+            contract: snakepit_proto::contract(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            python: Some(interpreter),
+            tools: tools.iter().map(|tool| tool.get().describe()).collect(),
+            capacity: self.capacity as u32,
+            capabilities: Vec::new(),
+            token: String::new(),
+            pool: self.pool.clone(),
+        }));
+        self.start()?;
+        dispatch::run(py, &self.shared, 0, tools, &hooks)
+    }
+
+    /// Tells the host that the worker cannot start, and waits until that has left.
+    #[pyo3(signature = (phase, message, help, error=None))]
+    fn fail(
+        &self,
+        py: Python<'_>,
+        phase: &str,
+        message: String,
+        help: String,
+        error: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let phase = match phase {
+            "import" => StartPhase::Import,
+            "discover" => StartPhase::Discover,
+            "preload" => StartPhase::Preload,
+            "setup" => StartPhase::Setup,
+            other => return Err(PyValueError::new_err(format!("unknown phase {other:?}"))),
+        };
+        self.shared.leaving.store(true, Ordering::Release);
+        self.shared
+            .outbox
+            .push(Frame::StartFailure(v1::StartFailure {
+                worker_id: self.worker_id.clone(),
+                contract: snakepit_proto::contract(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                phase: phase.into(),
+                message,
+                help,
+                exception: error.map(|error| dispatch::describe_exception(&error)),
+            }));
+        self.start()?;
+        self.close(py);
+        Ok(())
+    }
+
+    /// Sends what is left to send and ends the link.
+    fn close(&self, py: Python<'_>) {
+        self.shared.leaving.store(true, Ordering::Release);
+        self.shared.outbox.close();
+        py.detach(|| {
+            let network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(network) = &*network {
+                network.wait(&self.shared.outbox);
+            }
+        });
+    }
+
+    /// A descriptor that becomes readable when a running call was cancelled or got credit.
+    fn wake_fd(&self) -> PyResult<i32> {
+        Ok(self.shared.wake.fd()?)
+    }
+
+    /// Makes that descriptor unreadable again.
+    fn drain_wake(&self) {
+        self.shared.wake.drain();
+    }
+}
+
+impl Link {
+    fn start(&self) -> PyResult<()> {
+        let sockets = self
+            .sockets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let sockets = sockets.ok_or_else(|| PyRuntimeError::new_err("the link is in use"))?;
+        let thread = NetworkThread::start(sockets, self.shared.clone())?;
+        *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! The network thread: one current-thread runtime with the link, the heartbeats and the watch
+//! over the host's life.
+//!
+//! Owns connecting, attaching and the end of the link. Never touches Python. Invariant: when the
+//! host is gone or the link is broken, this process ends, whatever the main thread is doing.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::TokioIo;
+use snakepit_proto::v1::host_message::Frame as HostFrame;
+use snakepit_proto::v1::worker_service_client::WorkerServiceClient;
+use snakepit_proto::v1::{HostMessage, Welcome};
+use snakepit_proto::{MESSAGE_BYTES, WINDOW_BYTES};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
+
+use super::outbox::{Outbox, Outgoing};
+use super::reader::{After, Reader};
+use super::{Shared, Violation};
+use crate::process;
+
+/// The two sockets that bind a worker to its host.
+pub(super) struct Sockets {
+    pub(super) link: StdUnixStream,
+    pub(super) liveness: StdUnixStream,
+}
+
+/// How long the last frames may take to leave.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long the host has to end the link after the last frame; writing it takes microseconds.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// A running network thread.
+pub(super) struct NetworkThread {
+    /// Disconnects when the thread ends.
+    ended: Mutex<Receiver<()>>,
+}
+
+impl NetworkThread {
+    /// Starts the thread. The first frame must be in the outbox.
+    pub(super) fn start(sockets: Sockets, shared: Arc<Shared>) -> io::Result<Self> {
+        sockets.link.set_nonblocking(true)?;
+        sockets.liveness.set_nonblocking(true)?;
+        let (alive, ended) = mpsc::channel();
+        thread::Builder::new()
+            .name("snakepit-link".to_owned())
+            .spawn(move || {
+                let _alive = alive;
+                process::leave_signals_to_main_thread();
+                run(sockets, shared);
+            })?;
+        Ok(Self {
+            ended: Mutex::new(ended),
+        })
+    }
+
+    /// Waits until the last frames have left: until the host has ended the link too, or has had
+    /// [`LINGER`] to read what tonic took from the outbox, at most [`FAREWELL`] in all.
+    pub(super) fn wait(&self, outbox: &Outbox) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = Instant::now() + FAREWELL;
+        while !outbox.is_drained() && Instant::now() < last {
+            if ended.recv_timeout(LINGER / 10) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+        // Either way there is nothing more to wait for.
+        let _ = ended.recv_timeout(LINGER);
+    }
+}
+
+/// A panic on this thread must not leave a worker that nobody can reach.
+struct DieOnPanic;
+
+impl Drop for DieOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            process::die_of_broken_link("the network thread panicked");
+        }
+    }
+}
+
+fn run(sockets: Sockets, shared: Arc<Shared>) {
+    let _guard = DieOnPanic;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build();
+    let served = match runtime {
+        Ok(runtime) => runtime.block_on(serve(sockets, &shared)),
+        Err(error) => Err(Violation(format!("no runtime: {error}"))),
+    };
+    // While leaving, the host may close its end in any way.
+    if let Err(Violation(reason)) = served
+        && !shared.leaving.load(Ordering::Acquire)
+    {
+        process::die_of_broken_link(&reason);
+    }
+}
+
+async fn serve(sockets: Sockets, shared: &Arc<Shared>) -> Result<(), Violation> {
+    let liveness = UnixStream::from_std(sockets.liveness).map_err(Violation::of("liveness"))?;
+    tokio::spawn(watch_host(liveness));
+    let mut client = WorkerServiceClient::new(connect(sockets.link).await?)
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(MESSAGE_BYTES);
+    let mut frames = match client.attach(Outgoing(shared.outbox.clone())).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return Err(Violation::of("attach")(status)),
+    };
+    let Some(welcome) = welcome(&mut frames, shared).await? else {
+        return Ok(());
+    };
+    if welcome.heartbeat_ms > 0 {
+        let interval = Duration::from_millis(u64::from(welcome.heartbeat_ms));
+        tokio::spawn(beat(shared.clone(), interval));
+    }
+    let mut reader = Reader::new(shared.clone(), &welcome);
+    while let Some(frame) = next(&mut frames, shared).await? {
+        if let After::CancelIn(limit) = reader.handle(frame)? {
+            tokio::spawn(cancel_in(shared.clone(), limit));
+        }
+    }
+    Ok(())
+}
+
+/// A channel over the one socket there is; it never connects again.
+async fn connect(link: StdUnixStream) -> Result<Channel, Violation> {
+    let link = UnixStream::from_std(link).map_err(Violation::of("link"))?;
+    let mut link = Some(TokioIo::new(link));
+    let connector = tower::service_fn(move |_: tonic::transport::Uri| {
+        let link = link
+            .take()
+            .ok_or_else(|| io::Error::other("the link is used up"));
+        std::future::ready(link)
+    });
+    // The authority is never looked up: it only has to be one.
+    Endpoint::from_static("http://snakepit.invalid")
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .http2_adaptive_window(false)
+        .connect_with_connector(connector)
+        .await
+        .map_err(Violation::of("connect"))
+}
+
+/// The host's first frame; none if the link ended while leaving.
+async fn welcome(
+    frames: &mut Streaming<HostMessage>,
+    shared: &Shared,
+) -> Result<Option<Welcome>, Violation> {
+    let welcome = match next(frames, shared).await? {
+        Some(HostFrame::Welcome(welcome)) => welcome,
+        Some(_) => return Err(Violation("the first frame is no Welcome".to_owned())),
+        None => return Ok(None),
+    };
+    let own = snakepit_proto::contract();
+    if welcome.contract != own {
+        return Err(Violation(format!(
+            "host {} speaks contract {}, this worker {} speaks {own}; install the worker package \
+             of the host's version",
+            welcome.version,
+            welcome.contract,
+            env!("CARGO_PKG_VERSION"),
+        )));
+    }
+    Ok(Some(welcome))
+}
+
+/// The next frame; none at an end of the link that was announced.
+async fn next(
+    frames: &mut Streaming<HostMessage>,
+    shared: &Shared,
+) -> Result<Option<HostFrame>, Violation> {
+    let message = frames.message().await;
+    if shared.leaving.load(Ordering::Acquire) && !matches!(message, Ok(Some(_))) {
+        return Ok(None);
+    }
+    match message {
+        Ok(Some(HostMessage { frame: Some(frame) })) => Ok(Some(frame)),
+        Ok(Some(HostMessage { frame: None })) => {
+            Err(Violation("a frame this worker does not know".to_owned()))
+        }
+        Ok(None) => process::die_with_host(),
+        // With a source it is the connection that broke, as it does when a host is killed;
+        // without one the host said why it ends the link.
+        Err(status) if std::error::Error::source(&status).is_some() => process::die_with_host(),
+        Err(status) => Err(Violation::of("link")(status)),
+    }
+}
+
+/// Ends the process when the host's end of the liveness socket closes.
+async fn watch_host(mut liveness: UnixStream) {
+    let mut buffer = [0; 64];
+    loop {
+        match liveness.read(&mut buffer).await {
+            Ok(0) => process::die_with_host(),
+            // Nothing is said on it yet.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => process::die_with_host(),
+        }
+    }
+}
+
+/// A sign of life whenever an interval passes in which nothing else was sent.
+async fn beat(shared: Arc<Shared>, interval: Duration) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut sent = 0;
+    loop {
+        ticks.tick().await;
+        let now_sent = shared.outbox.sent();
+        if now_sent == sent {
+            shared.beat(0);
+        }
+        sent = now_sent;
+    }
+}
+
+async fn cancel_in(shared: Arc<Shared>, limit: Duration) {
+    tokio::time::sleep(limit).await;
+    shared.queue.cancel_running();
+    shared.wake.wake();
+}

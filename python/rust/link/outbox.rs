@@ -1,0 +1,222 @@
+//! Frames on their way to the host.
+//!
+//! Owns the order in which they leave: small ones first in, first out; the tails of large
+//! payloads in turns, and only while nothing else waits. Invariant: frames of one call keep their
+//! order, so what follows a large chunk waits for its tail.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use snakepit_proto::v1::worker_message::Frame;
+use snakepit_proto::v1::{self, Fragment, WorkerMessage};
+
+/// How many frames from the end a newer progress report looks for an older one to replace.
+const PROGRESS_LOOK_BACK: usize = 64;
+
+pub(crate) struct Outbox {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    frames: VecDeque<Frame>,
+    tails: VecDeque<Tail>,
+    /// Set while the network thread sleeps: a wake-up costs more than all else here.
+    sleeper: Option<Waker>,
+    fragment_bytes: usize,
+    last_payload_id: u64,
+    sent: u64,
+    closed: bool,
+}
+
+/// The rest of a payload whose head has been queued.
+struct Tail {
+    payload_id: u64,
+    offset: u64,
+    rest: Bytes,
+    call_id: u64,
+    /// Later frames of the same call.
+    after: VecDeque<Frame>,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Arc<Self> {
+        let inner = Inner {
+            frames: VecDeque::new(),
+            tails: VecDeque::new(),
+            sleeper: None,
+            fragment_bytes: snakepit_proto::FRAGMENT_BYTES,
+            last_payload_id: 0,
+            sent: 0,
+            closed: false,
+        };
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+        })
+    }
+
+    /// Sends a frame. After [`close`](Self::close) it goes nowhere.
+    pub(crate) fn push(&self, frame: Frame) {
+        let mut inner = self.lock();
+        if inner.closed {
+            return;
+        }
+        inner.enqueue(frame);
+        inner.wake_after();
+    }
+
+    /// Sends a progress report in place of one of the same call that has not left yet.
+    pub(crate) fn push_progress(&self, progress: v1::Progress) {
+        let mut inner = self.lock();
+        let call_id = progress.call_id;
+        // Not past another frame of the call, for order's sake.
+        let last_of_call = inner
+            .frames
+            .iter_mut()
+            .rev()
+            .take(PROGRESS_LOOK_BACK)
+            .find(|frame| call_of(frame) == Some(call_id));
+        if let Some(Frame::Progress(waiting)) = last_of_call {
+            *waiting = progress;
+            return;
+        }
+        drop(inner);
+        self.push(Frame::Progress(progress));
+    }
+
+    pub(super) fn set_fragment_bytes(&self, bytes: usize) {
+        self.lock().fragment_bytes = bytes;
+    }
+
+    /// How many frames have left.
+    pub(super) fn sent(&self) -> u64 {
+        self.lock().sent
+    }
+
+    /// Takes no more frames; the stream ends when those that wait have left.
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.wake_after();
+    }
+
+    /// Whether it is closed and the last frame has left.
+    pub(super) fn is_drained(&self) -> bool {
+        let inner = self.lock();
+        inner.closed && inner.frames.is_empty() && inner.tails.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An extension, so that the lock is gone before the other thread is woken.
+trait WakeAfter {
+    fn wake_after(self);
+}
+
+impl WakeAfter for MutexGuard<'_, Inner> {
+    fn wake_after(mut self) {
+        let sleeper = self.sleeper.take();
+        drop(self);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+}
+
+impl Inner {
+    fn enqueue(&mut self, mut frame: Frame) {
+        let Some(call_id) = call_of(&frame) else {
+            self.frames.push_back(frame);
+            return;
+        };
+        if let Some(tail) = self.tails.iter_mut().find(|tail| tail.call_id == call_id) {
+            tail.after.push_back(frame);
+            return;
+        }
+        let fragment_bytes = self.fragment_bytes;
+        if let Some(payload) = payload_of(&mut frame)
+            && payload.data.len() > fragment_bytes
+        {
+            self.last_payload_id += 1;
+            let rest = payload.data.split_off(fragment_bytes);
+            payload.total_bytes = (fragment_bytes + rest.len()) as u64;
+            payload.payload_id = self.last_payload_id;
+            self.tails.push_back(Tail {
+                payload_id: self.last_payload_id,
+                offset: fragment_bytes as u64,
+                rest,
+                call_id,
+                after: VecDeque::new(),
+            });
+        }
+        self.frames.push_back(frame);
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        if let Some(frame) = self.frames.pop_front() {
+            return Some(frame);
+        }
+        let mut tail = self.tails.pop_front()?;
+        let data = tail.rest.split_to(self.fragment_bytes.min(tail.rest.len()));
+        let (payload_id, offset) = (tail.payload_id, tail.offset);
+        tail.offset += data.len() as u64;
+        if tail.rest.is_empty() {
+            for frame in tail.after {
+                self.enqueue(frame);
+            }
+        } else {
+            self.tails.push_back(tail);
+        }
+        Some(Frame::Fragment(Fragment {
+            payload_id,
+            offset,
+            data,
+        }))
+    }
+}
+
+/// The outbox as the stream that tonic sends from. There is one per outbox.
+pub(super) struct Outgoing(pub(super) Arc<Outbox>);
+
+impl Stream for Outgoing {
+    type Item = WorkerMessage;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<WorkerMessage>> {
+        let mut inner = self.0.lock();
+        if let Some(frame) = inner.next() {
+            inner.sent += 1;
+            return Poll::Ready(Some(WorkerMessage { frame: Some(frame) }));
+        }
+        if inner.closed {
+            return Poll::Ready(None);
+        }
+        inner.sleeper = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// The call a frame belongs to, for those whose order matters.
+fn call_of(frame: &Frame) -> Option<u64> {
+    match frame {
+        Frame::Result(result) => Some(result.call_id),
+        Frame::Error(error) => Some(error.call_id),
+        Frame::Chunk(chunk) => Some(chunk.call_id),
+        Frame::ChunkEnd(end) => Some(end.call_id),
+        Frame::Progress(progress) => Some(progress.call_id),
+        _ => None,
+    }
+}
+
+fn payload_of(frame: &mut Frame) -> Option<&mut v1::Payload> {
+    match frame {
+        Frame::Result(result) => result.value.as_mut(),
+        Frame::Chunk(chunk) => chunk.value.as_mut(),
+        _ => None,
+    }
+}

@@ -1,0 +1,79 @@
+//! This process: inherited descriptors and ways to end.
+//!
+//! Owns the few system calls that need `unsafe`. Invariant: a worker that has lost its host takes
+//! its whole process group with it, so nothing it started stays behind.
+#![expect(
+    unsafe_code,
+    reason = "adopts inherited descriptors and leaves without exit handlers"
+)]
+
+use std::io::{self, Write as _};
+use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, pthread_sigmask};
+use nix::unistd::{getpgrp, getpid};
+
+/// Exit code after the host has gone.
+const EXIT_HOST_GONE: i32 = 5;
+
+/// Exit code after the host or this worker broke the link's rules.
+const EXIT_BROKEN_LINK: i32 = 4;
+
+/// Takes over a descriptor that was inherited under a known number, and keeps it from children.
+///
+/// # Errors
+/// Fails if there is no such descriptor, or if it is one of the standard streams.
+pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    if fd <= 2 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a standard stream",
+        ));
+    }
+    // SAFETY: the descriptor is only borrowed for the call below, which fails if it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: it is open, as just seen, and was passed on the command line for this worker alone:
+    // nothing else in this process knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Keeps signals away from the calling thread: they are for Python's main thread.
+pub(crate) fn leave_signals_to_main_thread() {
+    let mut signals = SigSet::all();
+    // These report a fault of the thread they arrive at.
+    for fault in [
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGILL,
+        Signal::SIGABRT,
+    ] {
+        signals.remove(fault);
+    }
+    // It cannot fail with a valid set; and without it signals merely take a detour.
+    let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&signals), None);
+}
+
+/// The host is gone: ends this process and everything it started.
+pub(crate) fn die_with_host() -> ! {
+    // Only a leader's group holds nobody but its own children.
+    if getpgrp() == getpid() {
+        let _ = killpg(getpgrp(), Signal::SIGKILL);
+    }
+    exit_now(EXIT_HOST_GONE)
+}
+
+/// The link cannot go on: says why, and ends this process.
+pub(crate) fn die_of_broken_link(reason: &str) -> ! {
+    // The host may have closed the pipe, and then there is nobody to tell.
+    let _ = writeln!(io::stderr(), "snakepit: worker link broken: {reason}");
+    exit_now(EXIT_BROKEN_LINK)
+}
+
+fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process without running anything; no state is left that could be broken.
+    // Exit handlers would run beside a main thread that may be inside Python.
+    unsafe { nix::libc::_exit(code) }
+}

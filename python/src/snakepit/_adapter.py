@@ -1,0 +1,32 @@
+"""The optional base class of adapters.
+
+Owns names and types only: a class without it is as good an adapter.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+
+class Adapter:
+    """Groups tools that share state; made once per worker.
+
+    All methods here are optional, and those that return nothing may be coroutines. What a tool
+    needs from another process, such as a connection, belongs in `setup`; what can be shared by
+    all workers, such as a model, in `preload`.
+    """
+
+    @classmethod
+    def preload(cls) -> Awaitable[None] | None:
+        """Runs before the adapter is made, once for all workers where they are forked."""
+
+    def setup(self) -> Awaitable[None] | None:
+        """Runs in every worker before its first call."""
+
+    def teardown(self) -> Awaitable[None] | None:
+        """Runs in every worker after its last call."""
+
+    def health(self) -> Awaitable[object] | object:
+        """Says that the adapter is well by not raising."""

@@ -1,0 +1,101 @@
+"""The running call, as its tool sees it.
+
+Owns the context variable that holds it. Outside a call everything has a neutral value, so a tool
+can be called like any function.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from snakepit._native import Cancelled, CurrentCall
+
+current: ContextVar[CurrentCall | None] = ContextVar("snakepit_call", default=None)
+
+
+class CallContext:
+    """What a tool can know about the call it is running for."""
+
+    __slots__ = ()
+
+    @property
+    def call_id(self) -> int:
+        """Number of the call, unique in this worker; 0 outside a call."""
+        call = current.get()
+        return 0 if call is None else call.call_id
+
+    @property
+    def command(self) -> str:
+        """Name under which the tool was called."""
+        call = current.get()
+        return "" if call is None else call.command
+
+    @property
+    def session_id(self) -> str | None:
+        """Session the call belongs to."""
+        call = current.get()
+        return None if call is None else call.session_id
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Key-value pairs the caller sent along; a copy."""
+        call = current.get()
+        return {} if call is None else call.metadata
+
+    @property
+    def traceparent(self) -> str | None:
+        """W3C trace context of the caller."""
+        call = current.get()
+        return None if call is None else call.traceparent
+
+    @property
+    def deadline(self) -> float | None:
+        """When the call must be done, in seconds of `time.monotonic()`."""
+        call = current.get()
+        return None if call is None else call.deadline
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds left until the deadline, never negative."""
+        call = current.get()
+        return None if call is None else call.remaining
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the result any more, or the deadline has passed."""
+        call = current.get()
+        return call is not None and call.cancelled
+
+    def check_cancelled(self) -> None:
+        """Stops the tool if nobody waits for its result any more.
+
+        Raises:
+            Cancelled: If so. It is no `Exception`, so `except Exception` lets it through.
+        """
+        call = current.get()
+        if call is not None and call.cancelled:
+            raise Cancelled("the deadline passed" if call.timed_out else "the call was cancelled")
+
+    def progress(self, done: float, total: float = 0, message: str = "") -> None:
+        """Tells the caller how far the tool has come.
+
+        Reports are cheap, and those that follow each other faster than they can leave replace
+        each other.
+
+        Args:
+            done: Units done.
+            total: Units in all; 0 if not known.
+            message: What is being done.
+        """
+        call = current.get()
+        if call is not None:
+            call.progress(done, total, message)
+
+    def __repr__(self) -> str:
+        call = current.get()
+        if call is None:
+            return "<snakepit.context: no call>"
+        return f"<snakepit.context: call {call.call_id} of {call.command}>"
+
+
+context = CallContext()

@@ -1,0 +1,144 @@
+"""An adapter from its name to its end.
+
+Owns the order of the steps of a start (load, discover, preload, make, setup) and of the end, for
+the worker as well as for tests. Knows no host.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FunctionType
+
+from snakepit._discover import Marked, class_of, marked_functions, marked_in, tools_of
+from snakepit._errors import StartError
+from snakepit._load import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+    from snakepit._errors import Phase
+    from snakepit._loop import Runner
+    from snakepit._native import Link, Tool
+
+
+class Lifecycle:
+    """One adapter in one process.
+
+    `phase` says how far the start has come, for whoever has to report that it failed.
+    """
+
+    def __init__(self, link: Link | None = None) -> None:
+        self.phase: Phase = "import"
+        self._link = link
+        self._module: ModuleType | None = None
+        self._class: type | None = None
+        self._object: object | None = None
+        self._functions: list[Marked] = []
+        self._methods: list[Marked] = []
+        self._runner: Runner | None = None
+
+    def load(self, spec: str) -> None:
+        """Imports the adapter and finds its tools."""
+        module, cls = load(spec)
+        self.use(module, cls)
+
+    def use(self, module: ModuleType | None, cls: type | None) -> None:
+        """Takes an adapter that is imported already: a module, a class, or both."""
+        self.phase = "discover"
+        self._module, self._class = module, cls
+        if module is not None and cls is None:
+            self._functions = marked_functions(module)
+            self._class = class_of(module)
+        if self._class is not None:
+            self._methods = marked_in(self._class)
+        if not self._functions and not self._methods:
+            # Says that there are none.
+            tools_of()
+
+    def preload(self) -> None:
+        """Runs what can be shared by all workers."""
+        self.phase = "preload"
+        for owner in (self._module, self._class):
+            function = getattr(owner, "preload", None)
+            if function is None:
+                continue
+            if owner is self._class and isinstance(function, FunctionType):
+                self._check_static(owner, function)
+            result = function()
+            if _is_awaitable(result):
+                # A loop of its own: the worker's must not exist before a fork.
+                import asyncio
+
+                asyncio.run(_await(result))
+
+    def make(self, arguments: dict[str, Any]) -> list[Tool]:
+        """Makes the adapter, sets it up and returns its tools."""
+        self.phase = "setup"
+        if self._class is not None:
+            self._object = self._class(**arguments)
+        elif arguments:
+            raise StartError(
+                "setup",
+                f"adapter arguments were given, but {self._module} has no class to take them",
+                "make the adapter a class, or leave the arguments out",
+            )
+        self.phase = "discover"
+        tools = tools_of((self._module, self._functions), (self._object, self._methods))
+        self.phase = "setup"
+        for function in self._hooks("setup"):
+            self._finish(function())
+        return tools
+
+    def teardown(self) -> None:
+        """Lets the adapter clean up, in the reverse order of its setup."""
+        for function in reversed(self._hooks("teardown")):
+            try:
+                self._finish(function())
+            except BaseException:  # noqa: BLE001
+                # One that fails does not keep the others from theirs.
+                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        if self._runner is not None:
+            self._runner.close()
+
+    def runner(self) -> Runner:
+        """Returns the event loop's runner, made when it is first needed."""
+        if self._runner is None:
+            from snakepit._loop import Runner
+
+            self._runner = Runner(self._link)
+        return self._runner
+
+    def _hooks(self, name: str) -> list[Callable[[], Any]]:
+        # With a class of a named module, the module's own functions are not the adapter's.
+        module = self._module if self._functions or self._object is None else None
+        found = (getattr(owner, name, None) for owner in (module, self._object))
+        return [function for function in found if callable(function)]
+
+    def _finish(self, result: Any) -> None:
+        if _is_awaitable(result):
+            self.runner().run(_await(result))
+
+    def _check_static(self, owner: Any, function: FunctionType) -> None:
+        for base in owner.__mro__:
+            static = vars(base).get("preload")
+            if static is None:
+                continue
+            if isinstance(static, staticmethod):
+                return
+            break
+        raise StartError(
+            "preload",
+            f"`preload` of {owner.__qualname__} is a method ({function.__qualname__})",
+            "it runs before the adapter is made: make it a @classmethod or @staticmethod",
+        )
+
+
+def _is_awaitable(result: object) -> bool:
+    return hasattr(result, "__await__")
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable

@@ -1,0 +1,167 @@
+"""The showcase adapter: one tool for each thing an adapter can do.
+
+Run it as `--adapter snakepit.showcase`, and read it as an example.
+"""
+
+import builtins
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+
+from snakepit import Adapter, context, tool
+
+# Long enough for a cancelled call to end soon, short enough to cost nothing.
+_NAP_SECONDS = 0.05
+
+
+class Showcase(Adapter):
+    """Shows plain, streaming and coroutine tools, progress, cancellation and errors."""
+
+    def __init__(self) -> None:
+        self._ready_at = 0.0
+
+    def setup(self) -> None:
+        """Notes when this worker became ready."""
+        self._ready_at = time.monotonic()
+
+    def health(self) -> dict[str, float]:
+        """Says how long this worker has been ready."""
+        return {"uptime_seconds": time.monotonic() - self._ready_at}
+
+    @tool
+    def ping(self) -> dict[str, str | int | float]:
+        """Says that the worker is there."""
+        return {
+            "status": "pong",
+            "pid": os.getpid(),
+            "uptime_seconds": time.monotonic() - self._ready_at,
+        }
+
+    @tool
+    def echo(self, value: object = None) -> object:
+        """Gives back what it was given.
+
+        Args:
+            value: Anything.
+        """
+        return value
+
+    @tool
+    def add(self, a: float, b: float) -> float:
+        """Adds two numbers; whole ones stay whole.
+
+        Args:
+            a: The first number.
+            b: The second number.
+        """
+        return a + b
+
+    @tool
+    def sleep(self, seconds: float) -> float:
+        """Waits, but not longer than anybody waits for it.
+
+        Args:
+            seconds: How long.
+
+        Returns:
+            How long it really was.
+        """
+        start = time.monotonic()
+        while (left := start + seconds - time.monotonic()) > 0:
+            context.check_cancelled()
+            time.sleep(min(left, _NAP_SECONDS))
+        return time.monotonic() - start
+
+    @tool
+    async def async_sleep(self, seconds: float) -> float:
+        """Waits without holding a thread.
+
+        Args:
+            seconds: How long.
+        """
+        # Here, because a worker that never awaits need not load the event loop.
+        import asyncio
+
+        start = time.monotonic()
+        await asyncio.sleep(seconds)
+        return time.monotonic() - start
+
+    @tool
+    def error(self, kind: str = "ValueError", message: str = "as you wished") -> None:
+        """Raises an exception, with another one as its cause.
+
+        Args:
+            kind: Name of a builtin exception; any other name becomes a RuntimeError.
+            message: What it says.
+        """
+        found = getattr(builtins, kind, None)
+        is_exception = isinstance(found, type) and issubclass(found, Exception)
+        exception_type = found if is_exception else RuntimeError
+        try:
+            raise LookupError(f"no luck with {kind}")
+        except LookupError as cause:
+            error = exception_type(message)
+            error.add_note("raised by the showcase adapter")
+            raise error from cause
+
+    @tool
+    def cpu_bound(self, n: int = 100_000) -> int:
+        """Counts the primes below a number, in pure Python.
+
+        Args:
+            n: The number; time grows with it.
+        """
+        if n < 3:
+            return 0
+        sieve = bytearray([1]) * n
+        sieve[:2] = b"\0\0"
+        for candidate in range(2, int(n**0.5) + 1):
+            if sieve[candidate]:
+                sieve[candidate * candidate :: candidate] = bytes(
+                    len(range(candidate * candidate, n, candidate))
+                )
+        return sum(sieve)
+
+    @tool
+    def stream(self, count: int = 10, delay_seconds: float = 0.0) -> Iterator[dict[str, int]]:
+        """Yields numbered items and reports its progress.
+
+        Args:
+            count: How many.
+            delay_seconds: Time between two of them.
+        """
+        for index in range(count):
+            if delay_seconds > 0:
+                time.sleep(delay_seconds)
+            context.progress(index + 1, count)
+            yield {"index": index, "square": index * index}
+
+    @tool
+    async def async_stream(
+        self, count: int = 10, delay_seconds: float = 0.0
+    ) -> AsyncIterator[dict[str, int]]:
+        """Yields numbered items from a coroutine.
+
+        Args:
+            count: How many.
+            delay_seconds: Time between two of them.
+        """
+        import asyncio
+
+        for index in range(count):
+            await asyncio.sleep(delay_seconds)
+            yield {"index": index, "square": index * index}
+
+    @tool
+    def slow_steps(self, steps: int = 5, step_seconds: float = 0.2) -> dict[str, int]:
+        """Does nothing in steps, says how far it is, and stops when nobody waits.
+
+        Args:
+            steps: How many.
+            step_seconds: How long each takes.
+        """
+        for step in range(steps):
+            context.check_cancelled()
+            context.progress(step, steps, f"step {step + 1} of {steps}")
+            time.sleep(step_seconds)
+        return {"steps": steps}

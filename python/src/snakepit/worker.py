@@ -1,0 +1,175 @@
+"""The worker process: `python -m snakepit.worker`.
+
+Owns the command line a host starts workers with, the order from import to exit, and the report
+of a start that failed. The link itself is native and has no thread before the adapter is set up.
+
+Exit codes: 0 after a shutdown the host asked for, 1 after an exception outside a call, 2 for a
+wrong command line, 3 when the adapter could not be started, 4 when the link's rules were broken.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextvars import copy_context
+
+from snakepit._context import current
+from snakepit._errors import StartError
+from snakepit._lifecycle import Lifecycle
+from snakepit._native import DecodeError, Link, from_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context, ContextVar
+    from typing import Any, NoReturn
+
+    from snakepit._native import CurrentCall
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_STARTED = 3
+
+_USAGE = """\
+usage: python -m snakepit.worker --worker-id ID --pool NAME --adapter SPEC
+       --link-fd N --liveness-fd N --control-fd N [--capacity N] [--adapter-args JSON]
+
+Started by a Snakepit host, which passes the descriptors on."""
+
+_REQUIRED = ("worker-id", "pool", "adapter", "link-fd", "liveness-fd", "control-fd")
+_OPTIONAL = ("capacity", "adapter-args")
+
+
+class _Hooks:
+    """What the native dispatch borrows."""
+
+    def __init__(self, context: Context, runner: Callable[[], object]) -> None:
+        self.current: ContextVar[CurrentCall | None] = current
+        self.context = context
+        self.runner = runner
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Runs a worker until its host says otherwise."""
+    _restore_python_path()
+    try:
+        options = _parse(arguments)
+        link = Link(
+            options["worker-id"],
+            options["pool"],
+            int(options["link-fd"]),
+            int(options["liveness-fd"]),
+            int(options["control-fd"]),
+            int(options.get("capacity", "1")),
+        )
+    except ValueError as error:
+        print(f"snakepit.worker: {error}\n{_USAGE}", file=sys.stderr)
+        _leave(EXIT_USAGE)
+    lifecycle = Lifecycle(link)
+    try:
+        _check_capacity(options.get("capacity", "1"))
+        adapter_arguments = _adapter_arguments(options.get("adapter-args", "{}"))
+        lifecycle.load(options["adapter"])
+        lifecycle.preload()
+        tools = lifecycle.make(adapter_arguments)
+    except BaseException as error:  # noqa: BLE001
+        _report(link, lifecycle, options["adapter"], error)
+        _leave(EXIT_NOT_STARTED)
+    code = 0
+    try:
+        # Taken after setup, so that calls see what it has set.
+        link.serve(tools, _Hooks(copy_context(), lifecycle.runner))
+    except BaseException:  # noqa: BLE001
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        code = EXIT_FAILED
+    lifecycle.teardown()
+    _flush()
+    link.close()
+    _leave(code)
+
+
+def _parse(arguments: list[str]) -> dict[str, str]:
+    # By hand: argparse costs more than the rest of the start.
+    options: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        name = argument.removeprefix("--")
+        value = next(rest, None)
+        if name == argument or name not in _REQUIRED + _OPTIONAL:
+            raise ValueError(f"unknown option {argument}")
+        if value is None:
+            raise ValueError(f"{argument} has no value")
+        options[name] = value
+    missing = [f"--{name}" for name in _REQUIRED if name not in options]
+    if missing:
+        raise ValueError(f"missing {', '.join(missing)}")
+    return options
+
+
+def _check_capacity(text: str) -> None:
+    if text != "1":
+        raise StartError(
+            "setup",
+            f"this worker runs one call at a time, but a capacity of {text} was asked for",
+            "use the process profile, or more workers",
+        )
+
+
+def _adapter_arguments(text: str) -> dict[str, Any]:
+    try:
+        arguments = from_json(text)
+    except DecodeError as error:
+        raise StartError("setup", f"--adapter-args is no JSON: {error}") from None
+    if not isinstance(arguments, dict):
+        raise StartError("setup", "--adapter-args must be a JSON object")
+    return arguments  # type: ignore[reportUnknownVariableType]
+
+
+def _restore_python_path() -> None:
+    """Takes back what the host has put on PYTHONPATH for this worker alone."""
+    added = os.environ.pop("SNAKEPIT_PYTHONPATH_ADDED", None)
+    path = os.environ.get("PYTHONPATH")
+    if added is None or path is None:
+        return
+    entries = path.split(os.pathsep)
+    if added in entries:
+        entries.remove(added)
+    if entries:
+        os.environ["PYTHONPATH"] = os.pathsep.join(entries)
+    else:
+        del os.environ["PYTHONPATH"]
+
+
+def _report(link: Link, lifecycle: Lifecycle, adapter: str, error: BaseException) -> None:
+    """Tells host and stderr why the worker cannot start."""
+    if isinstance(error, StartError):
+        phase, message, help = error.phase, error.message, error.help
+        cause = error.__cause__
+        print(f"snakepit.worker: adapter `{adapter}`: {error}", file=sys.stderr)
+    else:
+        phase, cause = lifecycle.phase, error
+        name = type(error).__name__
+        said = str(error)
+        message = f"adapter `{adapter}` failed in {phase}: {f'{name}: {said}' if said else name}"
+        help = ""
+        sys.excepthook(type(error), error, error.__traceback__)
+    link.fail(phase, message, help, cause)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            # It is closed, or nobody reads it any more.
+            pass
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process without running what may hang: other threads, exit handlers."""
+    _flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
