@@ -42,7 +42,8 @@ pub struct WheelBuild<'a> {
     pub interpreter: &'a Interpreter,
     /// The `maturin` program.
     pub maturin: &'a Path,
-    /// Cargo's target directory for the build.
+    /// Where Cargo's target directories lie, one per ABI: PyO3 is configured for one interpreter at
+    /// a time, and in a shared directory each build would undo the other's.
     pub target_dir: &'a Path,
     /// Where the wheel goes.
     pub out: &'a Path,
@@ -101,7 +102,10 @@ impl WheelBuild<'_> {
             .arg(&self.interpreter.executable)
             .arg("--out")
             .arg(self.out)
-            .env("CARGO_TARGET_DIR", self.target_dir)
+            .env(
+                "CARGO_TARGET_DIR",
+                self.target_dir.join(self.interpreter.wheel_abi()),
+            )
             // Ours or the caller's flags would rebuild everything for each change of them.
             .env_remove("RUSTFLAGS");
         let failed = |output| BuildError::Failed {

@@ -45,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     report_accuracy(&predictions, &labels)?;
 
     let mut stream = snakepit(workspace, "exec");
-    stream.args(["--stream", "evaluate"]);
+    stream.args(["--stream", "--progress", "evaluate"]);
     show("a tool streams its results, and how far it is", &stream);
     run::checked(stream)?;
 
