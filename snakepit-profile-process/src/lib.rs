@@ -1,1 +1,78 @@
-//! TBD
+#![doc = include_str!("../README.md")]
+
+mod environment;
+mod launch;
+mod options;
+mod slot;
+mod sync;
+mod worker;
+
+use std::sync::Arc;
+
+use snakepit_bridge::LinkServer;
+use snakepit_core::{BoxFuture, Error, Profile, Seat, Worker};
+use snakepit_lifecycle::process::Spawner;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+pub use options::ProcessOptions;
+pub use slot::SingleSlot;
+
+/// Makes workers that are Python processes and run one call at a time.
+#[derive(Clone)]
+pub struct ProcessProfile(Arc<Parts>);
+
+struct Parts {
+    options: ProcessOptions,
+    links: Arc<LinkServer>,
+    runtime: Handle,
+    spawner: Spawner,
+    /// The tasks that see each worker to its end.
+    endings: TaskTracker,
+}
+
+impl ProcessProfile {
+    /// A profile whose workers attach to `links` and are watched on `runtime`, the runtime of the
+    /// links.
+    ///
+    /// # Errors
+    /// `System` when the thread that spawns processes cannot be started.
+    pub fn new(
+        options: ProcessOptions,
+        links: Arc<LinkServer>,
+        runtime: Handle,
+    ) -> Result<Self, Error> {
+        let spawner = Spawner::get()?;
+        let endings = TaskTracker::new();
+        Ok(Self(Arc::new(Parts {
+            options,
+            links,
+            runtime,
+            spawner,
+            endings,
+        })))
+    }
+
+    /// Resolves when every worker this profile has made is gone and reaped, and no more are made.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the waiting and nothing else.
+    pub async fn all_gone(&self) {
+        self.0.endings.close();
+        self.0.endings.wait().await;
+    }
+}
+
+impl Profile for ProcessProfile {
+    fn name(&self) -> &'static str {
+        worker::PROFILE
+    }
+
+    fn start(&self, seat: Seat) -> BoxFuture<'static, Result<Arc<dyn Worker>, Error>> {
+        let parts = Arc::clone(&self.0);
+        Box::pin(async move {
+            let worker = launch::launch(&parts, &seat).await?;
+            Ok(Arc::new(worker) as Arc<dyn Worker>)
+        })
+    }
+}

@@ -1,1 +1,1 @@
-//! TBD
+#![doc = include_str!("../README.md")]

@@ -22,6 +22,7 @@ use super::spawner::Spawned;
 #[derive(Debug)]
 pub struct Child {
     group: Arc<Group>,
+    tail: Tail,
     ended: watch::Receiver<Option<ExitReport>>,
 }
 
@@ -129,6 +130,7 @@ impl Child {
 
         let (report, ended) = watch::channel(None);
         let watched = Arc::clone(&group);
+        let last_words = tail.clone();
         runtime.spawn(async move {
             // A failure would mean that the reactor is gone, and this task with it.
             let _ = pidfd.readable().await;
@@ -140,15 +142,20 @@ impl Child {
             }
             report.send_replace(Some(ExitReport {
                 status,
-                stderr: tail.lines(),
+                stderr: last_words.lines(),
             }));
         });
-        Ok(Self { group, ended })
+        Ok(Self { group, tail, ended })
     }
 
     /// Its process id, which is also its group's.
     pub fn pid(&self) -> u32 {
         self.group.leader.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Its last lines on stderr so far, oldest first, at most 40.
+    pub fn stderr_tail(&self) -> Arc<[String]> {
+        self.tail.lines()
     }
 
     /// Resolves when it has ended and was reaped. Its group was killed by then.

@@ -1,0 +1,242 @@
+//! One process worker: its link and its process, joined.
+//!
+//! Owns how either end of the pair ends the other, and when calls in flight are decided: only when
+//! the process is dead can nothing start any more. Invariant: the process is gone and its calls
+//! have had their last events before anybody is told that the worker exited.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use snakepit_bridge::{Link, LinkEnd};
+use snakepit_core::{
+    BoxFuture, Call, CallId, CancelReason, Reply, Slots, Worker, WorkerExit, WorkerInfo,
+};
+use snakepit_lifecycle::process::{Child, ExitReport, ExitStatus};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use crate::Parts;
+use crate::slot::SingleSlot;
+
+/// Name of the profile.
+pub(crate) const PROFILE: &str = "process";
+
+/// How long a worker may outlive its link unless it was asked to stop. A crash ends both at once;
+/// what this bounds is a worker that lost its link by breaking a rule.
+const OUTLIVE: Duration = Duration::from_millis(250);
+
+/// Between SIGTERM and SIGKILL for a worker that is stuck in a call.
+const STUCK_GRACE: Duration = Duration::from_secs(5);
+
+/// A worker process and the link to it.
+pub(crate) struct ProcessWorker {
+    info: WorkerInfo,
+    slots: Arc<dyn Slots>,
+    body: Arc<Body>,
+    exited: watch::Receiver<Option<WorkerExit>>,
+    runtime: Handle,
+    tasks: TaskTracker,
+    ending_stuck: AtomicBool,
+}
+
+/// What the worker and the task that sees it to its end share.
+struct Body {
+    link: Link,
+    child: Child,
+    /// The worker takes the end of this stream for the host's death.
+    _liveness: OwnedFd,
+    /// It was asked to stop.
+    stopping: AtomicBool,
+}
+
+impl ProcessWorker {
+    pub(crate) fn new(link: Link, child: Child, liveness: OwnedFd, parts: &Parts) -> Self {
+        let info = describe(&link, &child);
+        let stopping = AtomicBool::new(false);
+        let body = Arc::new(Body {
+            link,
+            child,
+            _liveness: liveness,
+            stopping,
+        });
+        let (told, exited) = watch::channel(None);
+        let ending = Arc::clone(&body);
+        parts.endings.spawn_on(
+            async move {
+                let exit = ending.see_to_the_end().await;
+                told.send_replace(Some(exit));
+            },
+            &parts.runtime,
+        );
+        Self {
+            info,
+            slots: Arc::new(SingleSlot::new()),
+            body,
+            exited,
+            runtime: parts.runtime.clone(),
+            tasks: parts.endings.clone(),
+            ending_stuck: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Body {
+    /// Waits until link and process are both gone and settles the calls that were in flight.
+    async fn see_to_the_end(&self) -> WorkerExit {
+        let closed = self.link.closed();
+        let (end, report) = tokio::select! {
+            report = self.child.exited() => {
+                // A grandchild may hold the socket; the worker itself says nothing more.
+                self.link.close();
+                (closed.await, report)
+            }
+            end = self.link.closed() => (end, self.outlived().await),
+        };
+        let how = account(&end, &report);
+        self.link.settle(&how);
+        // Relaxed: the flag says what was asked for and publishes nothing else.
+        if self.stopping.load(Ordering::Relaxed) && report.status == ExitStatus::Code(0) {
+            WorkerExit::Stopped
+        } else {
+            WorkerExit::Died(how)
+        }
+    }
+
+    /// Waits for the exit of a worker whose link has ended, and helps it along.
+    async fn outlived(&self) -> ExitReport {
+        // A worker that was asked to stop has been given its time by `stop`.
+        if !self.stopping.load(Ordering::Relaxed)
+            && let Err(_elapsed) = timeout(OUTLIVE, self.child.exited()).await
+        {
+            self.child.kill();
+        }
+        self.child.exited().await
+    }
+
+    /// Asks the worker to stop and ends it by force when `grace` is over.
+    async fn stop(&self, grace: Duration) {
+        if timeout(grace, self.child.exited()).await.is_err() {
+            let pid = self.child.pid();
+            tracing::warn!(worker = %self.link.worker_id(), pid, ?grace, "worker ignores its stop");
+            self.child.terminate(grace / 4).await;
+        }
+    }
+}
+
+/// What happened to a worker, as the end of a sentence that begins with it.
+fn account(end: &LinkEnd, report: &ExitReport) -> String {
+    let status = report.status;
+    let how = match end {
+        LinkEnd::Broken(rule) => format!("it broke the protocol ({rule}) and {status}"),
+        _ => format!("it {status}"),
+    };
+    match report
+        .stderr
+        .iter()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+    {
+        Some(line) if status != ExitStatus::Code(0) => format!("{how}, last on stderr: {line}"),
+        _ => how,
+    }
+}
+
+fn describe(link: &Link, child: &Child) -> WorkerInfo {
+    let hello = link.hello();
+    let python = &hello.python;
+    let mut info = WorkerInfo::new(link.worker_id().clone(), PROFILE);
+    info.pid = Some(child.pid());
+    info.tools.clone_from(&hello.tools);
+    info.metadata = [
+        ("python.version", python.version.clone()),
+        ("python.implementation", python.implementation.clone()),
+        ("python.executable", python.executable.clone()),
+        (
+            "python.free_threaded",
+            python.free_threaded_build.to_string(),
+        ),
+        ("python.gil", python.gil_enabled.to_string()),
+        ("worker_package.version", hello.version.clone()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    info
+}
+
+impl Worker for ProcessWorker {
+    fn info(&self) -> &WorkerInfo {
+        &self.info
+    }
+
+    fn slots(&self) -> &Arc<dyn Slots> {
+        &self.slots
+    }
+
+    fn submit(&self, call: &Call, timeout: Option<Duration>, reply: Reply) -> Result<(), Reply> {
+        self.body.link.submit(call, timeout, reply)
+    }
+
+    fn cancel(&self, call: CallId, reason: CancelReason) {
+        self.body.link.cancel(call, reason);
+    }
+
+    fn revoke(&self, calls: &[CallId]) {
+        self.body.link.revoke(calls);
+    }
+
+    fn grant(&self, call: CallId, chunks: u32) {
+        self.body.link.grant(call, chunks);
+    }
+
+    fn flush(&self) {
+        self.body.link.flush();
+    }
+
+    fn stuck(&self, call: CallId) {
+        // Relaxed: only the first of several calls to come here acts, and nothing hangs on order.
+        if self.ending_stuck.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let worker = &self.info.id;
+        tracing::warn!(%worker, %call, "a call ignores its cancellation; ending its worker");
+        let body = Arc::clone(&self.body);
+        self.tasks.spawn_on(
+            async move {
+                body.child.terminate(STUCK_GRACE).await;
+            },
+            &self.runtime,
+        );
+    }
+
+    fn exited(&self) -> BoxFuture<'static, WorkerExit> {
+        let mut exited = self.exited.clone();
+        Box::pin(async move {
+            match exited.wait_for(Option::is_some).await {
+                Ok(exit) => exit.clone().unwrap_or(WorkerExit::Stopped),
+                Err(_) => WorkerExit::Died("the runtime that watched it has ended".to_owned()),
+            }
+        })
+    }
+
+    fn stop(&self, grace: Duration) -> BoxFuture<'static, WorkerExit> {
+        self.body.stopping.store(true, Ordering::Relaxed);
+        self.body.link.shutdown(grace);
+        let body = Arc::clone(&self.body);
+        let exited = self.exited();
+        Box::pin(async move {
+            body.stop(grace).await;
+            exited.await
+        })
+    }
+}
+
+impl Drop for ProcessWorker {
+    fn drop(&mut self) {
+        // The task that sees to the end holds the child too; it goes on until the child is reaped.
+        self.body.child.kill();
+    }
+}

@@ -1,0 +1,165 @@
+//! Real Python workers, and a way to call them without a pool.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of it"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use snakepit_bridge::LinkServer;
+use snakepit_core::{
+    Call, CallEvent, CallId, CallSink, Codec, CreditExceeded, Error, Payload, Profile, Reply,
+    Request, Seat, Worker,
+};
+use snakepit_profile_process::{ProcessOptions, ProcessProfile};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+/// Time that is far more than any of these takes and still an end.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// The interpreter of the tests: `SNAKEPIT_TEST_PYTHON`, or the one that setup has made.
+pub fn python() -> PathBuf {
+    if let Some(path) = std::env::var_os("SNAKEPIT_TEST_PYTHON") {
+        return path.into();
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| workspace.join("target"));
+    let path = target.join("snakepit/venvs/gil/bin/python");
+    assert!(
+        path.exists(),
+        "no interpreter at {}: run `cargo xtask setup`",
+        path.display()
+    );
+    path
+}
+
+pub fn adapter(name: &str) -> String {
+    format!("{}/tests/adapters/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn rough() -> ProcessOptions {
+    ProcessOptions::new(python(), adapter("rough.py:Rough"))
+}
+
+pub fn profile(options: ProcessOptions) -> ProcessProfile {
+    let runtime = Handle::current();
+    let links = Arc::new(LinkServer::start(runtime.clone()));
+    ProcessProfile::new(options, links, runtime).unwrap()
+}
+
+pub fn seat(index: usize) -> Seat {
+    Seat {
+        pool: "pool".into(),
+        index,
+        incarnation: 0,
+    }
+}
+
+pub async fn start(options: ProcessOptions) -> Result<Arc<dyn Worker>, Error> {
+    tokio::time::timeout(LONG, profile(options).start(seat(0)))
+        .await
+        .unwrap()
+}
+
+/// One call's events.
+pub struct Sink(mpsc::UnboundedSender<CallEvent>);
+
+impl CallSink for Sink {
+    fn event(self: Arc<Self>, _: u64, _: CallId, event: CallEvent) -> Result<(), CreditExceeded> {
+        let _ = self.0.send(event);
+        Ok(())
+    }
+}
+
+pub struct InFlight {
+    pub id: CallId,
+    events: mpsc::UnboundedReceiver<CallEvent>,
+}
+
+impl InFlight {
+    pub async fn last_event(&mut self) -> CallEvent {
+        tokio::time::timeout(LONG, self.events.recv())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    pub async fn value<T: serde::de::DeserializeOwned>(mut self) -> T {
+        match self.last_event().await {
+            CallEvent::Finished { value, .. } => value.decode().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn error(mut self) -> Error {
+        match self.last_event().await {
+            CallEvent::Failed { error, .. } => error,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Submits a call with keyword arguments.
+pub fn call(worker: &Arc<dyn Worker>, command: &str, arguments: serde_json::Value) -> InFlight {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let id = CallId::new(LAST.fetch_add(1, Ordering::Relaxed) + 1).unwrap();
+    let arguments = Payload::encode(Codec::MsgPack, &arguments).unwrap();
+    let request = Request::new(command, arguments);
+    let (sent, events) = mpsc::unbounded_channel();
+    let reply = Reply::new(Arc::new(Sink(sent)), 0, id);
+    worker
+        .submit(
+            &Call {
+                id,
+                request,
+                stream_credit: None,
+            },
+            None,
+            reply,
+        )
+        .unwrap();
+    worker.flush();
+    InFlight { id, events }
+}
+
+/// A named pipe that one side opens for writing as its sign that it has come so far.
+pub struct Sign {
+    directory: tempfile::TempDir,
+}
+
+impl Sign {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let sign = Self { directory };
+        let made = std::process::Command::new("mkfifo")
+            .arg(sign.path())
+            .status();
+        assert!(made.unwrap().success());
+        sign
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("sign")
+    }
+
+    /// Waits until it was opened; what can be read is written until the other side is gone.
+    pub async fn opened(&self) -> std::fs::File {
+        let path = self.path();
+        let open = tokio::task::spawn_blocking(move || std::fs::File::open(path).unwrap());
+        tokio::time::timeout(LONG, open).await.unwrap().unwrap()
+    }
+}
+
+pub fn kill(pid: u32, signal: &str) {
+    let status = std::process::Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
