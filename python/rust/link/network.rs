@@ -115,7 +115,8 @@ async fn serve(sockets: Sockets, shared: &Arc<Shared>) -> Result<(), Violation> 
         .max_encoding_message_size(MESSAGE_BYTES);
     let mut frames = match client.attach(Outgoing(shared.outbox.clone())).await {
         Ok(response) => response.into_inner(),
-        Err(status) => return Err(Violation::of("attach")(status)),
+        Err(_) if shared.leaving.load(Ordering::Acquire) => return Ok(()),
+        Err(status) => return Err(ended_with("attach", &status)),
     };
     let Some(welcome) = welcome(&mut frames, shared).await? else {
         return Ok(());
@@ -191,11 +192,18 @@ async fn next(
             Err(Violation("a frame this worker does not know".to_owned()))
         }
         Ok(None) => process::die_with_host(),
-        // With a source it is the connection that broke, as it does when a host is killed;
-        // without one the host said why it ends the link.
-        Err(status) if std::error::Error::source(&status).is_some() => process::die_with_host(),
-        Err(status) => Err(Violation::of("link")(status)),
+        Err(status) => Err(ended_with("link", &status)),
     }
+}
+
+/// Tells a host that ended the link for a reason from one that is gone.
+fn ended_with(step: &str, status: &tonic::Status) -> Violation {
+    // With a source it is the connection that broke, as it does when a host is killed; without
+    // one it is what the host, or this side's own decoder, said.
+    if std::error::Error::source(status).is_some() {
+        process::die_with_host();
+    }
+    Violation(format!("{step}: {}", status.message()))
 }
 
 /// Ends the process when the host's end of the liveness socket closes.

@@ -77,8 +77,10 @@ pub(crate) fn nearest<'a>(
     let limit = name.chars().count().max(3) / 3;
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        // Nothing of a shorter name would be left.
-        .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.len())
+        // Something of the name has to be left.
+        .filter(|(distance, candidate)| {
+            *distance <= limit && *distance < name.len().max(candidate.len())
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -48,7 +48,7 @@ _KIND_OF_TYPE: dict[type, int] = {
 }
 
 
-class Mismatch(ValueError):
+class MismatchError(ValueError):
     """A value is not what its hint says; knows where inside the argument."""
 
     def __init__(self, message: str, path: str = "") -> None:
@@ -56,9 +56,9 @@ class Mismatch(ValueError):
         self.message = message
         self.path = path
 
-    def at(self, step: str) -> Mismatch:
+    def at(self, step: str) -> MismatchError:
         """Returns the same, seen from one level further out."""
-        return Mismatch(self.message, step + self.path)
+        return MismatchError(self.message, step + self.path)
 
     def __str__(self) -> str:
         return f"at {self.path}: {self.message}" if self.path else self.message
@@ -126,18 +126,19 @@ class Compiler:
             for function in functions if not plain or plain == STR else ():
                 try:
                     return function(value)
-                except Exception:  # noqa: BLE001, S112
+                except Exception:
+                    # Whatever a model of the user's raises: it is not this member.
                     continue
             if plain:
                 return value
-            raise Mismatch(f"expected {expected}, not {_name(value)}")
+            raise MismatchError(f"expected {expected}, not {_name(value)}")
 
         return convert
 
-    def _class(self, cls: type, arguments: tuple[Any, ...]) -> Check:
-        if issubclass(cls, tuple):
+    def _class(self, cls: type[Any], arguments: tuple[Any, ...]) -> Check:
+        if _hints.is_tuple(cls):
             return self._tuple(cls, arguments)
-        if cls in (set, frozenset) or cls.__name__ in ("Set", "MutableSet") and arguments:
+        if cls in (set, frozenset) or (cls.__name__ in ("Set", "MutableSet") and arguments):
             return self._set(frozenset if cls is frozenset else set, arguments)
         if cls is bytearray:
             return _converted("bytes", BYTES, bytearray)
@@ -148,8 +149,7 @@ class Compiler:
         if _hints.is_typed_dict(cls):
             return self._fields(cls, lambda: _typed_dict_fields(cls), make=dict)
         if hasattr(cls, "model_validate"):
-            validate: Converter = cls.model_validate  # type: ignore[attr-defined]
-            return validate
+            return cls.model_validate
         return _by_text(cls)
 
     def _tuple(self, cls: type, arguments: tuple[Any, ...]) -> Check:
@@ -170,7 +170,7 @@ class Compiler:
         def convert(value: Any) -> Any:
             _expect(value, LIST, f"a list of {len(items)}")
             if len(value) != len(items):
-                raise Mismatch(f"expected {len(items)} items, not {len(value)}")
+                raise MismatchError(f"expected {len(items)} items, not {len(value)}")
             return tuple(
                 _step(item, part, f"[{index}]")
                 for index, (item, part) in enumerate(zip(items, value, strict=True))
@@ -225,11 +225,11 @@ class _Fields:
         for name, part in value.items():
             converter = self._converters.get(name)
             if converter is None:
-                raise Mismatch(f"{self._name} has no field {name!r}")
+                raise MismatchError(f"{self._name} has no field {name!r}")
             values[name] = _step(converter, part, f".{name}")
         missing = self._required - values.keys()
         if missing:
-            raise Mismatch(f"{self._name} needs {', '.join(sorted(missing))}")
+            raise MismatchError(f"{self._name} needs {', '.join(sorted(missing))}")
         return self._make(**values)
 
 
@@ -237,9 +237,15 @@ def as_function(check: Check, hint: Any) -> Converter:
     """Turns any check into a function that converts or raises."""
     if isinstance(check, int):
         return _kinds(check, _hints.describe(hint))
-    if not isinstance(check, tuple):
+    if callable(check):
         return check
-    kind, *parts = check
+    return _container(check, hint)
+
+
+def _container(spec: tuple[Any, ...], hint: Any) -> Converter:
+    """Turns the check of a list, a map or an optional value into a function."""
+    kind: str = spec[0]
+    parts: tuple[Check, ...] = spec[1:]
     if kind == "nullable":
         inner = as_function(parts[0], hint)
         return lambda value: None if value is None else inner(value)
@@ -265,7 +271,7 @@ def as_function(check: Check, hint: Any) -> Converter:
     return convert
 
 
-def kind_of(value: Any) -> int:
+def kind_of(value: object) -> int:
     """Returns the kind of a decoded value; 0 if it is no plain one."""
     return _KIND_OF_TYPE.get(type(value), 0)
 
@@ -289,20 +295,24 @@ def _converted(expected: str, kinds: int, make: Converter) -> Converter:
 
 def _literal(values: tuple[Any, ...]) -> Check:
     expected = ", ".join(map(repr, values))
-    # True == 1, but they are not the same value.
-    members = {(type(value), value): value for value in values}
-    enums = {(type(value.value), value.value): value for value in values if _is_member(value)}
+    members = {_identity(value): value for value in values}
+    enums = {_identity(value.value): value for value in values if _is_member(value)}
 
     def convert(value: Any) -> Any:
         try:
-            key = (type(value), value)
+            key = _identity(value)
             if key in members:
                 return members[key]
             return enums[key]
         except (KeyError, TypeError):
-            raise Mismatch(f"expected one of {expected}, not {_short(value)}") from None
+            raise MismatchError(f"expected one of {expected}, not {_short(value)}") from None
 
     return convert
+
+
+def _identity(value: object) -> tuple[type, object]:
+    # True == 1, but they are not the same value.
+    return type(value), value
 
 
 def _enum(cls: Any) -> Check:
@@ -311,7 +321,7 @@ def _enum(cls: Any) -> Check:
             return cls(value)
         except (ValueError, TypeError):
             expected = ", ".join(repr(member.value) for member in cls)
-            raise Mismatch(f"expected one of {expected}, not {_short(value)}") from None
+            raise MismatchError(f"expected one of {expected}, not {_short(value)}") from None
 
     return convert
 
@@ -319,9 +329,7 @@ def _enum(cls: Any) -> Check:
 def _by_text(cls: Any) -> Check:
     """Checks of the classes whose values cross as text or as a number."""
     if _hints.is_class(cls, "datetime", "timedelta"):
-        return _converted(
-            "a number of seconds", INT | FLOAT, lambda value: cls(seconds=value)
-        )
+        return _converted("a number of seconds", INT | FLOAT, lambda value: cls(seconds=value))
     # A datetime is a date, so it comes first.
     for name in ("datetime", "date", "time"):
         if _hints.is_class(cls, "datetime", name):
@@ -342,7 +350,7 @@ def _parsed(expected: str, kinds: int, parse: Converter) -> Converter:
         try:
             return parse(value)
         except (ValueError, ArithmeticError):
-            raise Mismatch(f"expected {expected}, not {_short(value)}") from None
+            raise MismatchError(f"expected {expected}, not {_short(value)}") from None
 
     return convert
 
@@ -355,16 +363,16 @@ def _items(value: Any, item: Converter) -> list[Any]:
 def _step(convert: Converter, value: Any, step: str) -> Any:
     try:
         return convert(value)
-    except Mismatch as error:
+    except MismatchError as error:
         raise error.at(step) from None
     except (ValueError, TypeError) as error:
         # From a model of the user's, with an explanation of its own.
-        raise Mismatch(str(error), step) from error
+        raise MismatchError(str(error), step) from error
 
 
 def _expect(value: Any, kinds: int, expected: str) -> None:
     if not kind_of(value) & kinds:
-        raise Mismatch(f"expected {expected}, not {_name(value)}")
+        raise MismatchError(f"expected {expected}, not {_name(value)}")
 
 
 def _name(value: Any) -> str:
@@ -405,6 +413,4 @@ def _named_tuple_fields(cls: Any) -> list[tuple[str, Any, bool]]:
     hints = _hints.class_hints(cls)
     from typing import Any
 
-    return [
-        (name, hints.get(name, Any), name not in cls._field_defaults) for name in cls._fields
-    ]
+    return [(name, hints.get(name, Any), name not in cls._field_defaults) for name in cls._fields]

@@ -67,9 +67,14 @@ def is_typed_dict(hint: Any) -> bool:
     return isinstance(hint, type) and hasattr(hint, "__required_keys__")
 
 
+def is_tuple(hint: Any) -> bool:
+    """Whether it is `tuple` or a class that derives from it."""
+    return isinstance(hint, type) and issubclass(hint, tuple)
+
+
 def is_named_tuple(hint: Any) -> bool:
     """Whether it is a class made with `NamedTuple` or `namedtuple`."""
-    return isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields")
+    return is_tuple(hint) and hasattr(hint, "_fields")
 
 
 def is_dataclass(hint: Any) -> bool:

@@ -65,7 +65,7 @@ class Lifecycle:
             function = getattr(owner, "preload", None)
             if function is None:
                 continue
-            if owner is self._class and isinstance(function, FunctionType):
+            if isinstance(owner, type) and isinstance(function, FunctionType):
                 self._check_static(owner, function)
             result = function()
             if _is_awaitable(result):
@@ -97,7 +97,7 @@ class Lifecycle:
         for function in reversed(self._hooks("teardown")):
             try:
                 self._finish(function())
-            except BaseException:  # noqa: BLE001
+            except BaseException:
                 # One that fails does not keep the others from theirs.
                 sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         if self._runner is not None:
@@ -121,14 +121,11 @@ class Lifecycle:
         if _is_awaitable(result):
             self.runner().run(_await(result))
 
-    def _check_static(self, owner: Any, function: FunctionType) -> None:
-        for base in owner.__mro__:
-            static = vars(base).get("preload")
-            if static is None:
-                continue
-            if isinstance(static, staticmethod):
-                return
-            break
+    def _check_static(self, owner: type, function: FunctionType) -> None:
+        # A static method and an ordinary one both come out of the class as plain functions.
+        found = next(vars(base)["preload"] for base in owner.__mro__ if "preload" in vars(base))
+        if isinstance(found, staticmethod):
+            return
         raise StartError(
             "preload",
             f"`preload` of {owner.__qualname__} is a method ({function.__qualname__})",

@@ -97,7 +97,7 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Reads the type hints by parameter name, the result's under `return`."""
     plain: Any = function.__func__ if isinstance(function, MethodType) else function
     if not isinstance(plain, FunctionType):
-        plain = getattr(plain, "func", None) or getattr(type(plain), "__call__", plain)
+        plain = getattr(plain, "func", None) or _call_of(plain)
     hints: dict[str, Any] = getattr(plain, "__annotations__", None) or {}
     if not any(isinstance(hint, str) for hint in hints.values()) and not _has_forward_parts(hints):
         return hints
@@ -132,8 +132,13 @@ def _code_of(function: Any) -> CodeType | None:
     if isinstance(function, MethodType):
         function = function.__func__
     if not isinstance(function, FunctionType):
-        function = getattr(type(function), "__call__", None)
+        function = _call_of(function)
     return getattr(function, "__code__", None)
+
+
+def _call_of(instance: object) -> Any:
+    """Returns what runs when an object that is no function is called."""
+    return getattr(type(instance), "__call__", None)  # noqa: B004
 
 
 def _is_disguised(function: FunctionType) -> bool:

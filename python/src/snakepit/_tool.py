@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     @overload
     def tool(function: F, /) -> F: ...
     @overload
-    def tool(
-        *, name: str | None = None, description: str | None = None
-    ) -> Callable[[F], F]: ...
+    def tool(*, name: str | None = None, description: str | None = None) -> Callable[[F], F]: ...
 
 
 def tool(
@@ -60,7 +58,8 @@ def tool(
     options = ToolOptions(name, description)
 
     def mark(function: Any) -> Any:
-        setattr(function, MARK, options)
+        # What a class or static method hands out is the function inside.
+        setattr(getattr(function, "__func__", function), MARK, options)
         return function
 
     return mark if function is None else mark(function)

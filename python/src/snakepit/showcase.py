@@ -94,13 +94,15 @@ class Showcase(Adapter):
             kind: Name of a builtin exception; any other name becomes a RuntimeError.
             message: What it says.
         """
-        found = getattr(builtins, kind, None)
-        is_exception = isinstance(found, type) and issubclass(found, Exception)
-        exception_type = found if is_exception else RuntimeError
+        known = {
+            name: found
+            for name, found in vars(builtins).items()
+            if isinstance(found, type) and issubclass(found, Exception)
+        }
         try:
             raise LookupError(f"no luck with {kind}")
         except LookupError as cause:
-            error = exception_type(message)
+            error = known.get(kind, RuntimeError)(message)
             error.add_note("raised by the showcase adapter")
             raise error from cause
 

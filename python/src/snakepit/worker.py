@@ -72,14 +72,14 @@ def main(arguments: list[str]) -> NoReturn:
         lifecycle.load(options["adapter"])
         lifecycle.preload()
         tools = lifecycle.make(adapter_arguments)
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         _report(link, lifecycle, options["adapter"], error)
         _leave(EXIT_NOT_STARTED)
     code = 0
     try:
         # Taken after setup, so that calls see what it has set.
         link.serve(tools, _Hooks(copy_context(), lifecycle.runner))
-    except BaseException:  # noqa: BLE001
+    except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         code = EXIT_FAILED
     lifecycle.teardown()
@@ -162,7 +162,7 @@ def _flush() -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             # It is closed, or nobody reads it any more.
-            pass
+            continue
 
 
 def _leave(code: int) -> NoReturn:
