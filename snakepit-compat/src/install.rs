@@ -49,7 +49,7 @@ pub enum Source {
 #[non_exhaustive]
 pub enum InstallError {
     /// No wheel that fits.
-    #[error("{} has no worker wheel of version {WORKER_VERSION} for {abi} on this platform: build one with the flag for a source tree, or name another directory", .path.display())]
+    #[error("{} has no worker wheel of version {WORKER_VERSION} for {abi} on this platform: name another directory, or build from a source tree", .path.display())]
     NoWheel {
         /// The wheel or directory that was named.
         path: PathBuf,
