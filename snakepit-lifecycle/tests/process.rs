@@ -233,3 +233,17 @@ async fn giving_up_on_a_spawn_ends_the_child() {
     let end = tokio::task::spawn_blocking(move || host.read(&mut [0]).unwrap());
     assert_eq!(tokio::time::timeout(LONG, end).await.unwrap().unwrap(), 0);
 }
+
+#[test]
+fn a_runtime_that_ends_leaves_no_zombie() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let child = runtime.block_on(async { spawn(shell("sleep 100")).await.unwrap() });
+    let process = format!("/proc/{}", child.pid());
+    assert!(Path::new(&process).exists());
+    drop(child);
+    drop(runtime);
+    assert!(!Path::new(&process).exists(), "a zombie is left");
+}

@@ -1,4 +1,5 @@
 //! A worker that does not become ready says why, at once.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use snakepit_core::{PoolName, WorkerId};
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -89,6 +90,35 @@ impl Group {
     }
 }
 
+/// A child that is to be reaped. Dropped before that, because its runtime ends, it is killed and
+/// reaped at once: a host that goes on would keep a zombie for life.
+struct Unreaped(Option<(Arc<Group>, AsyncFd<OwnedFd>)>);
+
+impl Unreaped {
+    /// Waits for the child's end and reaps it.
+    async fn ended(&mut self) -> ExitStatus {
+        if let Some((_, pidfd)) = &self.0 {
+            // A failure would mean that the reactor is gone, and this task with it.
+            let _ = pidfd.readable().await;
+        }
+        self.reap()
+    }
+
+    fn reap(&mut self) -> ExitStatus {
+        match self.0.take() {
+            Some((group, pidfd)) => group.reap(pidfd.get_ref()),
+            None => ExitStatus::Unknown,
+        }
+    }
+}
+
+impl Drop for Unreaped {
+    fn drop(&mut self) {
+        // Waits only for as long as the system takes to end a process that was killed.
+        self.reap();
+    }
+}
+
 impl Child {
     pub(super) fn watch(
         mut spawned: Spawned,
@@ -129,12 +159,10 @@ impl Child {
         spawned.pidfd = None;
 
         let (report, ended) = watch::channel(None);
-        let watched = Arc::clone(&group);
+        let mut unreaped = Unreaped(Some((Arc::clone(&group), pidfd)));
         let last_words = tail.clone();
         runtime.spawn(async move {
-            // A failure would mean that the reactor is gone, and this task with it.
-            let _ = pidfd.readable().await;
-            let status = watched.reap(pidfd.get_ref());
+            let status = unreaped.ended().await;
             // What the child wrote is in the pipes by now: the pumps take it and stop.
             drop(stop);
             for pump in pumps {

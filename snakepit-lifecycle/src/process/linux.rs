@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 
@@ -187,6 +188,12 @@ pub(super) fn reap(pidfd: BorrowedFd<'_>) -> ExitStatus {
     let ended = loop {
         match rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
             Err(Errno::INTR) => {}
+            // The descriptor does not block, so waiting for the end is a step of its own.
+            Err(Errno::AGAIN) => {
+                let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+                // Interrupted or not, the next round asks again.
+                let _ = rustix::event::poll(&mut ended, None);
+            }
             other => break other,
         }
     };
