@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 
-use snakepit_lifecycle::process::{ChildSpec, Spawner, raise_descriptor_limit};
+use snakepit_lifecycle::process::{ChildSpec, Reaper, Spawner, raise_descriptor_limit};
 use tokio::runtime::Handle;
 
 #[tokio::test]
 async fn children_leave_no_descriptor_behind_and_get_the_old_limit() {
     let count = || fs::read_dir("/proc/self/fd").unwrap().count();
     let spawner = Spawner::get().unwrap();
+    let reaper = Reaper::new(Handle::current());
     let program = |worker: &str| ChildSpec::new("pool".into(), worker.into(), "/bin/sh");
     let mut before = 0;
     for round in 0..50 {
@@ -17,14 +18,9 @@ async fn children_leave_no_descriptor_behind_and_get_the_old_limit() {
         let spec = program("pool.0.0")
             .args(["-c", "exit 0"])
             .descriptor(theirs.into(), 3);
-        spawner
-            .spawn(spec, &Handle::current())
-            .await
-            .unwrap()
-            .exited()
-            .await;
+        spawner.spawn(spec, &reaper).await.unwrap().exited().await;
         if spawner
-            .spawn(program("none").cwd("/nowhere"), &Handle::current())
+            .spawn(program("none").cwd("/nowhere"), &reaper)
             .await
             .is_ok()
         {
@@ -39,11 +35,7 @@ async fn children_leave_no_descriptor_behind_and_get_the_old_limit() {
 
     let limit = |spec: ChildSpec| async {
         let spec = spec.args(["-c", "ulimit -Sn >&2"]);
-        let child = Spawner::get()
-            .unwrap()
-            .spawn(spec, &Handle::current())
-            .await
-            .unwrap();
+        let child = Spawner::get().unwrap().spawn(spec, &reaper).await.unwrap();
         child.exited().await.stderr[0].clone()
     };
     let original = limit(program("pool.1.0")).await;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use snakepit_core::{Error, ErrorKind};
-use snakepit_lifecycle::process::{Child, ChildSpec, ExitStatus, Spawner};
+use snakepit_lifecycle::process::{Child, ChildSpec, ExitStatus, Reaper, Spawner};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -220,9 +220,9 @@ async fn a_missing_program_or_directory_is_named() {
 async fn giving_up_on_a_spawn_ends_the_child() {
     let (mut host, theirs) = UnixStream::pair().unwrap();
     let spawner = Spawner::get().unwrap();
-    let runtime = Handle::current();
+    let reaper = Reaper::new(Handle::current());
     let mut spawning =
-        Box::pin(spawner.spawn(shell("sleep 1000").descriptor(theirs.into(), 3), &runtime));
+        Box::pin(spawner.spawn(shell("sleep 1000").descriptor(theirs.into(), 3), &reaper));
     // One poll sends the request; whether the answer is there already makes no difference.
     let poll = |cx: &mut std::task::Context<'_>| {
         let _ = spawning.as_mut().poll(cx);

@@ -10,11 +10,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use snakepit_core::{PoolName, WorkerId};
 use tokio::io::unix::AsyncFd;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::linux;
 use super::output::{self, Tail};
+use super::reaper::Reaper;
 use super::spawner::Spawned;
 
 /// A running child process and its group.
@@ -124,9 +124,9 @@ impl Child {
         mut spawned: Spawned,
         pool: PoolName,
         worker: WorkerId,
-        runtime: &Handle,
+        reaper: &Reaper,
     ) -> io::Result<Self> {
-        let _entered = runtime.enter();
+        let _entered = reaper.runtime().enter();
         let tail = Tail::default();
         let label = output::Label { pool, worker };
         let (stop, stopped) = watch::channel(());
@@ -142,7 +142,7 @@ impl Child {
         for (pipe, stream, tail) in streams {
             if let Some(pipe) = pipe {
                 let pump = output::Pump::new(pipe, stream, label.clone(), tail)?;
-                pumps.push(runtime.spawn(pump.run(stopped.clone())));
+                pumps.push(reaper.spawn(pump.run(stopped.clone())));
             }
         }
         let group = Arc::new(Group {
@@ -161,7 +161,7 @@ impl Child {
         let (report, ended) = watch::channel(None);
         let mut unreaped = Unreaped(Some((Arc::clone(&group), pidfd)));
         let last_words = tail.clone();
-        runtime.spawn(async move {
+        reaper.spawn(async move {
             let status = unreaped.ended().await;
             // What the child wrote is in the pipes by now: the pumps take it and stop.
             drop(stop);

@@ -10,10 +10,12 @@
 mod child;
 mod linux;
 mod output;
+mod reaper;
 mod spawner;
 mod spec;
 
 pub use child::{Child, ExitReport, ExitStatus};
 pub use linux::raise_descriptor_limit;
+pub use reaper::Reaper;
 pub use spawner::Spawner;
 pub use spec::ChildSpec;

@@ -13,11 +13,11 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal};
 use snakepit_core::{Error, ErrorKind};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::child::Child;
 use super::linux;
+use super::reaper::Reaper;
 use super::spec::ChildSpec;
 
 /// Makes child processes, all on one permanent thread of the host.
@@ -73,7 +73,7 @@ impl Spawner {
         Ok(Self { requests })
     }
 
-    /// Runs a program; its exit and its output are watched on `runtime`.
+    /// Runs a program; `reaper` watches its exit and its output.
     ///
     /// # Errors
     /// `InterpreterNotFound` when there is no such program, `InvalidConfig` when its directory does
@@ -81,7 +81,7 @@ impl Spawner {
     ///
     /// # Cancel safety
     /// Dropping the future ends a child that was being made.
-    pub async fn spawn(&self, spec: ChildSpec, runtime: &Handle) -> Result<Child, Error> {
+    pub async fn spawn(&self, spec: ChildSpec, reaper: &Reaper) -> Result<Child, Error> {
         let (pool, worker) = (spec.pool.clone(), spec.worker.clone());
         let (answer, spawned) = oneshot::channel();
         let stopped = || Error::new(ErrorKind::Internal, "the spawning thread has stopped");
@@ -89,7 +89,7 @@ impl Spawner {
             .send(Request { spec, answer })
             .map_err(|_| stopped())?;
         let spawned = spawned.await.map_err(|_| stopped())??;
-        Child::watch(spawned, pool, worker, runtime)
+        Child::watch(spawned, pool, worker, reaper)
             .map_err(|e| system("cannot watch the worker's process", &e))
     }
 }

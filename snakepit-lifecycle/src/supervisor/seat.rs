@@ -15,6 +15,9 @@ use super::{SeatState, Shared};
 /// take a quarter of that once more to use force.
 const GRACE_SHARE: f64 = 0.75;
 
+/// A profile that keeps the limit itself knows more about what went wrong; it may speak first.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 pub(super) fn of(pool: &PoolName, index: usize, incarnation: u64) -> Seat {
     Seat {
         pool: pool.clone(),
@@ -84,7 +87,7 @@ async fn start(shared: &Shared, seat: Seat) -> Result<Arc<dyn Worker>, Error> {
         }
     }
     let limit = shared.options.start_timeout;
-    match tokio::time::timeout(limit, shared.profile.start(seat)).await {
+    match tokio::time::timeout(limit + LAST_WORD, shared.profile.start(seat)).await {
         Ok(started) => started,
         Err(_) => Err(Error::new(
             ErrorKind::Timeout(Phase::Start),
