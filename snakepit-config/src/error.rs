@@ -160,6 +160,22 @@ impl fmt::Display for Problem {
     }
 }
 
+/// `InvalidConfig`; each problem is also a detail under its path.
+#[cfg(feature = "core")]
+impl From<ConfigError> for snakepit_core::Error {
+    fn from(error: ConfigError) -> Self {
+        let message = match error.problems() {
+            [_] => error.to_string(),
+            many => format!("{} problems in the settings:\n{error}", many.len()),
+        };
+        let start = Self::new(snakepit_core::ErrorKind::InvalidConfig, message);
+        error.problems.iter().fold(start, |error, problem| {
+            let what = format!("{}: {}", problem.code.as_str(), problem.message);
+            error.with_detail(problem.path.clone(), what)
+        })
+    }
+}
+
 struct Report<'a>(&'a ConfigError);
 
 impl fmt::Display for Report<'_> {

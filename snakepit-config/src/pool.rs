@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::adapter::AdapterSpec;
 use crate::error::ConfigError;
-use crate::raw::RawPool;
+use crate::raw::{Places, RawPool, RawTimeouts};
 use crate::timeouts::{TimeoutProfile, Timeouts};
 use crate::units::{format_duration, format_limit, format_size};
 use crate::validate;
@@ -52,6 +52,41 @@ impl PoolConfig {
                 ..RawPool::default()
             },
         }
+    }
+
+    /// A builder that starts from these settings, to change some of them.
+    pub fn to_builder(&self) -> PoolBuilder {
+        let settings = self.settings.clone();
+        let timeouts = RawTimeouts {
+            profile: Some(settings.timeouts.profile.name().to_owned()),
+            call: Some(settings.timeouts.call),
+            stream_idle: Some(settings.timeouts.stream_idle),
+            queue: Some(settings.timeouts.queue),
+            start: Some(settings.timeouts.start),
+            drain: Some(settings.timeouts.drain),
+        };
+        let raw = RawPool {
+            name: settings.name,
+            profile: Some(self.profile().to_owned()),
+            workers: Some(settings.workers as u64),
+            adapter: Some(self.adapter.to_string()),
+            adapter_args: Some(Value::Object(settings.adapter_args)),
+            python: settings.python,
+            worker_package: settings.worker_package,
+            cwd: settings.cwd,
+            env: settings.env,
+            prefetch: Some(settings.prefetch as u64),
+            queue: Some(settings.queue as u64),
+            max_payload: Some(settings.max_payload),
+            heartbeat: Some(settings.heartbeat),
+            cancel_grace: Some(settings.cancel_grace),
+            stream_credit: Some(settings.stream_credit as u64),
+            timeouts,
+            // Relative files have been based already.
+            base: None,
+            places: Places::default(),
+        };
+        PoolBuilder { raw }
     }
 
     pub(crate) fn new(adapter: AdapterSpec, settings: Settings) -> Self {

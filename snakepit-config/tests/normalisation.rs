@@ -103,6 +103,7 @@ proptest! {
     fn any_builder_gives_valid_settings_or_says_what_is_wrong(pool in builder()) {
         match pool.build() {
             Ok(pool) => {
+                prop_assert_eq!(&pool.to_builder().build().unwrap(), &pool);
                 let config = Config::new([pool]).unwrap();
                 let again = Config::from_toml(&config.to_toml()).unwrap();
                 prop_assert_eq!(&again, &config);
