@@ -41,7 +41,8 @@ const HTTP2_FRAME_BYTES: u32 = 256 * 1024;
 /// Dropping it stops adopting; links live until their owners let go of them.
 pub struct LinkServer {
     runtime: Handle,
-    adopted: mpsc::Sender<LinkIo>,
+    /// Taken at shutdown, which ends the accept loop.
+    adopted: Mutex<Option<mpsc::Sender<LinkIo>>>,
     readers: TaskTracker,
 }
 
@@ -103,7 +104,7 @@ impl LinkServer {
         );
         Self {
             runtime,
-            adopted,
+            adopted: Mutex::new(Some(adopted)),
             readers,
         }
     }
@@ -131,13 +132,15 @@ impl LinkServer {
         let shared = Arc::new(Shared::new(options, closer.clone()));
         let (done, outcome) = oneshot::channel();
         let session = Arc::new(Session::new(closer.clone(), Some(Pending { shared, done })));
-        match self.adopted.try_send(LinkIo::new(stream, session)) {
-            Ok(()) => Ok(Attaching {
+        let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
+        let io = LinkIo::new(stream, session);
+        match adopted.as_ref().map(|adopted| adopted.try_send(io)) {
+            Some(Ok(())) => Ok(Attaching {
                 outcome,
                 close: Some(closer),
             }),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(failed("too many wait already")),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(failed("the server has stopped")),
+            Some(Err(mpsc::error::TrySendError::Full(_))) => Err(failed("too many wait already")),
+            _ => Err(failed("the server has stopped")),
         }
     }
 
@@ -145,13 +148,13 @@ impl LinkServer {
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting and nothing else.
-    pub async fn shutdown(self) {
-        let Self {
-            adopted, readers, ..
-        } = self;
-        drop(adopted);
-        readers.close();
-        readers.wait().await;
+    pub async fn shutdown(&self) {
+        self.adopted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        self.readers.close();
+        self.readers.wait().await;
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod support;
 
+use snakepit_bridge::LinkOptions;
 use snakepit_core::{Error, ErrorKind};
 use snakepit_proto::v1;
 use snakepit_proto::v1::worker_message::Frame;
@@ -117,9 +118,17 @@ async fn giving_up_on_a_worker_closes_its_link() {
 async fn shutdown_waits_for_links_and_then_takes_no_more() {
     let server = server();
     let (link, mut worker) = support::attached(&server).await;
-    let shutdown = tokio::spawn(server.shutdown());
-    support::ping(&link, &mut worker, 0, 0).await;
+    let mut shutdown = std::pin::pin!(server.shutdown());
+    tokio::select! {
+        biased;
+        () = &mut shutdown => panic!("a link is still there"),
+        () = support::ping(&link, &mut worker, 0, 0) => {}
+    }
     drop(link);
-    shutdown.await.unwrap();
+    shutdown.await;
+    let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
+    let page = snakepit_shm::ControlReader::create().unwrap();
+    let late = LinkOptions::new("default".into(), support::WORKER.into(), page);
+    assert!(server.adopt(socket, late).is_err());
     assert!(worker.next().await.is_none());
 }

@@ -27,7 +27,7 @@ fn shell(script: &str) -> ChildSpec {
 async fn spawn(spec: ChildSpec) -> Result<Child, Error> {
     Spawner::get()
         .unwrap()
-        .spawn(spec, &Handle::current())
+        .spawn(spec, &Reaper::new(Handle::current()))
         .await
 }
 

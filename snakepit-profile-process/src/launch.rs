@@ -94,7 +94,7 @@ async fn make(parts: &Parts, seat: &Seat) -> Result<(Child, Attaching, OwnedFd),
     link.heartbeat = options.heartbeat;
     link.max_payload_bytes = options.max_payload_bytes;
     let attaching = parts.links.adopt(host_link, link)?;
-    let child = parts.spawner.spawn(spec, &parts.runtime).await?;
+    let child = parts.spawner.spawn(spec, &parts.reaper).await?;
     Ok((child, attaching, host_liveness.into()))
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use snakepit_bridge::LinkServer;
 use snakepit_core::{BoxFuture, Error, Profile, Seat, Worker};
-use snakepit_lifecycle::process::Spawner;
+use snakepit_lifecycle::process::{Reaper, Spawner};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +27,7 @@ struct Parts {
     links: Arc<LinkServer>,
     runtime: Handle,
     spawner: Spawner,
+    reaper: Reaper,
     /// The tasks that see each worker to its end.
     endings: TaskTracker,
 }
@@ -44,22 +45,26 @@ impl ProcessProfile {
     ) -> Result<Self, Error> {
         let spawner = Spawner::get()?;
         let endings = TaskTracker::new();
+        let reaper = Reaper::new(runtime.clone());
         Ok(Self(Arc::new(Parts {
             options,
             links,
             runtime,
             spawner,
+            reaper,
             endings,
         })))
     }
 
-    /// Resolves when every worker this profile has made is gone and reaped, and no more are made.
+    /// Resolves when every process this profile has made is gone and reaped, whether or not it
+    /// became a worker.
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting and nothing else.
     pub async fn all_gone(&self) {
         self.0.endings.close();
         self.0.endings.wait().await;
+        self.0.reaper.idle().await;
     }
 }
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -55,6 +54,9 @@ class Rough(Adapter):
 
     @tool
     def orphan_and_crash(self) -> None:
-        """Leaves a child behind that holds every descriptor, and dies."""
-        subprocess.Popen(["sleep", "1000"], close_fds=False)
+        """Leaves a child behind that holds every descriptor in a group of its own, and dies."""
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(20)
+            os._exit(0)
         os.kill(os.getpid(), signal.SIGKILL)

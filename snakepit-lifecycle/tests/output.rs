@@ -1,0 +1,80 @@
+//! What a child writes becomes events, within limits.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use snakepit_lifecycle::process::{ChildSpec, Reaper, Spawner};
+use tokio::runtime::Handle;
+
+/// Collects what a subscriber writes.
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn events_of(script: &str) -> String {
+    let text = Text::default();
+    let writer = text.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let spec = ChildSpec::new("pool".into(), "pool.0.0".into(), "/bin/sh").args(["-c", script]);
+    let reaper = Reaper::new(Handle::current());
+    let child = Spawner::get().unwrap().spawn(spec, &reaper).await.unwrap();
+    child.exited().await;
+    reaper.idle().await;
+    String::from_utf8(text.0.lock().unwrap().clone()).unwrap()
+}
+
+#[tokio::test]
+async fn lines_are_told_with_their_worker_and_stream() {
+    let events = events_of("echo to stdout; printf 'no newline' >&2").await;
+    let line = |text: &str| {
+        events
+            .lines()
+            .find(|line| line.contains(text))
+            .unwrap()
+            .to_owned()
+    };
+    for part in ["snakepit::worker::stdout", "worker=pool.0.0", "pool=pool"] {
+        assert!(line("to stdout").contains(part), "{events}");
+    }
+    assert!(
+        line("no newline").contains("snakepit::worker::stderr"),
+        "{events}"
+    );
+}
+
+#[tokio::test]
+async fn a_flood_is_cut_and_says_how_much_is_missing() {
+    let events = events_of("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done").await;
+    let told = events
+        .lines()
+        .filter(|line| line.contains(" line "))
+        .count();
+    let left_out: usize = events
+        .lines()
+        .filter(|line| line.contains("lines left out"))
+        .map(|line| {
+            let number = line
+                .split("… ")
+                .nth(1)
+                .and_then(|rest| rest.split(' ').next());
+            number.unwrap().parse::<usize>().unwrap()
+        })
+        .sum();
+    assert_eq!(told + left_out, 5000);
+    assert!(told < 5000, "nothing was left out");
+}
