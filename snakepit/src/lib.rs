@@ -1,1 +1,29 @@
-//! TBD
+#![doc = include_str!("../README.md")]
+
+pub mod blocking;
+
+mod batch;
+mod builder;
+mod call;
+mod host;
+mod interpreter;
+mod io;
+mod pace;
+mod stream;
+mod wiring;
+
+pub use snakepit_config as config;
+pub use snakepit_config::{Config, PoolConfig};
+pub use snakepit_core::{
+    BigInt, Category, Codec, Completed, Error, ErrorKind, JsonText, Phase, PoolStats, Progress,
+    PythonException, PythonFrame, SessionId, Tool, Value, WorkerId, WorkerStatus,
+};
+
+pub use self::batch::BatchStream;
+pub use self::builder::Builder;
+pub use self::call::Call;
+pub use self::host::{PoolReport, Snakepit, Stats};
+pub use self::stream::ResultStream;
+
+/// What a call gives.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,204 @@
+//! Many calls at once, submitted as others end. How many are under way is `pace`'s decision.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::stream::FuturesUnordered;
+use serde::de::DeserializeOwned;
+use snakepit_core::{CallHandle, Completed, Error, ErrorKind, Request};
+
+use crate::call::{Call, Prepared};
+use crate::host::{PoolEntry, Snakepit};
+use crate::pace::Pace;
+
+/// The longest a call of a batch waits for a slot unless it says otherwise: its deadline ends it
+/// long before. A batch waits by its nature, so the pool's queue timeout is not meant for it.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(366 * 86_400);
+
+/// The results of a batch as they come, each with its call's position; calls are submitted as
+/// others end.
+///
+/// [`push`](Self::push) adds calls while results are read, for input that is not all there at once;
+/// [`has_room`](Self::has_room) says when that keeps the workers busy.
+///
+/// # Cancel safety
+/// Dropping it cancels the calls that have not ended. Dropping a future of [`next`](Self::next)
+/// loses no result.
+#[must_use = "a batch makes progress only while it is read"]
+pub struct BatchStream<T> {
+    waiting: VecDeque<Waiting>,
+    under_way: FuturesUnordered<Numbered>,
+    pace: Pace,
+    /// Position of the next call that is pushed.
+    next_position: usize,
+    /// Calls that failed without being submitted.
+    failed: VecDeque<(usize, Error)>,
+    decoded: PhantomData<fn() -> T>,
+}
+
+struct Waiting {
+    position: usize,
+    pool: Arc<PoolEntry>,
+    request: Request,
+    alive: Snakepit,
+}
+
+struct Numbered {
+    position: usize,
+    handle: CallHandle,
+    /// Keeps the pools running.
+    _alive: Snakepit,
+}
+
+impl Future for Numbered {
+    type Output = (usize, Result<Completed, Error>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = std::task::ready!(Pin::new(&mut self.handle).poll(cx));
+        Poll::Ready((self.position, result))
+    }
+}
+
+impl<T: DeserializeOwned> BatchStream<T> {
+    pub(crate) fn new(calls: impl IntoIterator<Item = Call>) -> Self {
+        let mut batch = Self {
+            waiting: VecDeque::new(),
+            under_way: FuturesUnordered::new(),
+            pace: Pace::default(),
+            next_position: 0,
+            failed: VecDeque::new(),
+            decoded: PhantomData,
+        };
+        for call in calls {
+            batch.push(call);
+        }
+        batch
+    }
+
+    /// Sets how many calls are under way at a time, which is otherwise chosen by the pool's size
+    /// and how long calls take.
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.pace = Pace::fixed(calls);
+        self
+    }
+
+    /// Adds a call, which is submitted when the batch is read; gives its position. A batch that has
+    /// given its last result goes on with it.
+    pub fn push(&mut self, call: Call) -> usize {
+        let position = self.next_position;
+        self.next_position += 1;
+        match call.prepare() {
+            Ok(Prepared {
+                entry: pool,
+                mut request,
+                alive,
+            }) => {
+                request.queue_timeout = request.queue_timeout.or(Some(QUEUE_TIMEOUT));
+                self.waiting.push_back(Waiting {
+                    position,
+                    pool,
+                    request,
+                    alive,
+                });
+            }
+            Err(error) => self.failed.push_back((position, error)),
+        }
+        position
+    }
+
+    /// Whether one more call would be submitted at once.
+    pub fn has_room(&mut self) -> bool {
+        // Which pool the next call goes to is not known, so the last one's size has to do.
+        let window = self
+            .pace
+            .window(self.waiting.back().map(|waiting| &*waiting.pool));
+        self.waiting.len() + self.under_way.len() < window
+    }
+
+    /// The next result that is there, with its call's position in the batch; `None` after the last.
+    pub async fn next(&mut self) -> Option<(usize, Result<T, Error>)> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// Submits what there is room for, one run of calls to the same pool at a time.
+    fn refill(&mut self) {
+        while let Some(first) = self.waiting.front() {
+            let pool = Arc::clone(&first.pool);
+            let room = self
+                .pace
+                .window(Some(&pool))
+                .saturating_sub(self.under_way.len());
+            let same = self
+                .waiting
+                .iter()
+                .take(room)
+                .take_while(|w| Arc::ptr_eq(&w.pool, &pool));
+            let count = same.count();
+            if count == 0 {
+                return;
+            }
+            let run: Vec<Waiting> = self.waiting.drain(..count).collect();
+            let handles = pool
+                .pool
+                .submit_many(run.iter().map(|waiting| waiting.request.clone()));
+            let mut refused = Vec::new();
+            for (waiting, handle) in run.into_iter().zip(handles) {
+                let position = waiting.position;
+                match handle {
+                    Ok(handle) => {
+                        let _alive = waiting.alive;
+                        self.under_way.push(Numbered {
+                            position,
+                            handle,
+                            _alive,
+                        });
+                    }
+                    // Others fill the queue: the end of a call of our own tells when to try again.
+                    Err(error)
+                        if error.kind() == ErrorKind::PoolSaturated
+                            && !self.under_way.is_empty() =>
+                    {
+                        refused.push(waiting);
+                    }
+                    Err(error) => self.failed.push_back((position, error)),
+                }
+            }
+            if !refused.is_empty() {
+                for waiting in refused.into_iter().rev() {
+                    self.waiting.push_front(waiting);
+                }
+                return;
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Stream for BatchStream<T> {
+    type Item = (usize, Result<T, Error>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.refill();
+        if let Some((position, error)) = self.failed.pop_front() {
+            return Poll::Ready(Some((position, Err(error))));
+        }
+        let ended = std::task::ready!(Pin::new(&mut self.under_way).poll_next(cx));
+        Poll::Ready(ended.map(|(position, result)| {
+            let result = result.and_then(|completed| {
+                self.pace.ended(completed.run_time);
+                completed.payload.decode()
+            });
+            (position, result)
+        }))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.waiting.len() + self.under_way.len() + self.failed.len();
+        (left, Some(left))
+    }
+}

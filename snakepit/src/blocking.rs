@@ -1,0 +1,292 @@
+//! The same API for programs without futures: each function waits on the calling thread. Owns
+//! nothing but the waiting.
+//!
+//! Do not use it on a thread that runs an async executor, which stands still meanwhile.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pollster::block_on;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use snakepit_config::{Config, PoolBuilder, PoolConfig};
+use snakepit_core::{Completed, Error, Progress, SessionId, Tool, WorkerId};
+
+use crate::{Codec, Stats};
+
+/// Pools of Python workers. Clones are handles to the same pools.
+///
+/// # Examples
+/// ```no_run
+/// use serde_json::json;
+/// use snakepit::blocking::Snakepit;
+///
+/// # fn example() -> snakepit::Result<()> {
+/// let snakepit = Snakepit::builder().adapter("adapter.py").workers(2).start()?;
+/// let sum: i64 = snakepit.execute("add", json!({"a": 5, "b": 3}))?;
+/// for item in snakepit.execute_stream::<u64>("count", json!({"to": 3}))? {
+///     println!("{}", item?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Snakepit(crate::Snakepit);
+
+/// Settings of a [`Snakepit`] in the making; see [`crate::Builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing runs until it is started"]
+pub struct Builder(crate::Builder);
+
+/// One call in the making; see [`crate::Call`].
+#[must_use = "a call does nothing until it is executed or streamed"]
+pub struct Call(crate::Call);
+
+/// The results of a streamed call, in order; dropping it cancels the call.
+#[must_use = "dropping a stream cancels its call"]
+pub struct ResultStream<T>(crate::ResultStream<T>);
+
+/// The results of a batch as they come; see [`crate::BatchStream`].
+#[must_use = "a batch makes progress only while it is read"]
+pub struct BatchStream<T>(crate::BatchStream<T>);
+
+impl Snakepit {
+    /// Starts the settings of a Snakepit.
+    pub fn builder() -> Builder {
+        Builder(crate::Snakepit::builder())
+    }
+
+    /// As [`crate::Snakepit::from_toml`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_toml(path: impl AsRef<Path>) -> Result<Self, Error> {
+        block_on(crate::Snakepit::from_toml(path)).map(Self)
+    }
+
+    /// As [`crate::Snakepit::execute`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn execute<T: DeserializeOwned>(
+        &self,
+        command: impl Into<Arc<str>>,
+        arguments: impl Serialize,
+    ) -> Result<T, Error> {
+        self.call(command).args(arguments).execute()
+    }
+
+    /// As [`crate::Snakepit::execute_stream`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn execute_stream<T: DeserializeOwned>(
+        &self,
+        command: impl Into<Arc<str>>,
+        arguments: impl Serialize,
+    ) -> Result<ResultStream<T>, Error> {
+        self.call(command).args(arguments).stream()
+    }
+
+    /// As [`crate::Snakepit::execute_batch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn execute_batch<T: DeserializeOwned>(
+        &self,
+        calls: impl IntoIterator<Item = Call>,
+    ) -> Vec<Result<T, Error>> {
+        block_on(self.0.execute_batch(calls.into_iter().map(|call| call.0)))
+    }
+
+    /// As [`crate::Snakepit::execute_batch_unordered`].
+    pub fn execute_batch_unordered<T: DeserializeOwned>(
+        &self,
+        calls: impl IntoIterator<Item = Call>,
+    ) -> BatchStream<T> {
+        BatchStream(
+            self.0
+                .execute_batch_unordered(calls.into_iter().map(|call| call.0)),
+        )
+    }
+
+    /// Starts a call that says more than command and arguments.
+    pub fn call(&self, command: impl Into<Arc<str>>) -> Call {
+        Call(self.0.call(command))
+    }
+
+    /// The names of the pools.
+    pub fn pools(&self) -> Vec<&str> {
+        self.0.pools()
+    }
+
+    /// What can be called in a pool.
+    ///
+    /// # Errors
+    /// As [`crate::Snakepit::tools`].
+    pub fn tools(&self, pool: &str) -> Result<Vec<Tool>, Error> {
+        self.0.tools(pool)
+    }
+
+    /// What every pool is doing.
+    pub fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+
+    /// As [`crate::Snakepit::shutdown`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shutdown(&self, deadline: Duration) -> Result<(), Error> {
+        block_on(self.0.shutdown(deadline))
+    }
+
+    /// The same pools for async code.
+    pub fn as_async(&self) -> &crate::Snakepit {
+        &self.0
+    }
+}
+
+impl From<crate::Snakepit> for Snakepit {
+    fn from(snakepit: crate::Snakepit) -> Self {
+        Self(snakepit)
+    }
+}
+
+impl Builder {
+    /// Adds all pools of a document.
+    pub fn config(self, config: Config) -> Self {
+        Self(self.0.config(config))
+    }
+
+    /// Adds a pool.
+    pub fn pool(self, pool: PoolConfig) -> Self {
+        Self(self.0.pool(pool))
+    }
+
+    /// What the pool `default` runs: `adapter.py`, `adapter.py:Class`, `module` or `module:Class`.
+    pub fn adapter(self, adapter: impl Into<String>) -> Self {
+        Self(self.0.adapter(adapter))
+    }
+
+    /// How many workers the pool `default` has; by default one for each core.
+    pub fn workers(self, workers: usize) -> Self {
+        Self(self.0.workers(workers))
+    }
+
+    /// Path or name of the interpreter of the pool `default`.
+    pub fn python(self, python: impl Into<std::path::PathBuf>) -> Self {
+        Self(self.0.python(python))
+    }
+
+    /// Sets any setting of the pool `default`.
+    pub fn default_pool(self, set: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
+        Self(self.0.default_pool(set))
+    }
+
+    /// As [`crate::Builder::start`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start(self) -> Result<Snakepit, Error> {
+        block_on(self.0.start()).map(Snakepit)
+    }
+}
+
+impl Call {
+    /// As [`crate::Call::args`].
+    pub fn args(self, arguments: impl Serialize) -> Self {
+        Self(self.0.args(arguments))
+    }
+
+    /// As [`crate::Call::bytes`].
+    pub fn bytes(self, argument: impl Into<bytes::Bytes>) -> Self {
+        Self(self.0.bytes(argument))
+    }
+
+    /// As [`crate::Call::codec`].
+    pub fn codec(self, codec: Codec) -> Self {
+        Self(self.0.codec(codec))
+    }
+
+    /// As [`crate::Call::pool`].
+    pub fn pool(self, name: impl Into<Arc<str>>) -> Self {
+        Self(self.0.pool(name))
+    }
+
+    /// As [`crate::Call::worker`].
+    pub fn worker(self, id: impl Into<WorkerId>) -> Self {
+        Self(self.0.worker(id))
+    }
+
+    /// As [`crate::Call::timeout`].
+    pub fn timeout(self, limit: Duration) -> Self {
+        Self(self.0.timeout(limit))
+    }
+
+    /// As [`crate::Call::queue_timeout`].
+    pub fn queue_timeout(self, limit: Duration) -> Self {
+        Self(self.0.queue_timeout(limit))
+    }
+
+    /// As [`crate::Call::session`].
+    pub fn session(self, id: impl Into<SessionId>) -> Self {
+        Self(self.0.session(id))
+    }
+
+    /// As [`crate::Call::metadata`].
+    pub fn metadata(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self(self.0.metadata(key, value))
+    }
+
+    /// As [`crate::Call::traceparent`].
+    pub fn traceparent(self, context: impl Into<Arc<str>>) -> Self {
+        Self(self.0.traceparent(context))
+    }
+
+    /// As [`crate::Call::on_progress`].
+    pub fn on_progress(self, handler: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self(self.0.on_progress(handler))
+    }
+
+    /// As [`crate::Call::execute`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn execute<T: DeserializeOwned>(self) -> Result<T, Error> {
+        block_on(self.0.execute())
+    }
+
+    /// As [`crate::Call::complete`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn complete(self) -> Result<Completed, Error> {
+        block_on(self.0.complete())
+    }
+
+    /// As [`crate::Call::stream`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stream<T: DeserializeOwned>(self) -> Result<ResultStream<T>, Error> {
+        block_on(self.0.stream()).map(ResultStream)
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for ResultStream<T> {
+    type Item = Result<T, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        block_on(self.0.next())
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for BatchStream<T> {
+    type Item = (usize, Result<T, Error>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        block_on(self.0.next())
+    }
+}

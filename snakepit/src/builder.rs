@@ -1,0 +1,101 @@
+//! From settings to running pools. Owns how settings given in several ways come together; their
+//! rules are the config crate's.
+
+use std::path::PathBuf;
+
+use snakepit_config::{Config, ConfigError, DEFAULT_POOL, PoolBuilder, PoolConfig};
+use snakepit_core::Error;
+
+use crate::host::Snakepit;
+use crate::wiring;
+
+/// Settings of a Snakepit in the making.
+///
+/// Pools come from a [`Config`], from [`pool`](Self::pool), and from the methods that set up the
+/// pool `default` directly; all of them run.
+#[derive(Clone, Debug)]
+#[must_use = "nothing runs until it is started"]
+pub struct Builder {
+    default: Option<PoolBuilder>,
+    pools: Vec<PoolConfig>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            default: None,
+            pools: Vec::new(),
+        }
+    }
+
+    /// Adds all pools of a document.
+    pub fn config(mut self, config: Config) -> Self {
+        self.pools.extend(config.pools().iter().cloned());
+        self
+    }
+
+    /// Adds a pool.
+    pub fn pool(mut self, pool: PoolConfig) -> Self {
+        self.pools.push(pool);
+        self
+    }
+
+    /// What the pool `default` runs: `adapter.py`, `adapter.py:Class`, `module` or `module:Class`.
+    pub fn adapter(self, adapter: impl Into<String>) -> Self {
+        self.default_pool(|pool| pool.adapter(adapter))
+    }
+
+    /// How many workers the pool `default` has; by default one for each core.
+    pub fn workers(self, workers: usize) -> Self {
+        self.default_pool(|pool| pool.workers(workers))
+    }
+
+    /// Path or name of the interpreter of the pool `default`.
+    pub fn python(self, python: impl Into<PathBuf>) -> Self {
+        self.default_pool(|pool| pool.python(python))
+    }
+
+    /// Sets any setting of the pool `default`.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example() -> snakepit::Result<()> {
+    /// let snakepit = snakepit::Snakepit::builder()
+    ///     .adapter("adapter.py")
+    ///     .default_pool(|pool| pool.prefetch(0).env("LOG_LEVEL", "debug"))
+    ///     .start()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn default_pool(mut self, set: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
+        let pool = self
+            .default
+            .unwrap_or_else(|| PoolConfig::builder(DEFAULT_POOL));
+        self.default = Some(set(pool));
+        self
+    }
+
+    fn settings(self) -> Result<Config, ConfigError> {
+        let mut pools = self.pools;
+        if let Some(default) = self.default {
+            pools.push(default.build()?);
+        }
+        Config::new(pools)
+    }
+
+    /// Starts every pool and resolves when all are ready or have failed.
+    ///
+    /// A pool that fails does not stop the others: its error comes out of each call to it, and is
+    /// shown by [`Snakepit::stats`].
+    ///
+    /// # Errors
+    /// `InvalidConfig` with every problem of the settings; the error of the first pool when none
+    /// could start.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends every worker that was started.
+    pub async fn start(self) -> Result<Snakepit, Error> {
+        wiring::start(self.settings()?).await
+    }
+}

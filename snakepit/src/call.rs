@@ -1,0 +1,216 @@
+//! One call in the making: a command, its arguments and what deviates from the pool's settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use snakepit_core::{
+    Codec, Completed, Error, ErrorKind, Payload, Progress, Request, SessionId, Value, WorkerId,
+};
+
+use crate::host::{PoolEntry, Snakepit};
+use crate::stream::ResultStream;
+
+/// One call in the making; each method sets one thing.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(snakepit: snakepit::Snakepit) -> snakepit::Result<()> {
+/// use std::time::Duration;
+///
+/// let mean: f64 = snakepit
+///     .call("mean")
+///     .args(serde_json::json!({"numbers": [1, 2, 4]}))
+///     .timeout(Duration::from_secs(5))
+///     .on_progress(|progress| println!("{} done", progress.done))
+///     .execute()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a call does nothing until it is executed or streamed"]
+pub struct Call {
+    snakepit: Snakepit,
+    pool: Option<Arc<str>>,
+    codec: Codec,
+    /// What went wrong while the call was made comes out of its result.
+    arguments: Result<Payload, Error>,
+    request: Request,
+}
+
+impl Call {
+    pub(crate) fn new(snakepit: Snakepit, command: Arc<str>) -> Self {
+        let none = Payload::from_bytes(Codec::MsgPack, Bytes::from_static(&[NIL]));
+        Self {
+            snakepit,
+            pool: None,
+            codec: Codec::default(),
+            arguments: Ok(none.clone()),
+            request: Request::new(command, none),
+        }
+    }
+
+    /// The tool's arguments: a map or struct gives keyword arguments, a sequence or tuple positional
+    /// ones, `()` none, and any other value is the only positional argument.
+    pub fn args(mut self, arguments: impl Serialize) -> Self {
+        self.arguments = Payload::encode(self.codec, &arguments);
+        self
+    }
+
+    /// One `bytes` argument, handed over as it is; a `bytes` result comes back the same way.
+    pub fn bytes(mut self, argument: impl Into<Bytes>) -> Self {
+        self.codec = Codec::Raw;
+        self.arguments = Ok(Payload::from_bytes(Codec::Raw, argument));
+        self
+    }
+
+    /// How arguments and results travel; MessagePack unless set. Arguments given before are
+    /// converted.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        if let Ok(payload) = &self.arguments
+            && payload.codec() != codec
+        {
+            self.arguments = convert(payload, codec);
+        }
+        self.codec = codec;
+        self
+    }
+
+    /// The pool that runs the call, instead of `default`.
+    pub fn pool(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.pool = Some(name.into());
+        self
+    }
+
+    /// The one worker that may run the call: `WorkerNotFound` when it is gone, `WorkerBusy` when it
+    /// has no free slot.
+    pub fn worker(mut self, id: impl Into<WorkerId>) -> Self {
+        self.request.worker = Some(id.into());
+        self
+    }
+
+    /// Time until the call's deadline.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.request.timeout = Some(limit);
+        self
+    }
+
+    /// Time the call may wait for a slot.
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.request.queue_timeout = Some(limit);
+        self
+    }
+
+    /// The session the call belongs to; `context.session_id` in Python.
+    pub fn session(mut self, id: impl Into<SessionId>) -> Self {
+        self.request.session = Some(id.into());
+        self
+    }
+
+    /// Adds an entry to `context.metadata` in Python.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.request.metadata.push((key.into(), value.into()));
+        self
+    }
+
+    /// W3C trace context handed to Python.
+    pub fn traceparent(mut self, context: impl Into<Arc<str>>) -> Self {
+        self.request.traceparent = Some(context.into());
+        self
+    }
+
+    /// Told of each progress report, on Snakepit's I/O thread: it must be quick.
+    pub fn on_progress(mut self, handler: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.request.on_progress = Some(Arc::new(handler));
+        self
+    }
+
+    /// Runs the call and decodes its result.
+    ///
+    /// # Errors
+    /// Whatever ended the call, `EncodeFailed` for arguments that have no encoded form, and
+    /// `DecodeFailed` for a result that is no `T`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call: a queued one leaves the queue, a running one sees
+    /// `context.cancelled`.
+    pub async fn execute<T: DeserializeOwned>(self) -> Result<T, Error> {
+        self.complete().await?.payload.decode()
+    }
+
+    /// Runs the call and gives its result undecoded, with its times and its worker.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute), but nothing is decoded.
+    ///
+    /// # Cancel safety
+    /// As [`execute`](Self::execute).
+    pub async fn complete(self) -> Result<Completed, Error> {
+        let Prepared {
+            entry,
+            request,
+            alive,
+        } = self.prepare()?;
+        let completed = entry.pool.submit(request)?.await;
+        // Whoever waits for a call needs the pools as much as one who holds a handle.
+        drop((entry, alive));
+        completed
+    }
+
+    /// Runs the call and gives its results as they come.
+    ///
+    /// # Errors
+    /// What can be known at once; everything else comes out of the stream.
+    ///
+    /// # Cancel safety
+    /// Dropping the stream cancels the call.
+    pub async fn stream<T: DeserializeOwned>(self) -> Result<ResultStream<T>, Error> {
+        let Prepared {
+            entry,
+            request,
+            alive,
+        } = self.prepare()?;
+        Ok(ResultStream::new(entry.pool.submit_stream(request)?, alive))
+    }
+
+    /// Finds the pool and finishes the request.
+    pub(crate) fn prepare(self) -> Result<Prepared, Error> {
+        let entry = self.snakepit.entry(self.pool.as_deref())?;
+        let mut request = self.request;
+        request.arguments = self.arguments?;
+        Ok(Prepared {
+            entry,
+            request,
+            alive: self.snakepit,
+        })
+    }
+}
+
+/// A call that is ready to be submitted.
+pub(crate) struct Prepared {
+    pub(crate) entry: Arc<PoolEntry>,
+    pub(crate) request: Request,
+    /// Keeps the pools running.
+    pub(crate) alive: Snakepit,
+}
+
+/// `None` in MessagePack.
+const NIL: u8 = 0xc0;
+
+fn convert(payload: &Payload, codec: Codec) -> Result<Payload, Error> {
+    let value = match payload.codec() {
+        Codec::Raw => Value::Bytes(payload.clone().into_bytes().to_vec()),
+        _ => payload.decode()?,
+    };
+    match (codec, value) {
+        (Codec::Raw, Value::Bytes(bytes)) => Ok(Payload::from_bytes(Codec::Raw, bytes)),
+        (Codec::Raw, _) => Err(Error::new(
+            ErrorKind::EncodeFailed,
+            "raw arguments are one byte string",
+        )
+        .with_help("give them with `bytes`")),
+        (codec, value) => Payload::encode(codec, &value),
+    }
+}

@@ -1,0 +1,141 @@
+//! What goes wrong, for people or for programs. Owns the exit code of each failure and how a Python
+//! traceback is shown.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use serde_json::json;
+use snakepit::{Category, Error, ErrorKind};
+
+/// Where messages for people go, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reporter {
+    pub(super) json: bool,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub(super) struct Failure {
+    stage: Stage,
+    error: Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Arguments, settings or input.
+    Usage,
+    /// The pool did not start.
+    Start,
+    /// A call failed.
+    Call,
+}
+
+impl Failure {
+    /// Something the user wrote is wrong.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self::invalid(Error::new(ErrorKind::InvalidConfig, message))
+    }
+
+    /// Something the user wrote is wrong.
+    pub(super) fn invalid(error: Error) -> Self {
+        Self {
+            stage: Stage::Usage,
+            error,
+        }
+    }
+
+    /// The pool did not start.
+    pub(super) fn start(error: Error) -> Self {
+        let usage = matches!(
+            error.kind(),
+            ErrorKind::InvalidConfig | ErrorKind::PoolNotFound
+        );
+        Self {
+            stage: if usage { Stage::Usage } else { Stage::Start },
+            error,
+        }
+    }
+
+    /// A call failed.
+    pub(super) fn call(error: Error) -> Self {
+        // A pool can also fail while it is used: its interpreter is gone, its adapter has changed.
+        let start = error.category() == Category::Initialization;
+        Self {
+            stage: if start { Stage::Start } else { Stage::Call },
+            error,
+        }
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.stage {
+            Stage::Call => 1,
+            Stage::Usage => 2,
+            Stage::Start => 3,
+        })
+    }
+}
+
+impl Reporter {
+    /// Shows a failure on standard error.
+    pub(super) fn failure(self, failure: &Failure) {
+        self.error(&failure.error);
+    }
+
+    /// Shows an error on standard error.
+    pub(super) fn error(self, error: &Error) {
+        if self.json {
+            eprintln!("{}", json!({ "error": error }));
+            return;
+        }
+        if let Some(python) = error.python() {
+            eprintln!("{}", python.traceback().trim_end());
+        }
+        let shown = Shown(error);
+        let mut out = String::new();
+        // Rendering into a String fails for no diagnostic of ours; the plain text says the same.
+        if handler().render_report(&mut out, &shown).is_err() {
+            out = error.to_string();
+        }
+        eprintln!("{}", out.trim_end());
+    }
+}
+
+fn handler() -> GraphicalReportHandler {
+    use std::io::IsTerminal;
+    if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        GraphicalReportHandler::new_themed(GraphicalTheme::unicode())
+    } else {
+        // Wrapping would break what scripts search for.
+        GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+            .with_wrap_lines(false)
+            .with_links(false)
+    }
+}
+
+/// An error as miette wants it.
+struct Shown<'a>(&'a Error);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.message())
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.0.kind().code()))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.0.help()?))
+    }
+}

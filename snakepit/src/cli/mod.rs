@@ -1,0 +1,108 @@
+//! The command line. Owns what all commands share: global options, the runtime commands wait on,
+//! exit codes.
+
+mod diagnostic;
+mod exec;
+mod input;
+mod interrupt;
+mod logging;
+mod map;
+mod pool;
+mod setup;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use self::diagnostic::{Failure, Reporter};
+
+/// Runs Python from the command line through supervised pools of workers.
+#[derive(Parser)]
+#[command(name = "snakepit", version, propagate_version = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Print for programs: errors and summaries as one JSON object each, on standard error
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Say more; twice for debugging (RUST_LOG is respected too)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all is well
+  1    a call failed
+  2    wrong usage, settings or input
+  3    the pool could not start
+  130  interrupted";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Call one tool and print its result as JSON
+    Exec(exec::Args),
+    /// Call a tool for each line of JSON input, in parallel, results in input order
+    Map(map::Args),
+    /// List what an adapter offers
+    Tools(tools::Args),
+    /// Install the worker package for a Python interpreter
+    Setup(setup::Args),
+}
+
+/// How a command ended that got as far as doing its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Fine,
+    SomeFailed,
+    /// Whoever reads the output has gone away.
+    OutputClosed,
+    Interrupted,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Fine => 0,
+            Outcome::SomeFailed => 1,
+            // As of a program that SIGPIPE or SIGINT ended.
+            Outcome::OutputClosed => 141,
+            Outcome::Interrupted => 130,
+        })
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::init(cli.verbose, cli.json);
+    // About five for each worker; what cannot be raised shows when a worker cannot start.
+    let _ = snakepit_lifecycle::process::raise_descriptor_limit();
+    let reporter = Reporter { json: cli.json };
+    match run(cli.command, reporter) {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => {
+            reporter.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: Command, reporter: Reporter) -> Result<Outcome, Failure> {
+    // Waits for calls, input and signals; links and timers live on the library's own thread.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
+    let outcome = match command {
+        Command::Exec(args) => runtime.block_on(exec::run(args, reporter)),
+        Command::Map(args) => runtime.block_on(map::run(args, reporter)),
+        Command::Tools(args) => runtime.block_on(tools::run(args, reporter)),
+        Command::Setup(args) => setup::run(args, reporter),
+    };
+    // A thread that waits for standard input cannot be ended; the process ends without it.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,283 @@
+//! The handle that programs hold: pools by name, and the thread they live on. Owns lookup and
+//! shutdown; how pools are made is `wiring`'s business, scheduling is the engine's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use snakepit_config::{Config, DEFAULT_POOL};
+use snakepit_core::{Error, ErrorKind, Pool, PoolStats, Tool, WorkerStatus};
+use tokio::runtime::Handle;
+
+use crate::batch::BatchStream;
+use crate::builder::Builder;
+use crate::call::Call;
+use crate::io::IoThread;
+use crate::pace::Room;
+use crate::stream::ResultStream;
+use crate::wiring::Supervised;
+
+/// Pools of Python workers. Clones are handles to the same pools.
+///
+/// Its futures only wait: they can be awaited on any executor, and survive the runtime that first
+/// polled them. When the last handle is dropped the workers are told to end, and nobody waits for
+/// that; [`shutdown`](Self::shutdown) is the form that waits.
+///
+/// # Examples
+/// ```no_run
+/// use serde_json::json;
+/// use snakepit::Snakepit;
+///
+/// # async fn example() -> snakepit::Result<()> {
+/// let snakepit = Snakepit::builder().adapter("adapter.py").workers(2).start().await?;
+/// let sum: i64 = snakepit.execute("add", json!({"a": 5, "b": 3})).await?;
+/// assert_eq!(sum, 8);
+/// snakepit.shutdown(std::time::Duration::from_secs(10)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Snakepit(Arc<Inner>);
+
+struct Inner {
+    // Before the thread: supervision ends while the thread still runs.
+    pools: BTreeMap<Arc<str>, Result<Arc<PoolEntry>, Error>>,
+    io: IoThread,
+}
+
+/// One pool that started.
+pub(crate) struct PoolEntry {
+    pub(crate) pool: Pool,
+    /// How many calls of one batch may be under way.
+    pub(crate) room: Room,
+    pub(crate) supervised: Supervised,
+}
+
+/// What every pool is doing, and the sums so far.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The pools, in the order of their names.
+    pub pools: Vec<PoolReport>,
+}
+
+/// One pool at one moment.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum PoolReport {
+    /// It takes calls.
+    Running {
+        /// Numbers of the whole pool.
+        #[serde(flatten)]
+        stats: PoolStats,
+        /// Its workers, in the order of their ids.
+        workers: Vec<WorkerStatus>,
+    },
+    /// It could not start; every call to it fails with this error.
+    Failed {
+        /// Name of the pool.
+        pool: String,
+        /// Why.
+        error: Error,
+    },
+}
+
+impl Snakepit {
+    /// Starts the settings of a Snakepit.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Starts the pools of a TOML file; relative files in it are taken from its directory.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub async fn from_toml(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder()
+            .config(Config::from_toml_file(path)?)
+            .start()
+            .await
+    }
+
+    pub(crate) fn new(
+        io: IoThread,
+        pools: BTreeMap<Arc<str>, Result<Arc<PoolEntry>, Error>>,
+    ) -> Self {
+        Self(Arc::new(Inner { pools, io }))
+    }
+
+    /// Calls a tool in the pool `default`. See [`Call::args`] for the form of arguments.
+    ///
+    /// # Errors
+    /// As [`Call::execute`].
+    ///
+    /// # Cancel safety
+    /// As [`Call::execute`].
+    pub async fn execute<T: DeserializeOwned>(
+        &self,
+        command: impl Into<Arc<str>>,
+        arguments: impl Serialize,
+    ) -> Result<T, Error> {
+        self.call(command).args(arguments).execute().await
+    }
+
+    /// Calls a tool that yields results, in the pool `default`.
+    ///
+    /// # Errors
+    /// As [`Call::stream`].
+    ///
+    /// # Cancel safety
+    /// As [`Call::stream`].
+    pub async fn execute_stream<T: DeserializeOwned>(
+        &self,
+        command: impl Into<Arc<str>>,
+        arguments: impl Serialize,
+    ) -> Result<ResultStream<T>, Error> {
+        self.call(command).args(arguments).stream().await
+    }
+
+    /// Runs many calls and gives their results in the order of the calls. A batch of any size is
+    /// fine: calls are submitted as others end.
+    ///
+    /// # Errors
+    /// Each call has its own result, as from [`Call::execute`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the calls that have not ended.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(snakepit: snakepit::Snakepit) {
+    /// use serde_json::json;
+    ///
+    /// let calls = (0..100).map(|n| snakepit.call("add").args(json!({"a": n, "b": 1})));
+    /// let sums = snakepit.execute_batch::<i64>(calls).await;
+    /// assert_eq!(sums.len(), 100);
+    /// # }
+    /// ```
+    pub async fn execute_batch<T: DeserializeOwned>(
+        &self,
+        calls: impl IntoIterator<Item = Call>,
+    ) -> Vec<Result<T, Error>> {
+        let mut batch = self.execute_batch_unordered(calls);
+        let mut results = Vec::new();
+        while let Some(numbered) = batch.next().await {
+            results.push(numbered);
+        }
+        results.sort_unstable_by_key(|(position, _)| *position);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Runs many calls and gives their results as they come, each with its call's position.
+    pub fn execute_batch_unordered<T: DeserializeOwned>(
+        &self,
+        calls: impl IntoIterator<Item = Call>,
+    ) -> BatchStream<T> {
+        BatchStream::new(calls)
+    }
+
+    /// Starts a call that says more than command and arguments.
+    pub fn call(&self, command: impl Into<Arc<str>>) -> Call {
+        Call::new(self.clone(), command.into())
+    }
+
+    /// The names of the pools.
+    pub fn pools(&self) -> Vec<&str> {
+        self.0.pools.keys().map(AsRef::as_ref).collect()
+    }
+
+    /// What can be called in a pool.
+    ///
+    /// # Errors
+    /// `PoolNotFound`, or the error the pool failed to start with.
+    pub fn tools(&self, pool: &str) -> Result<Vec<Tool>, Error> {
+        let entry = self.entry(Some(pool))?;
+        Ok(entry.supervised.tools(&entry.pool))
+    }
+
+    /// What every pool is doing.
+    pub fn stats(&self) -> Stats {
+        let pools = self.0.pools.iter().map(|(name, entry)| match entry {
+            Ok(entry) => PoolReport::Running {
+                stats: entry.pool.stats(),
+                workers: entry.pool.workers(),
+            },
+            Err(error) => PoolReport::Failed {
+                pool: name.to_string(),
+                error: error.clone(),
+            },
+        });
+        Stats {
+            pools: pools.collect(),
+        }
+    }
+
+    /// The runtime of the I/O thread, for callers that want to live there. What runs on it must
+    /// never block: every call of every pool passes through.
+    pub fn handle(&self) -> &Handle {
+        self.0.io.handle()
+    }
+
+    /// Ends every pool: takes no more calls, fails those in line, lets running ones finish, and
+    /// ends the workers, all within `deadline`. Then the I/O thread is gone.
+    ///
+    /// Other handles stay valid; their calls end with `PoolClosed`. A task on
+    /// [`handle`](Self::handle) cannot wait for it: it ends with the thread.
+    ///
+    /// # Errors
+    /// `Timeout(Drain)` when calls were still running at the deadline and were cut off.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the pools closed and their workers to be ended when the last
+    /// handle goes.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<(), Error> {
+        let entries: Vec<Arc<PoolEntry>> = self
+            .0
+            .pools
+            .values()
+            .filter_map(|entry| entry.as_ref().ok())
+            .cloned()
+            .collect();
+        for entry in &entries {
+            entry.pool.close();
+        }
+        let drained = self
+            .0
+            .io
+            .run(crate::wiring::shutdown(entries, deadline))
+            .await;
+        self.0.io.stop().await;
+        match drained {
+            // A second shutdown finds the thread gone, and nothing left to do.
+            Err(error) if error.kind() == ErrorKind::PoolClosed => Ok(()),
+            drained => drained?,
+        }
+    }
+
+    pub(crate) fn entry(&self, name: Option<&str>) -> Result<Arc<PoolEntry>, Error> {
+        let name = name.unwrap_or(DEFAULT_POOL);
+        match self.0.pools.get(name) {
+            Some(entry) => entry.clone(),
+            None => Err(Error::new(
+                ErrorKind::PoolNotFound,
+                format!("there is no pool named `{name}`"),
+            )
+            .with_help(format!("the pools are: {}", self.pools().join(", ")))
+            .with_detail("pool", name)),
+        }
+    }
+}
+
+impl PoolReport {
+    /// Name of the pool.
+    pub fn pool(&self) -> &str {
+        match self {
+            Self::Running { stats, .. } => &stats.pool,
+            Self::Failed { pool, .. } => pool,
+        }
+    }
+}

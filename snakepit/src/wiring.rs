@@ -1,0 +1,250 @@
+//! From settings to running pools, and back to nothing: the one place that turns plain settings into
+//! each part's options and joins the parts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use snakepit_bridge::LinkServer;
+use snakepit_config::{Config, PoolConfig};
+use snakepit_core::{Clock, Error, ErrorKind, Phase, Pool, PoolOptions, Profile, Tool};
+use snakepit_lifecycle::{Supervisor, SupervisorOptions};
+use snakepit_profile_process::{ProcessOptions, ProcessProfile};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::host::{PoolEntry, Snakepit};
+use crate::interpreter::{self, Resolved};
+use crate::io::{IoThread, LastDuties, ended};
+use crate::pace::Room;
+
+/// The part of a shutdown's deadline that calls in flight may use up; the rest is for workers to
+/// tear down and, if they do not, to be killed.
+const DRAIN_SHARE: f64 = 0.75;
+
+/// Keeps the workers of one pool alive.
+pub(crate) struct Supervised {
+    /// Taken when the pool is shut down.
+    supervisor: Mutex<Option<Supervisor>>,
+    profile: ProcessProfile,
+    drain: Duration,
+    /// What could be called when the pool became ready, for moments without a worker.
+    tools: Vec<Tool>,
+}
+
+type Pools = BTreeMap<Arc<str>, Result<Arc<PoolEntry>, Error>>;
+
+/// Starts all pools at the same time; fails when none of them can start.
+pub(crate) async fn start(config: Config) -> Result<Snakepit, Error> {
+    for pool in config.pools() {
+        check_files(pool)?;
+    }
+    let io = IoThread::start()?;
+    let mut pools = io
+        .run(start_pools(
+            config,
+            io.handle().clone(),
+            io.last_duties().clone(),
+        ))
+        .await?;
+    let none = pools.iter().all(|(_, pool)| pool.is_err());
+    if none && let Some((_, Err(error))) = pools.drain(..).next() {
+        return Err(error);
+    }
+    for (name, pool) in &pools {
+        if let Err(error) = pool {
+            tracing::error!(pool = %name, %error, "the pool did not start; the others go on");
+        }
+    }
+    Ok(Snakepit::new(io, Pools::from_iter(pools)))
+}
+
+/// In the order of the settings.
+async fn start_pools(
+    config: Config,
+    runtime: Handle,
+    last_duties: LastDuties,
+) -> Vec<(Arc<str>, Result<Arc<PoolEntry>, Error>)> {
+    let links = Arc::new(LinkServer::start(runtime.clone()));
+    join_all(config.pools().iter().map(|pool| {
+        let (links, runtime) = (Arc::clone(&links), runtime.clone());
+        let last_duties = &last_duties;
+        async move {
+            let started = start_pool(pool.clone(), links, runtime, last_duties).await;
+            (Arc::from(pool.name()), started.map(Arc::new))
+        }
+    }))
+    .await
+}
+
+async fn start_pool(
+    config: PoolConfig,
+    links: Arc<LinkServer>,
+    runtime: Handle,
+    last_duties: &LastDuties,
+) -> Result<PoolEntry, Error> {
+    let named = config.clone();
+    let resolving = runtime.spawn_blocking(move || interpreter::resolve(&named));
+    // A blocking task ends early only when its runtime does.
+    let resolved = resolving.await.map_err(|_| ended())??;
+    let profile = ProcessProfile::new(process_options(&config, resolved), links, runtime.clone())?;
+    // Workers whose last handle is dropped are killed at once and reaped here.
+    let all_gone = profile.clone();
+    last_duties.add(async move { all_gone.all_gone().await });
+    let pool = Pool::new(pool_options(&config), Clock::system(), &runtime);
+    let supervisor = Supervisor::start(
+        pool.clone(),
+        Arc::new(profile.clone()) as Arc<dyn Profile>,
+        supervisor_options(&config),
+        &runtime,
+    )
+    .await?;
+    let tools = pool
+        .workers()
+        .into_iter()
+        .next()
+        .map(|worker| worker.info.tools);
+    let supervised = Supervised {
+        supervisor: Mutex::new(Some(supervisor)),
+        profile,
+        drain: config.timeouts().drain,
+        tools: tools.unwrap_or_default(),
+    };
+    Ok(PoolEntry {
+        pool,
+        room: Room::of(&config),
+        supervised,
+    })
+}
+
+fn pool_options(config: &PoolConfig) -> PoolOptions {
+    let timeouts = config.timeouts();
+    PoolOptions {
+        name: config.name().into(),
+        queue_limit: config.queue(),
+        prefetch: config.prefetch(),
+        call_timeout: timeouts.call,
+        queue_timeout: timeouts.queue,
+        stream_idle_timeout: timeouts.stream_idle,
+        cancel_grace: config.cancel_grace(),
+        // Validated to fit.
+        stream_credit: config.stream_credit() as u32,
+        max_payload_bytes: config.max_payload(),
+    }
+}
+
+fn process_options(config: &PoolConfig, resolved: Resolved) -> ProcessOptions {
+    let adapter = config.adapter().to_string();
+    let mut options = ProcessOptions::new(resolved.interpreter.executable, adapter);
+    options.worker_package = resolved.package;
+    options.adapter_args = Some(config.adapter_args().clone()).filter(|args| !args.is_empty());
+    options.env = config
+        .env()
+        .iter()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    options.cwd = config.cwd().map(Path::to_path_buf);
+    options.heartbeat = config.heartbeat();
+    options.max_payload_bytes = config.max_payload();
+    options.start_timeout = config.timeouts().start;
+    options
+}
+
+fn supervisor_options(config: &PoolConfig) -> SupervisorOptions {
+    let mut options = SupervisorOptions::new(config.workers());
+    options.start_timeout = config.timeouts().start;
+    options
+}
+
+/// Finds out before anything starts that a file is not there, and says which one is.
+fn check_files(config: &PoolConfig) -> Result<(), Error> {
+    let Some(file) = config.adapter().file().filter(|file| !file.is_file()) else {
+        return Ok(());
+    };
+    let message = format!("there is no adapter file {}", file.display());
+    let help = nearest_file(file).map_or_else(
+        || {
+            "relative files are taken from the working directory, or from that of the settings"
+                .to_owned()
+        },
+        |near| format!("did you mean `{near}`?"),
+    );
+    Err(Error::new(ErrorKind::InvalidConfig, message)
+        .with_help(help)
+        .with_detail(
+            format!("pool.{}.adapter", config.name()),
+            "there is no such file",
+        ))
+}
+
+fn nearest_file(missing: &Path) -> Option<String> {
+    let wanted = missing.file_name()?.to_str()?;
+    let directory = missing
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let entries = std::fs::read_dir(directory.unwrap_or(Path::new("."))).ok()?;
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".py"))
+        .map(|name| (strsim::damerau_levenshtein(wanted, &name), name))
+        // Three slips, as in `modle.py` for `my_model.py`; beyond that it is another file.
+        .filter(|(distance, _)| *distance <= 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+impl Supervised {
+    /// What can be called now, or could when there was a worker last.
+    pub(crate) fn tools(&self, pool: &Pool) -> Vec<Tool> {
+        let workers = pool.workers();
+        workers
+            .into_iter()
+            .next()
+            .map_or_else(|| self.tools.clone(), |worker| worker.info.tools)
+    }
+}
+
+/// Ends closed pools at the same time, all within `deadline`.
+pub(crate) async fn shutdown(
+    entries: Vec<Arc<PoolEntry>>,
+    deadline: Duration,
+) -> Result<(), Error> {
+    let ended = join_all(entries.iter().map(|entry| shutdown_pool(entry, deadline))).await;
+    ended.into_iter().collect()
+}
+
+async fn shutdown_pool(entry: &PoolEntry, deadline: Duration) -> Result<(), Error> {
+    let Supervised {
+        supervisor,
+        profile,
+        drain,
+        ..
+    } = &entry.supervised;
+    let Some(supervisor) = supervisor
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+    else {
+        // Another shutdown is at it.
+        return Ok(());
+    };
+    let now = Instant::now();
+    let end = now + deadline;
+    let drain = (*drain).min(deadline.mul_f64(DRAIN_SHARE));
+    let drained = timeout_at(now + drain, entry.pool.drained()).await;
+    let stopped = supervisor
+        .shutdown(end.saturating_duration_since(Instant::now()))
+        .await;
+    // Workers that had been replaced may still be on their way out.
+    let gone = timeout_at(end, profile.all_gone()).await;
+    stopped?;
+    if drained.is_err() || gone.is_err() {
+        let name = entry.pool.name();
+        let message = format!("calls of pool `{name}` were still running after {drain:?}");
+        return Err(Error::new(ErrorKind::Timeout(Phase::Drain), message)
+            .with_help("give the shutdown more time, or the pool a longer `timeouts.drain`"));
+    }
+    Ok(())
+}

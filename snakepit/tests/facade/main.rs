@@ -1,0 +1,13 @@
+//! The library's promises against real Python, one module for each.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod any_executor;
+mod batches;
+mod blocking;
+mod calls;
+mod settings;
+mod shutdown;
+mod streams;
