@@ -27,7 +27,12 @@ const MAX_LINE_CHARS: usize = 200;
 
 /// Describes an exception that was raised.
 pub(super) fn describe(py: Python<'_>, error: &PyErr) -> PythonException {
-    describe_value(error.value(py).as_any())
+    let value = error.value(py);
+    if let Some(traceback) = error.traceback(py) {
+        // Until Python 3.12 the two travel apart. Setting what fits cannot fail.
+        let _ = value.setattr(intern!(py, "__traceback__"), traceback);
+    }
+    describe_value(value.as_any())
 }
 
 /// Describes an exception object.
@@ -173,13 +178,13 @@ fn frames(error: &Bound<'_, PyAny>) -> Vec<PythonFrame> {
     frames
 }
 
-/// One frame; none if it is the worker's own, or the event loop's above the tool.
+/// One frame; none if it is the worker's own, or what called the adapter for it.
 fn frame(traceback: &Bound<'_, PyAny>, outermost: bool) -> PyResult<Option<PythonFrame>> {
     let py = traceback.py();
     let frame = traceback.getattr(intern!(py, "tb_frame"))?;
     let code = frame.getattr(intern!(py, "f_code"))?;
     let file: String = code.getattr(intern!(py, "co_filename"))?.extract()?;
-    if is_own(py, &file) || (outermost && is_event_loop(&file)) {
+    if is_own(py, &file) || (outermost && is_caller(&file)) {
         return Ok(None);
     }
     let line = traceback.getattr(intern!(py, "tb_lineno"))?;
@@ -202,8 +207,11 @@ fn frame(traceback: &Bound<'_, PyAny>, outermost: bool) -> PyResult<Option<Pytho
     }))
 }
 
-/// Whether a file is a private part of the worker package.
+/// Whether a file is a private part of the worker package, or of the interpreter's import.
 fn is_own(py: Python<'_>, file: &str) -> bool {
+    if file.starts_with("<frozen importlib.") {
+        return true;
+    }
     static PACKAGE: PyOnceLock<String> = PyOnceLock::new();
     let package = PACKAGE.get_or_init(py, || {
         let init = py
@@ -224,9 +232,12 @@ fn is_own(py: Python<'_>, file: &str) -> bool {
     name.starts_with('_') || matches!(name, "worker.py" | "testing.py")
 }
 
-fn is_event_loop(file: &str) -> bool {
-    file.rsplit_once('/')
-        .is_some_and(|(directory, _)| directory.ends_with("/asyncio"))
+/// Whether a file belongs to what stands between the worker and the adapter: the event loop, or
+/// `import_module`.
+fn is_caller(file: &str) -> bool {
+    file.rsplit_once('/').is_some_and(|(directory, _)| {
+        directory.ends_with("/asyncio") || directory.ends_with("/importlib")
+    })
 }
 
 fn text_of(text: PyResult<Bound<'_, PyString>>) -> String {
