@@ -31,7 +31,7 @@ use crate::{Codec, Stats};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Snakepit(crate::Snakepit);
 
 /// Settings of a [`Snakepit`] in the making; see [`crate::Builder`].

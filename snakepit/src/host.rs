@@ -2,6 +2,7 @@
 //! shutdown; how pools are made is `wiring`'s business, scheduling is the engine's.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -269,6 +270,14 @@ impl Snakepit {
             .with_help(format!("the pools are: {}", self.pools().join(", ")))
             .with_detail("pool", name)),
         }
+    }
+}
+
+impl fmt::Debug for Snakepit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snakepit")
+            .field("pools", &self.pools())
+            .finish()
     }
 }
 
