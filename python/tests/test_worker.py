@@ -35,7 +35,7 @@ import os, subprocess, sys
 {TOOL}
 def setup():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    print(child.pid, os.environ.get("PYTHONPATH"), flush=True)
+    print(child.pid, os.environ.get("PYTHONPATH"))
 """
 
 

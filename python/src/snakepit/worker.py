@@ -52,6 +52,7 @@ class _Hooks:
 def main(arguments: list[str]) -> NoReturn:
     """Runs a worker until its host says otherwise."""
     _restore_python_path()
+    _write_lines_at_once()
     try:
         options = _parse(arguments)
         link = Link(
@@ -123,6 +124,13 @@ def _adapter_arguments(text: str) -> dict[str, Any]:
     if not isinstance(arguments, dict):
         raise StartError("setup", "--adapter-args must be a JSON object")
     return arguments  # type: ignore[reportUnknownVariableType]
+
+
+def _write_lines_at_once() -> None:
+    """Lets the host see each printed line when it is printed, though stdout is a pipe."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
 
 
 def _restore_python_path() -> None:
