@@ -8,7 +8,10 @@ use snakepit_core::{CallEvent, CallId, CancelReason, Error, ErrorKind, Phase};
 use snakepit_proto::v1;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
 use snakepit_proto::v1::worker_message::Frame;
-use support::{attached, call, ping, queue, raw, server, sink, streamed, submit};
+use support::{
+    attached, attached_through_relay, call, ping, queue, raw, server, sink, streamed, submit,
+};
+use tokio::io::AsyncReadExt;
 
 #[tokio::test]
 async fn a_call_reaches_the_worker_and_its_result_the_sink() {
@@ -38,26 +41,41 @@ async fn a_call_reaches_the_worker_and_its_result_the_sink() {
 }
 
 #[tokio::test]
-async fn calls_queued_before_a_flush_arrive_in_order_and_without_it_not_at_all() {
+async fn what_was_queued_before_a_flush_goes_out_in_order_and_in_one_write() {
+    let server = server();
+    let (link, _worker, relay) = attached_through_relay(&server).await;
+    let (_, mut to_host) = relay.stop().await;
+    let (sink, _events) = sink();
+    for id in 1..=20 {
+        queue(&link, &sink, &call(id, &format!("command-{id:02}"), ""));
+    }
+    link.flush();
+    let mut written = vec![0; 65536];
+    let n = to_host.read(&mut written).await.unwrap();
+    let text = String::from_utf8_lossy(&written[..n]);
+    let found: Vec<_> = text
+        .match_indices("command-")
+        .map(|(at, _)| &text[at + 8..at + 10])
+        .collect();
+    let expected: Vec<_> = (1..=20).map(|id| format!("{id:02}")).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_cancel_follows_its_call() {
     let server = server();
     let (link, mut worker) = attached(&server).await;
     let (sink, _events) = sink();
-    for id in 1..=3 {
-        queue(&link, &sink, &call(id, "add", ""));
-    }
-    // The stream waits, nothing was flushed: a round trip on another path shows that nothing comes.
-    tokio::task::yield_now().await;
-    link.cancel(CallId::new(2).unwrap(), CancelReason::Deadline);
+    queue(&link, &sink, &call(1, "add", ""));
+    link.cancel(CallId::new(1).unwrap(), CancelReason::Deadline);
     link.flush();
-    for id in 1..=3 {
-        assert_eq!(worker.next_call().await.call_id, id);
-    }
+    assert_eq!(worker.next_call().await.call_id, 1);
     let Some(HostFrame::Cancel(cancel)) = worker.next().await else {
         panic!()
     };
     assert_eq!(
         (cancel.call_id, cancel.reason()),
-        (2, v1::CancelReason::Deadline)
+        (1, v1::CancelReason::Deadline)
     );
 }
 

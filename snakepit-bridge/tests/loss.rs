@@ -6,9 +6,7 @@ mod support;
 use snakepit_bridge::LinkEnd;
 use snakepit_core::{CallEvent, CallId, CancelReason, Error, ErrorKind, Reply};
 use snakepit_proto::v1::worker_message::Frame;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::io::AsyncReadExt;
 
 use support::{FakeWorker, attached, call, queue, server, sink, streamed, submit};
 
@@ -62,38 +60,10 @@ async fn started_calls_fail_and_the_others_return_in_order() {
     );
 }
 
-/// Carries bytes between the worker and the host until told to stop.
-async fn relay(
-    mut worker: UnixStream,
-    mut host: UnixStream,
-    mut stop: oneshot::Receiver<()>,
-) -> (UnixStream, UnixStream) {
-    let (mut up, mut down) = ([0; 4096], [0; 4096]);
-    loop {
-        tokio::select! {
-            _ = &mut stop => return (worker, host),
-            n = worker.read(&mut up) => host.write_all(&up[..n.unwrap()]).await.unwrap(),
-            n = host.read(&mut down) => worker.write_all(&down[..n.unwrap()]).await.unwrap(),
-        }
-    }
-}
-
 #[tokio::test]
 async fn results_that_were_in_the_socket_when_the_worker_died_are_read() {
     let server = server();
-    let (attaching, mut launched) = support::launch(&server);
-    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-    let to_host = std::mem::replace(&mut launched.socket, far);
-    let [near, to_host] = [near, to_host].map(|socket| {
-        socket.set_nonblocking(true).unwrap();
-        UnixStream::from_std(socket).unwrap()
-    });
-    let (stop, stopped) = oneshot::channel();
-    let relay = tokio::spawn(relay(near, to_host, stopped));
-    let hello = Frame::Hello(support::hello());
-    let (link, worker) = tokio::join!(attaching, FakeWorker::attach(launched, hello));
-    let (link, mut worker) = (link.unwrap(), worker.unwrap());
-    worker.next().await;
+    let (link, mut worker, relay) = support::attached_through_relay(&server).await;
     let (sink, mut events) = sink();
     for id in 1..=100 {
         queue(&link, &sink, &call(id, "work", ""));
@@ -104,8 +74,7 @@ async fn results_that_were_in_the_socket_when_the_worker_died_are_read() {
         worker.control.start(0, id);
         worker.control.finish(0);
     }
-    stop.send(()).unwrap();
-    let (mut near, to_host) = relay.await.unwrap();
+    let (mut near, to_host) = relay.stop().await;
 
     for id in 1..=100 {
         worker.result(id, b"!done!");

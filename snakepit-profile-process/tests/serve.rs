@@ -5,11 +5,9 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
-use snakepit_core::{ErrorKind, WorkerExit};
-use support::{call, profile, python, rough, start};
-
-use snakepit_core::Profile;
+use snakepit_core::{CancelReason, ErrorKind, Profile, WorkerExit};
 use snakepit_profile_process::ProcessOptions;
+use support::{call, profile, python, rough, start};
 
 #[tokio::test]
 async fn a_worker_serves_calls_and_errors_and_stops_when_asked() {
@@ -36,6 +34,23 @@ async fn a_worker_serves_calls_and_errors_and_stops_when_asked() {
     let exit = worker.stop(Duration::from_secs(20)).await;
     assert!(matches!(exit, WorkerExit::Stopped), "{exit:?}");
     assert!(matches!(worker.exited().await, WorkerExit::Stopped));
+}
+
+#[tokio::test]
+async fn a_call_cancelled_while_its_arguments_are_sent_leaves_the_link_whole() {
+    let worker = start(ProcessOptions::new(python(), "snakepit.showcase"))
+        .await
+        .unwrap();
+    let large = "x".repeat(32 << 20);
+    let sent = call(&worker, "echo", json!({"value": large}));
+    worker.cancel(sent.id, CancelReason::Dropped);
+    worker.flush();
+    let sum: i64 = call(&worker, "add", json!({"a": 2, "b": 3})).value().await;
+    assert_eq!(sum, 5);
+    let error = sent.error().await;
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    let sum: i64 = call(&worker, "add", json!({"a": 3, "b": 4})).value().await;
+    assert_eq!(sum, 7);
 }
 
 #[tokio::test]

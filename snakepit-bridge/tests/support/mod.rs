@@ -20,8 +20,11 @@ use snakepit_proto::v1::worker_service_client::WorkerServiceClient;
 use snakepit_proto::v1::{self, HostMessage, WorkerMessage};
 use snakepit_proto::{MESSAGE_BYTES, WINDOW_BYTES};
 use snakepit_shm::{ControlReader, ControlWriter};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream as AsyncStream;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
@@ -127,7 +130,7 @@ pub fn channel(socket: UnixStream) -> Channel {
                     .await
                     .take()
                     .ok_or(std::io::ErrorKind::NotFound)?;
-                Ok::<_, std::io::Error>(TokioIo::new(tokio::net::UnixStream::from_std(socket)?))
+                Ok::<_, std::io::Error>(TokioIo::new(AsyncStream::from_std(socket)?))
             }
         }))
 }
@@ -271,4 +274,55 @@ pub async fn ping(link: &Link, worker: &mut FakeWorker, running: u32, queued: u3
     };
     worker.send(Frame::Heartbeat(beat));
     pong.await.unwrap();
+}
+
+/// Carries bytes between the worker and the host until told to stop.
+async fn carry(
+    mut worker: AsyncStream,
+    mut host: AsyncStream,
+    mut stop: oneshot::Receiver<()>,
+) -> (AsyncStream, AsyncStream) {
+    let (mut up, mut down) = ([0; 4096], [0; 4096]);
+    loop {
+        tokio::select! {
+            _ = &mut stop => return (worker, host),
+            n = worker.read(&mut up) => host.write_all(&up[..n.unwrap()]).await.unwrap(),
+            n = host.read(&mut down) => worker.write_all(&down[..n.unwrap()]).await.unwrap(),
+        }
+    }
+}
+
+/// Stands between a worker and its host; stopped, it leaves both ends to the test.
+pub struct Relay {
+    stop: oneshot::Sender<()>,
+    carried: JoinHandle<(AsyncStream, AsyncStream)>,
+}
+
+impl Relay {
+    /// The end towards the worker and the end towards the host.
+    pub async fn stop(self) -> (AsyncStream, AsyncStream) {
+        self.stop.send(()).unwrap();
+        self.carried.await.unwrap()
+    }
+}
+
+/// As [`attached`], with a relay on the socket.
+pub async fn attached_through_relay(server: &LinkServer) -> (Link, FakeWorker, Relay) {
+    let (attaching, mut launched) = launch(server);
+    let (near, far) = UnixStream::pair().unwrap();
+    let to_host = std::mem::replace(&mut launched.socket, far);
+    let [near, to_host] = [near, to_host].map(|socket| {
+        socket.set_nonblocking(true).unwrap();
+        AsyncStream::from_std(socket).unwrap()
+    });
+    let (stop, stopped) = oneshot::channel();
+    let relay = Relay {
+        stop,
+        carried: tokio::spawn(carry(near, to_host, stopped)),
+    };
+    let hello = Frame::Hello(hello());
+    let (link, worker) = tokio::join!(attaching, FakeWorker::attach(launched, hello));
+    let mut worker = worker.unwrap();
+    worker.next().await;
+    (link.unwrap(), worker, relay)
 }
