@@ -2,10 +2,7 @@
 //!
 //! Owns the few system calls that need `unsafe`. Invariant: a worker that has lost its host takes
 //! its whole process group with it, so nothing it started stays behind.
-#![expect(
-    unsafe_code,
-    reason = "adopts inherited descriptors and leaves without exit handlers"
-)]
+#![expect(unsafe_code, reason = "adopts inherited descriptors and leaves without exit handlers")]
 
 use std::io::{self, Write as _};
 use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
@@ -26,10 +23,7 @@ const EXIT_BROKEN_LINK: i32 = 4;
 /// Fails if there is no such descriptor, or if it is one of the standard streams.
 pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     if fd <= 2 {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a standard stream",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a standard stream"));
     }
     // SAFETY: the descriptor is only borrowed for the call below, which fails if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -43,13 +37,8 @@ pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
 pub(crate) fn leave_signals_to_main_thread() {
     let mut signals = SigSet::all();
     // These report a fault of the thread they arrive at.
-    for fault in [
-        Signal::SIGSEGV,
-        Signal::SIGBUS,
-        Signal::SIGFPE,
-        Signal::SIGILL,
-        Signal::SIGABRT,
-    ] {
+    for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT]
+    {
         signals.remove(fault);
     }
     // It cannot fail with a valid set; and without it signals merely take a detour.

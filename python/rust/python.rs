@@ -39,9 +39,7 @@ pub(crate) fn describe(py: Python<'_>) -> PyResult<PythonInfo> {
 
 /// Whether this build can run without the GIL.
 pub(crate) fn is_free_threaded_build(py: Python<'_>) -> PyResult<bool> {
-    let flags = py
-        .import(intern!(py, "sys"))?
-        .getattr_opt(intern!(py, "abiflags"))?;
+    let flags = py.import(intern!(py, "sys"))?.getattr_opt(intern!(py, "abiflags"))?;
     Ok(match flags {
         Some(flags) => flags.extract::<String>()?.contains('t'),
         None => false,
@@ -50,10 +48,7 @@ pub(crate) fn is_free_threaded_build(py: Python<'_>) -> PyResult<bool> {
 
 /// Whether the GIL is on now.
 pub(crate) fn is_gil_enabled(py: Python<'_>) -> PyResult<bool> {
-    match py
-        .import(intern!(py, "sys"))?
-        .getattr_opt(intern!(py, "_is_gil_enabled"))?
-    {
+    match py.import(intern!(py, "sys"))?.getattr_opt(intern!(py, "_is_gil_enabled"))? {
         Some(ask) => ask.call0()?.extract(),
         None => Ok(true),
     }
@@ -61,8 +56,6 @@ pub(crate) fn is_gil_enabled(py: Python<'_>) -> PyResult<bool> {
 
 /// How many modules are loaded; when it grows, an extension may have turned the GIL on.
 pub(crate) fn loaded_modules(py: Python<'_>) -> PyResult<usize> {
-    let modules = py
-        .import(intern!(py, "sys"))?
-        .getattr(intern!(py, "modules"))?;
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
     Ok(modules.cast::<PyDict>()?.len())
 }

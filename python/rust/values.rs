@@ -11,18 +11,8 @@ use snakepit_proto::v1::Codec;
 
 use crate::codec::{self, KeyCache};
 
-create_exception!(
-    snakepit,
-    EncodeError,
-    PyValueError,
-    "A value that has no encoded form."
-);
-create_exception!(
-    snakepit,
-    DecodeError,
-    PyValueError,
-    "Bytes that are no encoded value."
-);
+create_exception!(snakepit, EncodeError, PyValueError, "A value that has no encoded form.");
+create_exception!(snakepit, DecodeError, PyValueError, "Bytes that are no encoded value.");
 
 /// Encodes a value as MessagePack.
 #[pyfunction]
@@ -64,11 +54,6 @@ fn encode(value: &Bound<'_, PyAny>, codec: Codec) -> PyResult<Vec<u8>> {
 }
 
 fn decode<'py>(py: Python<'py>, data: &[u8], codec: Codec) -> PyResult<Bound<'py, PyAny>> {
-    codec::decode(
-        py,
-        codec,
-        &[Bytes::copy_from_slice(data)],
-        &mut KeyCache::default(),
-    )
-    .map_err(|error| DecodeError::new_err(error.message().to_owned()))
+    codec::decode(py, codec, &[Bytes::copy_from_slice(data)], &mut KeyCache::default())
+        .map_err(|error| DecodeError::new_err(error.message().to_owned()))
 }

@@ -30,9 +30,7 @@ async fn worker(socket: UnixStream) -> Result<(), Box<dyn Error + Send + Sync>> 
         let socket = socket.take().ok_or(std::io::ErrorKind::NotFound);
         async move { Ok::<_, std::io::Error>(socket?) }
     });
-    let channel = Endpoint::from_static("http://host")
-        .connect_with_connector(connector)
-        .await?;
+    let channel = Endpoint::from_static("http://host").connect_with_connector(connector).await?;
     let (send, frames) = mpsc::unbounded_channel();
     let say = |frame| {
         let sent = send.send(WorkerMessage { frame: Some(frame) });
@@ -46,18 +44,11 @@ async fn worker(socket: UnixStream) -> Result<(), Box<dyn Error + Send + Sync>> 
         ..Default::default()
     }))?;
     let frames = UnboundedReceiverStream::new(frames);
-    let mut calls = WorkerServiceClient::new(channel)
-        .attach(frames)
-        .await?
-        .into_inner();
+    let mut calls = WorkerServiceClient::new(channel).attach(frames).await?.into_inner();
     while let Some(message) = calls.message().await? {
         if let Some(HostFrame::Call(call)) = message.frame {
             let (call_id, value) = (call.call_id, call.arguments);
-            say(Frame::Result(CallResult {
-                call_id,
-                value,
-                run_us: 0,
-            }))?;
+            say(Frame::Result(CallResult { call_id, value, run_us: 0 }))?;
         }
     }
     Ok(())
@@ -95,14 +86,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let request = Request::new("echo", Payload::from_bytes(Codec::Raw, vec![7; 160]));
     let submit = |number: u64| {
         let id = CallId::new(number + 1)?;
-        let call = Call {
-            id,
-            request: request.clone(),
-            stream_credit: None,
-        };
+        let call = Call { id, request: request.clone(), stream_credit: None };
         let reply = Reply::new(Arc::clone(&sink), 0, id);
-        link.submit(&call, Some(Duration::from_secs(60)), reply)
-            .ok()
+        link.submit(&call, Some(Duration::from_secs(60)), reply).ok()
     };
     let start = Instant::now();
     io.block_on(async {
@@ -117,9 +103,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     });
     let rate = calls as f64 / start.elapsed().as_secs_f64();
-    println!(
-        "{rate:.0} calls/s with {in_flight} in flight, {:.1} µs each",
-        1e6 / rate
-    );
+    println!("{rate:.0} calls/s with {in_flight} in flight, {:.1} µs each", 1e6 / rate);
     Ok(())
 }

@@ -37,9 +37,7 @@ pub(crate) fn reason_to_wire(reason: CancelReason) -> v1::CancelReason {
 
 /// Whole microseconds; time that is set never becomes 0, which means "not set".
 pub(crate) fn timeout_to_wire(timeout: Option<Duration>) -> u64 {
-    timeout.map_or(0, |left| {
-        u64::try_from(left.as_micros()).unwrap_or(u64::MAX).max(1)
-    })
+    timeout.map_or(0, |left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX).max(1))
 }
 
 pub(crate) fn progress(progress: v1::Progress) -> Progress {
@@ -85,22 +83,13 @@ pub(crate) fn python_exception(exception: v1::PythonException) -> PythonExceptio
     out.bases = exception.bases;
     out.frames = exception.frames.into_iter().map(python_frame).collect();
     out.notes = exception.notes;
-    out.cause = exception
-        .cause
-        .map(|cause| Box::new(python_exception(*cause)));
+    out.cause = exception.cause.map(|cause| Box::new(python_exception(*cause)));
     out.explicit_cause = exception.explicit_cause;
-    out.members = exception
-        .members
-        .into_iter()
-        .map(python_exception)
-        .collect();
+    out.members = exception.members.into_iter().map(python_exception).collect();
     out
 }
 
-#[expect(
-    clippy::field_reassign_with_default,
-    reason = "core's types are non-exhaustive"
-)]
+#[expect(clippy::field_reassign_with_default, reason = "core's types are non-exhaustive")]
 fn python_frame(frame: v1::PythonFrame) -> PythonFrame {
     let mut out = PythonFrame::default();
     out.file = frame.file;
@@ -135,10 +124,7 @@ pub(crate) fn tool(tool: v1::Tool) -> Result<Tool, serde_json::Error> {
     };
     let mut out = Tool::new(tool.name);
     out.description = tool.description;
-    out.parameters = schema(
-        &tool.parameters_schema,
-        serde_json::json!({"type": "object"}),
-    )?;
+    out.parameters = schema(&tool.parameters_schema, serde_json::json!({"type": "object"}))?;
     out.returns = schema(&tool.returns_schema, serde_json::Value::Null)?;
     out.streaming = tool.streaming;
     Ok(out)
@@ -158,14 +144,9 @@ mod tests {
 
     #[test]
     fn a_streaming_mismatch_names_what_the_caller_did_wrong() {
-        let wire = v1::Error {
-            kind: v1::ErrorKind::StreamingMismatch.into(),
-            ..Default::default()
-        };
-        assert_eq!(
-            error(wire.clone(), true).kind(),
-            ErrorKind::StreamingNotSupported
-        );
+        let wire =
+            v1::Error { kind: v1::ErrorKind::StreamingMismatch.into(), ..Default::default() };
+        assert_eq!(error(wire.clone(), true).kind(), ErrorKind::StreamingNotSupported);
         assert_eq!(error(wire, false).kind(), ErrorKind::StreamingRequired);
     }
 }

@@ -51,12 +51,7 @@ pub(crate) fn accept(expected: &WorkerId, message: WorkerMessage) -> Result<Hell
             read(hello)
         }
         Some(Frame::StartFailure(failure)) => {
-            check(
-                expected,
-                &failure.worker_id,
-                &failure.contract,
-                &failure.version,
-            )?;
+            check(expected, &failure.worker_id, &failure.contract, &failure.version)?;
             Err(convert::start_failure(failure))
         }
         _ => Err(broken("its first frame is not a hello")),
@@ -73,10 +68,7 @@ pub(crate) fn broken(rule: &str) -> Error {
 
 /// The error of a worker whose link ends too early.
 pub(crate) fn missing() -> Error {
-    Error::new(
-        ErrorKind::StartFailed,
-        "the worker closed its link before it said hello",
-    )
+    Error::new(ErrorKind::StartFailed, "the worker closed its link before it said hello")
 }
 
 fn check(expected: &WorkerId, id: &str, contract: &str, version: &str) -> Result<(), Error> {
@@ -95,17 +87,13 @@ fn check(expected: &WorkerId, id: &str, contract: &str, version: &str) -> Result
         .with_detail("worker_version", version));
     }
     if id != expected.as_str() {
-        return Err(broken(&format!(
-            "it calls itself `{id}` and was started as `{expected}`"
-        )));
+        return Err(broken(&format!("it calls itself `{id}` and was started as `{expected}`")));
     }
     Ok(())
 }
 
 fn read(hello: v1::Hello) -> Result<Hello, Error> {
-    let python = hello
-        .python
-        .ok_or_else(|| broken("its hello names no interpreter"))?;
+    let python = hello.python.ok_or_else(|| broken("its hello names no interpreter"))?;
     if hello.capacity == 0 {
         return Err(broken("its hello offers room for no call"));
     }

@@ -23,10 +23,7 @@ const MAX_WAITING: usize = 4096;
 
 /// A frame about a call, with its payload whole.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack; a box would be an allocation"
-)]
+#[expect(clippy::large_enum_variant, reason = "lives on the stack; a box would be an allocation")]
 pub(crate) enum CallFrame {
     Result { value: Payload, run_us: u64 },
     Error(v1::Error),
@@ -41,11 +38,7 @@ pub(crate) enum Breach {
     #[error("fragment of a payload that was never announced (payload {0})")]
     UnknownPayload(u64),
     #[error("fragment out of order: payload {payload} continues at byte {expected}, not {found}")]
-    OutOfOrder {
-        payload: u64,
-        expected: u64,
-        found: u64,
-    },
+    OutOfOrder { payload: u64, expected: u64, found: u64 },
     #[error("fragment runs past the end of payload {payload} ({total} bytes)")]
     Overrun { payload: u64, total: u64 },
     #[error("payload of {total} bytes is over the limit of {limit}")]
@@ -78,11 +71,7 @@ struct Waiting {
 
 impl Inbox {
     pub(crate) fn new(max_payload_bytes: u64) -> Self {
-        Self {
-            max_payload_bytes,
-            incomplete: FxHashMap::default(),
-            waiting: FxHashMap::default(),
-        }
+        Self { max_payload_bytes, incomplete: FxHashMap::default(), waiting: FxHashMap::default() }
     }
 
     /// Takes a frame without a payload; gives it back if nothing of its call comes before it.
@@ -101,10 +90,7 @@ impl Inbox {
         if queue.len() >= MAX_WAITING {
             return Err(Breach::TooManyWaiting(MAX_WAITING));
         }
-        queue.push_back(Waiting {
-            payload_id: 0,
-            frame,
-        });
+        queue.push_back(Waiting { payload_id: 0, frame });
         Ok(None)
     }
 
@@ -122,10 +108,7 @@ impl Inbox {
         let limit = self.max_payload_bytes;
         if payload.payload_id == 0 {
             if head.len() as u64 > limit {
-                return Err(Breach::TooLarge {
-                    total: head.len() as u64,
-                    limit,
-                });
+                return Err(Breach::TooLarge { total: head.len() as u64, limit });
             }
             return self.plain(call_id, frame(Payload::from_bytes(codec, head)));
         }
@@ -139,17 +122,9 @@ impl Inbox {
         if self.incomplete.len() >= MAX_INCOMPLETE {
             return Err(Breach::TooManyWaiting(MAX_INCOMPLETE));
         }
-        let incomplete = Incomplete {
-            call_id,
-            received: head.len() as u64,
-            parts: vec![head],
-            total,
-        };
-        if self
-            .incomplete
-            .insert(payload.payload_id, incomplete)
-            .is_some()
-        {
+        let incomplete =
+            Incomplete { call_id, received: head.len() as u64, parts: vec![head], total };
+        if self.incomplete.insert(payload.payload_id, incomplete).is_some() {
             return Err(Breach::Malformed("its id is in use"));
         }
         let queue = self.waiting.entry(call_id).or_default();
@@ -158,10 +133,7 @@ impl Inbox {
         }
         // The frame waits with an empty payload, whose parts are filled in when the last is there.
         let frame = frame(Payload::from_parts(codec, Vec::new()));
-        queue.push_back(Waiting {
-            payload_id: payload.payload_id,
-            frame,
-        });
+        queue.push_back(Waiting { payload_id: payload.payload_id, frame });
         Ok(None)
     }
 
@@ -177,21 +149,14 @@ impl Inbox {
         };
         let expected = incomplete.received;
         if fragment.offset != expected {
-            return Err(Breach::OutOfOrder {
-                payload,
-                expected,
-                found: fragment.offset,
-            });
+            return Err(Breach::OutOfOrder { payload, expected, found: fragment.offset });
         }
         if fragment.data.is_empty() {
             return Err(Breach::Malformed("a fragment of it is empty"));
         }
         incomplete.received += fragment.data.len() as u64;
         if incomplete.received > incomplete.total {
-            return Err(Breach::Overrun {
-                payload,
-                total: incomplete.total,
-            });
+            return Err(Breach::Overrun { payload, total: incomplete.total });
         }
         incomplete.parts.push(fragment.data);
         if incomplete.received == incomplete.total {
@@ -204,11 +169,7 @@ impl Inbox {
 
     /// Hands a whole payload to the frame that waits for it.
     fn complete(&mut self, call_id: u64, payload_id: u64) {
-        let parts = self
-            .incomplete
-            .remove(&payload_id)
-            .map(|done| done.parts)
-            .unwrap_or_default();
+        let parts = self.incomplete.remove(&payload_id).map(|done| done.parts).unwrap_or_default();
         let mut queue = self.waiting.get_mut(&call_id).into_iter().flatten();
         let Some(waiting) = queue.find(|waiting| waiting.payload_id == payload_id) else {
             return;
@@ -242,20 +203,11 @@ mod tests {
 
     fn head(payload_id: u64, total_bytes: u64, data: &'static [u8]) -> Option<v1::Payload> {
         let codec = v1::Codec::Raw.into();
-        Some(v1::Payload {
-            codec,
-            data: Bytes::from_static(data),
-            total_bytes,
-            payload_id,
-        })
+        Some(v1::Payload { codec, data: Bytes::from_static(data), total_bytes, payload_id })
     }
 
     fn fragment(payload_id: u64, offset: u64, data: &'static [u8]) -> v1::Fragment {
-        v1::Fragment {
-            payload_id,
-            offset,
-            data: Bytes::from_static(data),
-        }
+        v1::Fragment { payload_id, offset, data: Bytes::from_static(data) }
     }
 
     fn chunk(index: u64) -> impl FnOnce(Payload) -> CallFrame {
@@ -265,29 +217,11 @@ mod tests {
     #[test]
     fn later_frames_of_a_call_wait_for_its_payload_and_other_calls_do_not() {
         let mut inbox = Inbox::new(100);
-        assert!(
-            inbox
-                .with_payload(1, head(9, 4, b"ab"), chunk(0))
-                .unwrap()
-                .is_none()
-        );
-        assert!(
-            inbox
-                .with_payload(1, head(0, 0, b"x"), chunk(1))
-                .unwrap()
-                .is_none()
-        );
-        let end = CallFrame::ChunkEnd {
-            chunks: 2,
-            run_us: 0,
-        };
+        assert!(inbox.with_payload(1, head(9, 4, b"ab"), chunk(0)).unwrap().is_none());
+        assert!(inbox.with_payload(1, head(0, 0, b"x"), chunk(1)).unwrap().is_none());
+        let end = CallFrame::ChunkEnd { chunks: 2, run_us: 0 };
         assert!(inbox.plain(1, end).unwrap().is_none());
-        assert!(
-            inbox
-                .with_payload(2, head(0, 0, b"y"), chunk(0))
-                .unwrap()
-                .is_some()
-        );
+        assert!(inbox.with_payload(2, head(0, 0, b"y"), chunk(0)).unwrap().is_some());
 
         let mut released = Vec::new();
         inbox.fragment(fragment(9, 2, b"c"), &mut released).unwrap();
@@ -311,12 +245,8 @@ mod tests {
         let data = b"abcd";
         inbox.with_payload(1, head(9, 6, data), chunk(0)).unwrap();
         let mut released = Vec::new();
-        inbox
-            .fragment(fragment(9, 4, b"ef"), &mut released)
-            .unwrap();
-        let Some((1, CallFrame::Chunk { value, .. })) = released.pop() else {
-            panic!()
-        };
+        inbox.fragment(fragment(9, 4, b"ef"), &mut released).unwrap();
+        let Some((1, CallFrame::Chunk { value, .. })) = released.pop() else { panic!() };
         assert_eq!(value.parts()[0].as_ptr(), data.as_ptr());
         assert_eq!(value.into_bytes(), "abcdef");
     }
@@ -329,54 +259,20 @@ mod tests {
         assert_eq!(feed(fragment(5, 0, b"x")), Breach::UnknownPayload(5));
 
         let mut inbox = Inbox::new(10);
-        let too_large = Breach::TooLarge {
-            total: 11,
-            limit: 10,
-        };
-        assert_eq!(
-            inbox
-                .with_payload(1, head(9, 11, b"a"), chunk(0))
-                .unwrap_err(),
-            too_large
-        );
+        let too_large = Breach::TooLarge { total: 11, limit: 10 };
+        assert_eq!(inbox.with_payload(1, head(9, 11, b"a"), chunk(0)).unwrap_err(), too_large);
         let whole = head(0, 0, b"elevenbytes");
-        assert_eq!(
-            inbox.with_payload(1, whole, chunk(0)).unwrap_err(),
-            too_large
-        );
-        assert!(
-            inbox.with_payload(1, head(9, 2, b"ab"), chunk(0)).is_err(),
-            "head is all of it"
-        );
+        assert_eq!(inbox.with_payload(1, whole, chunk(0)).unwrap_err(), too_large);
+        assert!(inbox.with_payload(1, head(9, 2, b"ab"), chunk(0)).is_err(), "head is all of it");
         assert!(inbox.with_payload(1, None, chunk(0)).is_err());
 
         inbox.with_payload(1, head(9, 4, b"ab"), chunk(0)).unwrap();
-        assert!(
-            inbox.with_payload(2, head(9, 4, b"ab"), chunk(0)).is_err(),
-            "id in use"
-        );
+        assert!(inbox.with_payload(2, head(9, 4, b"ab"), chunk(0)).is_err(), "id in use");
         let mut inbox = Inbox::new(10);
         inbox.with_payload(1, head(9, 4, b"ab"), chunk(0)).unwrap();
-        let wrong = Breach::OutOfOrder {
-            payload: 9,
-            expected: 2,
-            found: 3,
-        };
-        assert_eq!(
-            inbox
-                .fragment(fragment(9, 3, b"d"), &mut released)
-                .unwrap_err(),
-            wrong
-        );
-        let overrun = Breach::Overrun {
-            payload: 9,
-            total: 4,
-        };
-        assert_eq!(
-            inbox
-                .fragment(fragment(9, 2, b"cde"), &mut released)
-                .unwrap_err(),
-            overrun
-        );
+        let wrong = Breach::OutOfOrder { payload: 9, expected: 2, found: 3 };
+        assert_eq!(inbox.fragment(fragment(9, 3, b"d"), &mut released).unwrap_err(), wrong);
+        let overrun = Breach::Overrun { payload: 9, total: 4 };
+        assert_eq!(inbox.fragment(fragment(9, 2, b"cde"), &mut released).unwrap_err(), overrun);
     }
 }

@@ -82,10 +82,7 @@ impl AsyncRead for LinkIo {
 fn ignore_lost(result: Poll<io::Result<usize>>, len: usize) -> Poll<io::Result<usize>> {
     match result {
         Poll::Ready(Err(e))
-            if matches!(
-                e.kind(),
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-            ) =>
+            if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
         {
             Poll::Ready(Ok(len))
         }
@@ -108,10 +105,7 @@ impl AsyncWrite for LinkIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let len = bufs.iter().map(|buf| buf.len()).sum();
-        ignore_lost(
-            Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
-            len,
-        )
+        ignore_lost(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs), len)
     }
 
     fn is_write_vectored(&self) -> bool {

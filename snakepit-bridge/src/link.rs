@@ -87,28 +87,20 @@ impl Link {
     /// already, and the link is a local socket.
     pub fn cancel(&self, call: CallId, reason: CancelReason) {
         let reason = convert::reason_to_wire(reason).into();
-        self.shared.push(Frame::Cancel(v1::Cancel {
-            call_id: call.get(),
-            reason,
-        }));
+        self.shared.push(Frame::Cancel(v1::Cancel { call_id: call.get(), reason }));
     }
 
     /// Queues the request to give calls back that have not started.
     pub fn revoke(&self, calls: &[CallId]) {
         if !calls.is_empty() {
-            self.shared.push(Frame::Revoke(v1::Revoke {
-                call_ids: wire_ids(calls),
-            }));
+            self.shared.push(Frame::Revoke(v1::Revoke { call_ids: wire_ids(calls) }));
         }
     }
 
     /// Queues room for more chunks of a call.
     pub fn grant(&self, call: CallId, chunks: u32) {
         if chunks > 0 {
-            self.shared.push(Frame::Credit(v1::Credit {
-                call_id: call.get(),
-                chunks,
-            }));
+            self.shared.push(Frame::Credit(v1::Credit { call_id: call.get(), chunks }));
         }
     }
 
@@ -157,9 +149,7 @@ impl Link {
         let sent = Instant::now();
         async move {
             let lost = |_| {
-                let kind = ErrorKind::WorkerLost {
-                    maybe_executed: false,
-                };
+                let kind = ErrorKind::WorkerLost { maybe_executed: false };
                 Error::new(kind, "the link ended before the worker answered the ping")
             };
             answer.await.map_err(lost).map(|()| sent.elapsed())
@@ -169,12 +159,7 @@ impl Link {
     /// The worker's last signs of life.
     pub fn vitals(&self) -> Vitals {
         let (running, queued, gil_enabled) = self.shared.vitals.read();
-        Vitals {
-            last_seen: self.shared.vitals.last_seen(),
-            running,
-            queued,
-            gil_enabled,
-        }
+        Vitals { last_seen: self.shared.vitals.last_seen(), running, queued, gil_enabled }
     }
 
     /// Resolves when the link has ended; what the worker wrote before was read by then. Calls in

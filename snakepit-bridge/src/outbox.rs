@@ -47,33 +47,15 @@ impl Outbox {
                 // Only a payload that was received in parts has several, and those are large.
                 _ => payload.clone().into_bytes(),
             };
-            return v1::Payload {
-                codec,
-                data,
-                total_bytes: 0,
-                payload_id: 0,
-            };
+            return v1::Payload { codec, data, total_bytes: 0, payload_id: 0 };
         }
-        let mut parts: VecDeque<Bytes> = payload
-            .parts()
-            .iter()
-            .filter(|part| !part.is_empty())
-            .cloned()
-            .collect();
+        let mut parts: VecDeque<Bytes> =
+            payload.parts().iter().filter(|part| !part.is_empty()).cloned().collect();
         let data = next_slice(&mut parts).unwrap_or_default();
         self.last_payload_id += 1;
         let payload_id = self.last_payload_id;
-        self.tails.push_back(Tail {
-            payload_id,
-            offset: data.len() as u64,
-            parts,
-        });
-        v1::Payload {
-            codec,
-            data,
-            total_bytes: total as u64,
-            payload_id,
-        }
+        self.tails.push_back(Tail { payload_id, offset: data.len() as u64, parts });
+        v1::Payload { codec, data, total_bytes: total as u64, payload_id }
     }
 
     /// Moves every waiting frame into `batch`.
@@ -89,11 +71,7 @@ impl Outbox {
     pub(crate) fn next_fragment(&mut self) -> Option<Frame> {
         let mut tail = self.tails.pop_front()?;
         let data = next_slice(&mut tail.parts)?;
-        let fragment = v1::Fragment {
-            payload_id: tail.payload_id,
-            offset: tail.offset,
-            data,
-        };
+        let fragment = v1::Fragment { payload_id: tail.payload_id, offset: tail.offset, data };
         tail.offset += fragment.data.len() as u64;
         if !tail.parts.is_empty() {
             self.tails.push_back(tail);
@@ -141,10 +119,7 @@ mod tests {
     fn large_payloads_take_turns_and_arrive_without_gaps() {
         let mut outbox = Outbox::default();
         let sizes = [3 * FRAGMENT_BYTES + 1, 2 * FRAGMENT_BYTES];
-        let heads: Vec<_> = sizes
-            .iter()
-            .map(|&len| outbox.attach(&large(7, len)))
-            .collect();
+        let heads: Vec<_> = sizes.iter().map(|&len| outbox.attach(&large(7, len))).collect();
         let mut received = [heads[0].data.len() as u64, heads[1].data.len() as u64];
         let mut order = Vec::new();
         while let Some(Frame::Fragment(fragment)) = outbox.next_fragment() {

@@ -23,10 +23,7 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            batch: VecDeque::new(),
-        }
+        Self { shared, batch: VecDeque::new() }
     }
 }
 

@@ -36,10 +36,7 @@ pub(crate) async fn run(
     mut incoming: impl Stream<Item = Result<WorkerMessage, Unreadable>> + Unpin,
 ) {
     let Pending { shared, done } = pending;
-    let mut ending = Ending {
-        shared: Arc::clone(&shared),
-        end: LinkEnd::WorkerGone,
-    };
+    let mut ending = Ending { shared: Arc::clone(&shared), end: LinkEnd::WorkerGone };
     let welcomed = match incoming.next().await {
         Some(Ok(message)) => welcome(&shared, message),
         Some(Err(Unreadable::Malformed(text))) => Err(hello::broken(&text)),
@@ -116,17 +113,9 @@ enum Offence {
     #[error("{what} for call {call_id}, which is not in flight")]
     UnknownCall { what: &'static str, call_id: u64 },
     #[error("{what} for call {call_id}, which asked for {wanted}")]
-    WrongShape {
-        what: &'static str,
-        call_id: u64,
-        wanted: &'static str,
-    },
+    WrongShape { what: &'static str, call_id: u64, wanted: &'static str },
     #[error("chunk {found} of call {call_id} where {expected} was due")]
-    ChunkOrder {
-        call_id: u64,
-        expected: u64,
-        found: u64,
-    },
+    ChunkOrder { call_id: u64, expected: u64, found: u64 },
     #[error("more chunks of call {call_id} than were granted")]
     CreditExceeded { call_id: u64 },
     #[error(transparent)]
@@ -144,41 +133,21 @@ impl Reader {
         self.shared.vitals.seen();
         let inbox = &mut self.inbox;
         let (call_id, frame) = match message.frame.ok_or(Offence::UnknownFrame)? {
-            Frame::Result(v1::Result {
-                call_id,
-                value,
-                run_us,
-            }) => {
+            Frame::Result(v1::Result { call_id, value, run_us }) => {
                 let make = |value| CallFrame::Result { value, run_us };
                 (call_id, inbox.with_payload(call_id, value, make)?)
             }
-            Frame::Error(error) => (
-                error.call_id,
-                inbox.plain(error.call_id, CallFrame::Error(error))?,
-            ),
-            Frame::Chunk(v1::Chunk {
-                call_id,
-                index,
-                value,
-            }) => {
+            Frame::Error(error) => {
+                (error.call_id, inbox.plain(error.call_id, CallFrame::Error(error))?)
+            }
+            Frame::Chunk(v1::Chunk { call_id, index, value }) => {
                 let make = |value| CallFrame::Chunk { index, value };
                 (call_id, inbox.with_payload(call_id, value, make)?)
             }
-            Frame::ChunkEnd(v1::ChunkEnd {
-                call_id,
-                chunks,
-                run_us,
-            }) => (
-                call_id,
-                inbox.plain(call_id, CallFrame::ChunkEnd { chunks, run_us })?,
-            ),
-            Frame::ToolCall(v1::ToolCall {
-                tool_call_id,
-                call_id,
-                name,
-                arguments,
-                ..
-            }) => {
+            Frame::ChunkEnd(v1::ChunkEnd { call_id, chunks, run_us }) => {
+                (call_id, inbox.plain(call_id, CallFrame::ChunkEnd { chunks, run_us })?)
+            }
+            Frame::ToolCall(v1::ToolCall { tool_call_id, call_id, name, arguments, .. }) => {
                 let make = |_| CallFrame::ToolCall { tool_call_id, name };
                 (call_id, inbox.with_payload(call_id, arguments, make)?)
             }
@@ -207,11 +176,7 @@ impl Reader {
                 if entry.next_chunk.is_some() {
                     self.shared.put_back(call_id, entry);
                     let wanted = "a stream";
-                    return Err(Offence::WrongShape {
-                        what: "a result",
-                        call_id,
-                        wanted,
-                    });
+                    return Err(Offence::WrongShape { what: "a result", call_id, wanted });
                 }
                 let run_time = Duration::from_micros(run_us);
                 entry.reply.finish(CallEvent::Finished { value, run_time });
@@ -225,16 +190,12 @@ impl Reader {
             CallFrame::Chunk { index, value } => {
                 let mut entry = self.entry(call_id, "a chunk")?;
                 let verdict = match &mut entry.next_chunk {
-                    None => Err(Offence::WrongShape {
-                        what: "a chunk",
-                        call_id,
-                        wanted: "one value",
-                    }),
-                    Some(next) if *next != index => Err(Offence::ChunkOrder {
-                        call_id,
-                        expected: *next,
-                        found: index,
-                    }),
+                    None => {
+                        Err(Offence::WrongShape { what: "a chunk", call_id, wanted: "one value" })
+                    }
+                    Some(next) if *next != index => {
+                        Err(Offence::ChunkOrder { call_id, expected: *next, found: index })
+                    }
                     Some(next) => {
                         *next += 1;
                         entry
@@ -251,11 +212,7 @@ impl Reader {
                 if entry.next_chunk != Some(chunks) {
                     let expected = entry.next_chunk.unwrap_or(0);
                     self.shared.put_back(call_id, entry);
-                    return Err(Offence::ChunkOrder {
-                        call_id,
-                        expected,
-                        found: chunks,
-                    });
+                    return Err(Offence::ChunkOrder { call_id, expected, found: chunks });
                 }
                 let run_time = Duration::from_micros(run_us);
                 entry.reply.finish(CallEvent::StreamEnded { run_time });
@@ -274,9 +231,7 @@ impl Reader {
     }
 
     fn entry(&self, call_id: u64, what: &'static str) -> Result<InFlight, Offence> {
-        self.shared
-            .take(call_id)
-            .ok_or(Offence::UnknownCall { what, call_id })
+        self.shared.take(call_id).ok_or(Offence::UnknownCall { what, call_id })
     }
 
     /// Frames that carry no payload and keep no order with a call's results.
@@ -286,9 +241,7 @@ impl Reader {
                 // The newest report may come after the result it was about; then it is too late.
                 if let Some(entry) = self.shared.take(progress.call_id) {
                     let call_id = progress.call_id;
-                    let told = entry
-                        .reply
-                        .tell(CallEvent::Progress(convert::progress(progress)));
+                    let told = entry.reply.tell(CallEvent::Progress(convert::progress(progress)));
                     self.shared.put_back(call_id, entry);
                     told.map_err(|_| Offence::CreditExceeded { call_id })?;
                 }
@@ -336,10 +289,7 @@ impl Reader {
 
     fn unimplemented(&self, frame: &str) {
         let frame = frame.to_owned();
-        self.answer(HostFrame::Unimplemented(v1::Unimplemented {
-            frame,
-            call_id: 0,
-        }));
+        self.answer(HostFrame::Unimplemented(v1::Unimplemented { frame, call_id: 0 }));
     }
 
     fn answer(&self, frame: HostFrame) {

@@ -79,11 +79,9 @@ impl LinkServer {
     pub fn start(runtime: Handle) -> Self {
         let (adopted, incoming) = mpsc::channel(ADOPT_BACKLOG);
         let readers = TaskTracker::new();
-        let service = WorkerServiceServer::new(Service {
-            readers: readers.clone(),
-        })
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES);
+        let service = WorkerServiceServer::new(Service { readers: readers.clone() })
+            .max_decoding_message_size(MESSAGE_BYTES)
+            .max_encoding_message_size(MESSAGE_BYTES);
         let incoming = ReceiverStream::new(incoming).map(Ok::<LinkIo, std::convert::Infallible>);
         // No timeout and no keepalive: a local socket does not go silent, and a busy host must not
         // take a busy worker for a dead one. Missed heartbeats are the supervisor's business.
@@ -102,11 +100,7 @@ impl LinkServer {
             },
             &runtime,
         );
-        Self {
-            runtime,
-            adopted: Mutex::new(Some(adopted)),
-            readers,
-        }
+        Self { runtime, adopted: Mutex::new(Some(adopted)), readers }
     }
 
     /// Takes over the host's end of a socket pair whose other end a worker was given.
@@ -115,14 +109,9 @@ impl LinkServer {
     /// `System` when the socket cannot be used, or the server takes none any more.
     pub fn adopt(&self, socket: UnixStream, options: LinkOptions) -> Result<Attaching, Error> {
         let failed = |what: &str| {
-            Error::new(
-                ErrorKind::System,
-                format!("cannot adopt the worker's socket: {what}"),
-            )
+            Error::new(ErrorKind::System, format!("cannot adopt the worker's socket: {what}"))
         };
-        socket
-            .set_nonblocking(true)
-            .map_err(|e| failed(&e.to_string()))?;
+        socket.set_nonblocking(true).map_err(|e| failed(&e.to_string()))?;
         // Registers with the reactor of the server's runtime, whichever thread this is.
         let runtime = self.runtime.enter();
         let stream =
@@ -135,10 +124,7 @@ impl LinkServer {
         let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
         let io = LinkIo::new(stream, session);
         match adopted.as_ref().map(|adopted| adopted.try_send(io)) {
-            Some(Ok(())) => Ok(Attaching {
-                outcome,
-                close: Some(closer),
-            }),
+            Some(Ok(())) => Ok(Attaching { outcome, close: Some(closer) }),
             Some(Err(mpsc::error::TrySendError::Full(_))) => Err(failed("too many wait already")),
             _ => Err(failed("the server has stopped")),
         }
@@ -149,10 +135,7 @@ impl LinkServer {
     /// # Cancel safety
     /// Dropping the future stops the waiting and nothing else.
     pub async fn shutdown(&self) {
-        self.adopted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.readers.close();
         self.readers.wait().await;
     }
@@ -206,10 +189,7 @@ pub(crate) struct Pending {
 
 impl Session {
     pub(crate) fn new(closer: Closer, pending: Option<Pending>) -> Self {
-        Self {
-            closer,
-            pending: Mutex::new(pending),
-        }
+        Self { closer, pending: Mutex::new(pending) }
     }
 
     pub(crate) fn closer(&self) -> &Closer {
@@ -217,10 +197,7 @@ impl Session {
     }
 
     fn take(&self) -> Option<Pending> {
-        self.pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

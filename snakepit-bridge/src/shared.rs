@@ -136,13 +136,7 @@ impl Vitals {
 
 impl Shared {
     pub(crate) fn new(options: LinkOptions, closer: Closer) -> Self {
-        let LinkOptions {
-            pool,
-            worker_id,
-            control,
-            heartbeat,
-            max_payload_bytes,
-        } = options;
+        let LinkOptions { pool, worker_id, control, heartbeat, max_payload_bytes } = options;
         Self {
             pool,
             worker_id,
@@ -191,17 +185,10 @@ impl Shared {
             command: request.command.as_ref().to_owned(),
             arguments: None,
             timeout_us: convert::timeout_to_wire(timeout),
-            session_id: request
-                .session
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
+            session_id: request.session.as_ref().map_or_else(String::new, ToString::to_string),
             streaming: call.stream_credit.is_some(),
             credit: call.stream_credit.unwrap_or(0),
-            traceparent: request
-                .traceparent
-                .as_deref()
-                .unwrap_or_default()
-                .to_owned(),
+            traceparent: request.traceparent.as_deref().unwrap_or_default().to_owned(),
             metadata: request.metadata.iter().cloned().collect(),
             depth: 0,
         };
@@ -211,16 +198,11 @@ impl Shared {
             return Err(reply);
         }
         if size > self.max_payload_bytes {
-            state
-                .refused
-                .push((reply, too_large(size, self.max_payload_bytes)));
+            state.refused.push((reply, too_large(size, self.max_payload_bytes)));
             return Ok(());
         }
         frame.arguments = Some(state.outbox.attach(&request.arguments));
-        let entry = InFlight {
-            reply,
-            next_chunk: call.stream_credit.map(|_| 0),
-        };
+        let entry = InFlight { reply, next_chunk: call.stream_credit.map(|_| 0) };
         let before = state.in_flight.insert(frame.call_id, entry);
         debug_assert!(before.is_none(), "call ids are unique in a pool");
         state.outbox.push(Frame::Call(frame));
@@ -314,9 +296,7 @@ impl Shared {
             }
             state.intake = Intake::Draining;
             let grace_ms = grace.as_millis() as u64;
-            state
-                .outbox
-                .push(Frame::Shutdown(v1::Shutdown { grace_ms }));
+            state.outbox.push(Frame::Shutdown(v1::Shutdown { grace_ms }));
         }
         self.flush();
     }
@@ -411,10 +391,7 @@ impl Shared {
         for (call_id, entry) in in_flight {
             let chunks_seen = entry.next_chunk.is_some_and(|next| next > 0);
             let event = if chunks_seen || was_started(call_id) {
-                CallEvent::Failed {
-                    error: Error::worker_lost(true, how),
-                    run_time: None,
-                }
+                CallEvent::Failed { error: Error::worker_lost(true, how), run_time: None }
             } else {
                 CallEvent::Returned
             };
@@ -425,10 +402,7 @@ impl Shared {
 
 fn refuse(refused: Vec<(Reply, Error)>) {
     for (reply, error) in refused {
-        reply.finish(CallEvent::Failed {
-            error,
-            run_time: None,
-        });
+        reply.finish(CallEvent::Failed { error, run_time: None });
     }
 }
 

@@ -27,10 +27,7 @@ async fn another_release_is_refused_with_both_versions_and_the_remedy() {
     let error = refused(Frame::Hello(other)).await;
     assert_eq!(error.kind(), ErrorKind::VersionMismatch);
     assert!(error.message().contains("9.9.9"), "{error}");
-    assert!(
-        error.message().contains(env!("CARGO_PKG_VERSION")),
-        "{error}"
-    );
+    assert!(error.message().contains(env!("CARGO_PKG_VERSION")), "{error}");
     assert!(error.help().unwrap().contains("snakepit setup"));
 }
 
@@ -52,34 +49,21 @@ async fn a_start_failure_brings_its_phase_and_exception() {
     };
     let error = refused(Frame::StartFailure(failure)).await;
     assert_eq!(error.kind(), ErrorKind::AdapterFailed);
-    assert!(
-        error.message().starts_with("importing the adapter failed"),
-        "{error}"
-    );
+    assert!(error.message().starts_with("importing the adapter failed"), "{error}");
     assert_eq!(error.python().unwrap().type_name, "ModuleNotFoundError");
     assert_eq!(error.help(), Some("check the adapter's name"));
 }
 
 #[tokio::test]
 async fn a_worker_that_is_not_who_it_should_be_is_refused() {
-    let other = v1::Hello {
-        worker_id: "default.7.0".to_owned(),
-        ..hello()
-    };
+    let other = v1::Hello { worker_id: "default.7.0".to_owned(), ..hello() };
     let error = refused(Frame::Hello(other)).await;
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert!(error.message().contains("default.7.0"), "{error}");
     let error = refused(Frame::DrainDone(v1::DrainDone {})).await;
     assert_eq!(error.kind(), ErrorKind::Protocol);
-    let schema = v1::Tool {
-        parameters_schema: "{".to_owned(),
-        ..Default::default()
-    };
-    let error = refused(Frame::Hello(v1::Hello {
-        tools: vec![schema],
-        ..hello()
-    }))
-    .await;
+    let schema = v1::Tool { parameters_schema: "{".to_owned(), ..Default::default() };
+    let error = refused(Frame::Hello(v1::Hello { tools: vec![schema], ..hello() })).await;
     assert_eq!(error.kind(), ErrorKind::Protocol);
 }
 

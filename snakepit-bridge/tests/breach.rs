@@ -12,9 +12,7 @@ use support::{FakeWorker, attached, attached_with, call, raw, server, sink, stre
 
 /// The rule that ended the link; the worker's stream must end too, and another link live on.
 async fn broken(server: &LinkServer, link: Link, mut worker: FakeWorker) -> String {
-    let LinkEnd::Broken(rule) = link.closed().await else {
-        panic!("not broken")
-    };
+    let LinkEnd::Broken(rule) = link.closed().await else { panic!("not broken") };
     while worker.next().await.is_some() {}
     let (other, mut bystander) = attached(server).await;
     support::ping(&other, &mut bystander, 0, 0).await;
@@ -26,11 +24,7 @@ async fn a_frame_without_content_is_unknown() {
     let server = server();
     let (link, worker) = attached(&server).await;
     worker.out.send(v1::WorkerMessage { frame: None }).unwrap();
-    assert!(
-        broken(&server, link, worker)
-            .await
-            .contains("does not know")
-    );
+    assert!(broken(&server, link, worker).await.contains("does not know"));
 }
 
 #[tokio::test]
@@ -38,9 +32,7 @@ async fn bytes_that_are_no_frame_are_malformed() {
     use prost::Message;
     let server = server();
     let (attaching, launched) = support::launch(&server);
-    let hello = v1::WorkerMessage {
-        frame: Some(Frame::Hello(support::hello())),
-    };
+    let hello = v1::WorkerMessage { frame: Some(Frame::Hello(support::hello())) };
     let (messages, queued) = tokio::sync::mpsc::unbounded_channel();
     messages.send(hello.encode_to_vec()).unwrap();
 
@@ -51,9 +43,7 @@ async fn bytes_that_are_no_frame_are_malformed() {
     let request = tonic::Request::new(body);
     let (link, _answer) = tokio::join!(attaching, client.streaming(request, path, PlainBytes));
     messages.send(vec![0xff; 9]).unwrap();
-    let LinkEnd::Broken(rule) = link.unwrap().closed().await else {
-        panic!("not broken")
-    };
+    let LinkEnd::Broken(rule) = link.unwrap().closed().await else { panic!("not broken") };
     assert!(rule.contains("malformed frame"), "{rule}");
 }
 
@@ -64,22 +54,10 @@ async fn a_fragment_out_of_order() {
     let (sink, _events) = sink();
     submit(&link, &sink, &call(1, "load", ""));
     worker.next_call().await;
-    let value = v1::Payload {
-        total_bytes: 10,
-        payload_id: 1,
-        ..raw("head")
-    };
-    worker.send(Frame::Result(v1::Result {
-        call_id: 1,
-        value: Some(value),
-        run_us: 0,
-    }));
+    let value = v1::Payload { total_bytes: 10, payload_id: 1, ..raw("head") };
+    worker.send(Frame::Result(v1::Result { call_id: 1, value: Some(value), run_us: 0 }));
     let data = bytes::Bytes::from_static(b"tail");
-    worker.send(Frame::Fragment(v1::Fragment {
-        payload_id: 1,
-        offset: 5,
-        data,
-    }));
+    worker.send(Frame::Fragment(v1::Fragment { payload_id: 1, offset: 5, data }));
     assert!(broken(&server, link, worker).await.contains("out of order"));
 }
 
@@ -91,11 +69,7 @@ async fn a_result_over_the_limit() {
     submit(&link, &sink, &call(1, "load", ""));
     worker.next_call().await;
     worker.result(1, b"12345");
-    assert!(
-        broken(&server, link, worker)
-            .await
-            .contains("over the limit")
-    );
+    assert!(broken(&server, link, worker).await.contains("over the limit"));
 }
 
 #[tokio::test]
@@ -103,11 +77,7 @@ async fn a_result_for_a_call_that_is_not_in_flight() {
     let server = server();
     let (link, worker) = attached(&server).await;
     worker.result(9, b"");
-    assert!(
-        broken(&server, link, worker)
-            .await
-            .contains("not in flight")
-    );
+    assert!(broken(&server, link, worker).await.contains("not in flight"));
 }
 
 #[tokio::test]
@@ -117,41 +87,20 @@ async fn a_chunk_over_its_credit_fails_the_call() {
     let (sink, mut events) = support::stingy_sink();
     submit(&link, &sink, &streamed(1, 0));
     worker.next_call().await;
-    worker.send(Frame::Chunk(v1::Chunk {
-        call_id: 1,
-        index: 0,
-        value: Some(raw("")),
-    }));
-    let LinkEnd::Broken(rule) = link.closed().await else {
-        panic!("not broken")
-    };
+    worker.send(Frame::Chunk(v1::Chunk { call_id: 1, index: 0, value: Some(raw("")) }));
+    let LinkEnd::Broken(rule) = link.closed().await else { panic!("not broken") };
     assert!(rule.contains("granted"), "{rule}");
     link.settle("it broke the protocol");
-    let Some((1, CallEvent::Failed { error, .. })) = events.recv().await else {
-        panic!()
-    };
-    assert_eq!(
-        error.kind(),
-        ErrorKind::WorkerLost {
-            maybe_executed: true
-        }
-    );
+    let Some((1, CallEvent::Failed { error, .. })) = events.recv().await else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
 }
 
 #[tokio::test]
 async fn a_chunk_out_of_turn_and_a_stream_that_ends_short() {
     let server = server();
     for frame in [
-        Frame::Chunk(v1::Chunk {
-            call_id: 1,
-            index: 1,
-            value: Some(raw("")),
-        }),
-        Frame::ChunkEnd(v1::ChunkEnd {
-            call_id: 1,
-            chunks: 1,
-            run_us: 0,
-        }),
+        Frame::Chunk(v1::Chunk { call_id: 1, index: 1, value: Some(raw("")) }),
+        Frame::ChunkEnd(v1::ChunkEnd { call_id: 1, chunks: 1, run_us: 0 }),
     ] {
         let (link, mut worker) = attached(&server).await;
         let (sink, _events) = sink();
@@ -170,25 +119,13 @@ async fn one_value_for_a_stream_and_a_chunk_for_one_value() {
     submit(&link, &sink, &streamed(1, 4));
     worker.next_call().await;
     worker.result(1, b"");
-    assert!(
-        broken(&server, link, worker)
-            .await
-            .contains("asked for a stream")
-    );
+    assert!(broken(&server, link, worker).await.contains("asked for a stream"));
 
     let (link, mut worker) = attached(&server).await;
     submit(&link, &sink, &call(1, "load", ""));
     worker.next_call().await;
-    worker.send(Frame::Chunk(v1::Chunk {
-        call_id: 1,
-        index: 0,
-        value: Some(raw("")),
-    }));
-    assert!(
-        broken(&server, link, worker)
-            .await
-            .contains("asked for one value")
-    );
+    worker.send(Frame::Chunk(v1::Chunk { call_id: 1, index: 0, value: Some(raw("")) }));
+    assert!(broken(&server, link, worker).await.contains("asked for one value"));
 }
 
 #[tokio::test]
@@ -196,11 +133,7 @@ async fn a_second_hello() {
     let server = server();
     let (link, worker) = attached(&server).await;
     worker.send(Frame::Hello(support::hello()));
-    assert!(
-        broken(&server, link, worker)
-            .await
-            .contains("after the first frame")
-    );
+    assert!(broken(&server, link, worker).await.contains("after the first frame"));
 }
 
 /// Puts bytes into gRPC messages as they are.

@@ -32,9 +32,7 @@ async fn a_call_reaches_the_worker_and_its_result_the_sink() {
     assert_eq!(link.in_flight(), 1);
 
     worker.result(1, b"three");
-    let Some((1, CallEvent::Finished { value, run_time })) = events.recv().await else {
-        panic!()
-    };
+    let Some((1, CallEvent::Finished { value, run_time })) = events.recv().await else { panic!() };
     assert_eq!(value.into_bytes(), "three");
     assert_eq!(run_time, Duration::from_micros(5));
     assert_eq!(link.in_flight(), 0);
@@ -53,10 +51,8 @@ async fn what_was_queued_before_a_flush_goes_out_in_order_and_in_one_write() {
     let mut written = vec![0; 65536];
     let n = to_host.read(&mut written).await.unwrap();
     let text = String::from_utf8_lossy(&written[..n]);
-    let found: Vec<_> = text
-        .match_indices("command-")
-        .map(|(at, _)| &text[at + 8..at + 10])
-        .collect();
+    let found: Vec<_> =
+        text.match_indices("command-").map(|(at, _)| &text[at + 8..at + 10]).collect();
     let expected: Vec<_> = (1..=20).map(|id| format!("{id:02}")).collect();
     assert_eq!(found, expected);
 }
@@ -70,13 +66,8 @@ async fn a_cancel_follows_its_call() {
     link.cancel(CallId::new(1).unwrap(), CancelReason::Deadline);
     link.flush();
     assert_eq!(worker.next_call().await.call_id, 1);
-    let Some(HostFrame::Cancel(cancel)) = worker.next().await else {
-        panic!()
-    };
-    assert_eq!(
-        (cancel.call_id, cancel.reason()),
-        (1, v1::CancelReason::Deadline)
-    );
+    let Some(HostFrame::Cancel(cancel)) = worker.next().await else { panic!() };
+    assert_eq!((cancel.call_id, cancel.reason()), (1, v1::CancelReason::Deadline));
 }
 
 #[tokio::test]
@@ -91,48 +82,22 @@ async fn a_stream_gives_chunks_progress_and_an_end() {
 
     for index in 0..2 {
         let value = Some(raw("chunk"));
-        worker.send(Frame::Chunk(v1::Chunk {
-            call_id: 7,
-            index,
-            value,
-        }));
+        worker.send(Frame::Chunk(v1::Chunk { call_id: 7, index, value }));
     }
-    let progress = v1::Progress {
-        call_id: 7,
-        done: 1.0,
-        total: 2.0,
-        message: "half".to_owned(),
-    };
+    let progress = v1::Progress { call_id: 7, done: 1.0, total: 2.0, message: "half".to_owned() };
     worker.send(Frame::Progress(progress));
-    assert!(matches!(
-        events.recv().await,
-        Some((7, CallEvent::Chunk(_)))
-    ));
-    assert!(matches!(
-        events.recv().await,
-        Some((7, CallEvent::Chunk(_)))
-    ));
-    let Some((7, CallEvent::Progress(progress))) = events.recv().await else {
-        panic!()
-    };
+    assert!(matches!(events.recv().await, Some((7, CallEvent::Chunk(_)))));
+    assert!(matches!(events.recv().await, Some((7, CallEvent::Chunk(_)))));
+    let Some((7, CallEvent::Progress(progress))) = events.recv().await else { panic!() };
     assert_eq!((progress.done, progress.total), (1.0, Some(2.0)));
 
     link.grant(CallId::new(7).unwrap(), 5);
     link.flush();
-    let Some(HostFrame::Credit(credit)) = worker.next().await else {
-        panic!()
-    };
+    let Some(HostFrame::Credit(credit)) = worker.next().await else { panic!() };
     assert_eq!((credit.call_id, credit.chunks), (7, 5));
 
-    worker.send(Frame::ChunkEnd(v1::ChunkEnd {
-        call_id: 7,
-        chunks: 2,
-        run_us: 9,
-    }));
-    assert!(matches!(
-        events.recv().await,
-        Some((7, CallEvent::StreamEnded { .. }))
-    ));
+    worker.send(Frame::ChunkEnd(v1::ChunkEnd { call_id: 7, chunks: 2, run_us: 9 }));
+    assert!(matches!(events.recv().await, Some((7, CallEvent::StreamEnded { .. }))));
 }
 
 #[tokio::test]
@@ -143,14 +108,8 @@ async fn progress_that_comes_after_its_result_is_dropped() {
     submit(&link, &sink, &call(1, "add", ""));
     worker.next_call().await;
     worker.result(1, b"");
-    worker.send(Frame::Progress(v1::Progress {
-        call_id: 1,
-        ..Default::default()
-    }));
-    assert!(matches!(
-        events.recv().await,
-        Some((1, CallEvent::Finished { .. }))
-    ));
+    worker.send(Frame::Progress(v1::Progress { call_id: 1, ..Default::default() }));
+    assert!(matches!(events.recv().await, Some((1, CallEvent::Finished { .. }))));
     ping(&link, &mut worker, 0, 0).await;
 }
 
@@ -166,20 +125,12 @@ async fn revoked_calls_return_and_the_others_run_on() {
     link.flush();
     worker.next_call().await;
     worker.next_call().await;
-    let Some(HostFrame::Revoke(revoke)) = worker.next().await else {
-        panic!()
-    };
+    let Some(HostFrame::Revoke(revoke)) = worker.next().await else { panic!() };
     assert_eq!(revoke.call_ids, [1, 2]);
     worker.send(Frame::Revoked(v1::Revoked { call_ids: vec![2] }));
     worker.result(1, b"");
-    assert!(matches!(
-        events.recv().await,
-        Some((2, CallEvent::Returned))
-    ));
-    assert!(matches!(
-        events.recv().await,
-        Some((1, CallEvent::Finished { .. }))
-    ));
+    assert!(matches!(events.recv().await, Some((2, CallEvent::Returned))));
+    assert!(matches!(events.recv().await, Some((1, CallEvent::Finished { .. }))));
 }
 
 #[tokio::test]
@@ -189,21 +140,14 @@ async fn errors_keep_kind_help_details_and_the_python_exception() {
     let (sink, mut events) = sink();
     submit(&link, &sink, &call(1, "add", ""));
     worker.next_call().await;
-    let cause = v1::PythonException {
-        type_name: "KeyError".to_owned(),
-        ..Default::default()
-    };
+    let cause = v1::PythonException { type_name: "KeyError".to_owned(), ..Default::default() };
     let exception = v1::PythonException {
         type_name: "ValueError".to_owned(),
         module: "builtins".to_owned(),
         message: "no".to_owned(),
         cause: Some(Box::new(cause)),
         explicit_cause: true,
-        frames: vec![v1::PythonFrame {
-            file: "a.py".to_owned(),
-            line: 3,
-            ..Default::default()
-        }],
+        frames: vec![v1::PythonFrame { file: "a.py".to_owned(), line: 3, ..Default::default() }],
         ..Default::default()
     };
     worker.send(Frame::Error(v1::Error {
@@ -240,20 +184,13 @@ async fn every_kind_of_error_has_its_name_in_core() {
         (v1::ErrorKind::PayloadTooLarge, ErrorKind::PayloadTooLarge),
         (v1::ErrorKind::Cancelled, ErrorKind::Cancelled),
         (v1::ErrorKind::Deadline, ErrorKind::Timeout(Phase::Call)),
-        (
-            v1::ErrorKind::StreamingMismatch,
-            ErrorKind::StreamingRequired,
-        ),
+        (v1::ErrorKind::StreamingMismatch, ErrorKind::StreamingRequired),
         (v1::ErrorKind::Internal, ErrorKind::Internal),
     ];
     for (id, (wire, core)) in (1..).zip(kinds) {
         submit(&link, &sink, &call(id, "add", ""));
         worker.next_call().await;
-        let error = v1::Error {
-            call_id: id,
-            kind: wire.into(),
-            ..Default::default()
-        };
+        let error = v1::Error { call_id: id, kind: wire.into(), ..Default::default() };
         worker.send(Frame::Error(error));
         let (error, run_time) = failure(events.recv().await);
         assert_eq!(error.kind(), core);
@@ -284,17 +221,10 @@ async fn frames_of_features_that_are_not_built_get_a_typed_answer() {
         ..Default::default()
     };
     worker.send(Frame::ToolCall(call));
-    let Some(HostFrame::ToolError(error)) = worker.next().await else {
-        panic!()
-    };
-    assert_eq!(
-        (error.tool_call_id, error.kind.as_str()),
-        (4, "unimplemented")
-    );
+    let Some(HostFrame::ToolError(error)) = worker.next().await else { panic!() };
+    assert_eq!((error.tool_call_id, error.kind.as_str()), (4, "unimplemented"));
     worker.send(Frame::ShmRelease(v1::ShmRelease::default()));
-    let Some(HostFrame::Unimplemented(refusal)) = worker.next().await else {
-        panic!()
-    };
+    let Some(HostFrame::Unimplemented(refusal)) = worker.next().await else { panic!() };
     assert_eq!(refusal.frame, "shm_release");
 }
 
@@ -308,16 +238,12 @@ async fn a_draining_link_gives_replies_back_and_resolves_when_the_worker_is_done
     let reply = snakepit_core::Reply::new(sink, 0, late.id);
     let reply = link.submit(&late, None, reply).unwrap_err();
     assert_eq!(reply.call(), late.id);
-    let Some(HostFrame::Drain(frame)) = worker.next().await else {
-        panic!()
-    };
+    let Some(HostFrame::Drain(frame)) = worker.next().await else { panic!() };
     assert_eq!(frame.deadline_ms, 3000);
     worker.send(Frame::DrainDone(v1::DrainDone {}));
     drain.await.unwrap();
     link.shutdown(Duration::from_secs(1));
-    let Some(HostFrame::Shutdown(frame)) = worker.next().await else {
-        panic!()
-    };
+    let Some(HostFrame::Shutdown(frame)) = worker.next().await else { panic!() };
     assert_eq!(frame.grace_ms, 1000);
 }
 

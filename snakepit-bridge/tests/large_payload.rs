@@ -21,10 +21,7 @@ async fn a_cancel_overtakes_the_call_it_is_about() {
     submit(&link, &sink, &call(1, "store", bytes.clone()));
 
     let head = worker.next_call().await.arguments.unwrap();
-    assert_eq!(
-        (head.total_bytes, head.data.len()),
-        (bytes.len() as u64, FRAGMENT_BYTES)
-    );
+    assert_eq!((head.total_bytes, head.data.len()), (bytes.len() as u64, FRAGMENT_BYTES));
     link.cancel(CallId::new(1).unwrap(), CancelReason::Dropped);
     link.flush();
 
@@ -43,10 +40,7 @@ async fn a_cancel_overtakes_the_call_it_is_about() {
     }
     assert!(received == bytes, "the payload came out changed");
     // What lies between is what h2 and the socket had taken already.
-    assert!(
-        cancelled_at.unwrap() < 8 * MIB,
-        "the cancel waited for {cancelled_at:?} bytes"
-    );
+    assert!(cancelled_at.unwrap() < 8 * MIB, "the cancel waited for {cancelled_at:?} bytes");
 }
 
 #[tokio::test]
@@ -62,9 +56,7 @@ async fn two_large_payloads_share_the_link() {
     worker.next_call().await;
     let mut order = Vec::new();
     while order.len() < 20 {
-        let Some(HostFrame::Fragment(fragment)) = worker.next().await else {
-            panic!()
-        };
+        let Some(HostFrame::Fragment(fragment)) = worker.next().await else { panic!() };
         order.push(fragment.payload_id);
     }
     assert!(order.windows(2).all(|pair| pair[0] != pair[1]), "{order:?}");
@@ -82,9 +74,7 @@ async fn parts_of_a_received_payload_are_sent_on_unjoined() {
     let head = worker.next_call().await.arguments.unwrap();
     let mut received = head.data.to_vec();
     while (received.len() as u64) < head.total_bytes {
-        let Some(HostFrame::Fragment(fragment)) = worker.next().await else {
-            panic!()
-        };
+        let Some(HostFrame::Fragment(fragment)) = worker.next().await else { panic!() };
         received.extend_from_slice(&fragment.data);
     }
     assert!(received == parts.concat());
@@ -97,20 +87,12 @@ fn result_head(worker: &FakeWorker, call_id: u64, bytes: &Bytes) {
         total_bytes: bytes.len() as u64,
         payload_id: call_id,
     };
-    worker.send(Frame::Result(v1::Result {
-        call_id,
-        value: Some(value),
-        run_us: 1,
-    }));
+    worker.send(Frame::Result(v1::Result { call_id, value: Some(value), run_us: 1 }));
 }
 
 fn fragment(worker: &FakeWorker, payload_id: u64, bytes: &Bytes, offset: usize) {
     let data = bytes.slice(offset..bytes.len().min(offset + FRAGMENT_BYTES));
-    worker.send(Frame::Fragment(v1::Fragment {
-        payload_id,
-        offset: offset as u64,
-        data,
-    }));
+    worker.send(Frame::Fragment(v1::Fragment { payload_id, offset: offset as u64, data }));
 }
 
 #[tokio::test]
@@ -123,34 +105,21 @@ async fn a_heartbeat_and_another_result_overtake_a_large_result() {
     worker.next_call().await;
     worker.next_call().await;
 
-    let bytes: Bytes = (0..64 * MIB)
-        .map(|i| (i / 7) as u8)
-        .collect::<Vec<_>>()
-        .into();
+    let bytes: Bytes = (0..64 * MIB).map(|i| (i / 7) as u8).collect::<Vec<_>>().into();
     result_head(&worker, 1, &bytes);
-    let offsets: Vec<_> = (FRAGMENT_BYTES..bytes.len())
-        .step_by(FRAGMENT_BYTES)
-        .collect();
+    let offsets: Vec<_> = (FRAGMENT_BYTES..bytes.len()).step_by(FRAGMENT_BYTES).collect();
     let (early, late) = offsets.split_at(offsets.len() / 2);
     for &offset in early {
         fragment(&worker, 1, &bytes, offset);
     }
     worker.result(2, b"small");
     ping(&link, &mut worker, 2, 0).await;
-    let Some((2, CallEvent::Finished { .. })) = events.recv().await else {
-        panic!()
-    };
+    let Some((2, CallEvent::Finished { .. })) = events.recv().await else { panic!() };
     assert_eq!(link.in_flight(), 1, "the large one is still on its way");
     for &offset in late {
         fragment(&worker, 1, &bytes, offset);
     }
-    let Some((1, CallEvent::Finished { value, .. })) = events.recv().await else {
-        panic!()
-    };
-    assert_eq!(
-        value.parts().len(),
-        1 + offsets.len(),
-        "parts are kept as they came"
-    );
+    let Some((1, CallEvent::Finished { value, .. })) = events.recv().await else { panic!() };
+    assert_eq!(value.parts().len(), 1 + offsets.len(), "parts are kept as they came");
     assert!(value.into_bytes() == bytes);
 }

@@ -25,39 +25,17 @@ async fn started_calls_fail_and_the_others_return_in_order() {
     worker.control.start(0, 2);
     drop(worker);
     assert_eq!(link.closed().await, LinkEnd::WorkerGone);
-    assert!(
-        events.try_recv().is_err(),
-        "nothing is decided before the worker is known to be dead"
-    );
+    assert!(events.try_recv().is_err(), "nothing is decided before the worker is known to be dead");
 
     link.settle("it was killed by signal 9");
-    assert!(matches!(
-        events.recv().await,
-        Some((1, CallEvent::Returned))
-    ));
-    let Some((2, CallEvent::Failed { error, .. })) = events.recv().await else {
-        panic!()
-    };
-    assert_eq!(
-        error.kind(),
-        ErrorKind::WorkerLost {
-            maybe_executed: true
-        }
-    );
+    assert!(matches!(events.recv().await, Some((1, CallEvent::Returned))));
+    let Some((2, CallEvent::Failed { error, .. })) = events.recv().await else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
     assert!(error.message().contains("signal 9"), "{error}");
-    assert!(matches!(
-        events.recv().await,
-        Some((3, CallEvent::Returned))
-    ));
-    assert!(matches!(
-        events.recv().await,
-        Some((4, CallEvent::Returned))
-    ));
+    assert!(matches!(events.recv().await, Some((3, CallEvent::Returned))));
+    assert!(matches!(events.recv().await, Some((4, CallEvent::Returned))));
     let late = call(5, "work", "");
-    assert!(
-        link.submit(&late, None, Reply::new(sink, 0, late.id))
-            .is_err()
-    );
+    assert!(link.submit(&late, None, Reply::new(sink, 0, late.id)).is_err());
 }
 
 #[tokio::test]
@@ -94,10 +72,7 @@ async fn results_that_were_in_the_socket_when_the_worker_died_are_read() {
     link.settle("gone");
     for id in 1..=100 {
         let event = events.recv().await;
-        assert!(
-            matches!(event, Some((n, CallEvent::Finished { .. })) if n == id),
-            "{event:?}"
-        );
+        assert!(matches!(event, Some((n, CallEvent::Finished { .. })) if n == id), "{event:?}");
     }
 }
 
@@ -110,22 +85,12 @@ async fn a_stream_that_gave_chunks_was_started_whatever_the_page_says() {
     submit(&link, &sink, &streamed(1, 2));
     worker.next_call().await;
     let value = Some(support::raw(""));
-    worker.send(Frame::Chunk(v1::Chunk {
-        call_id: 1,
-        index: 0,
-        value,
-    }));
-    assert!(matches!(
-        events.recv().await,
-        Some((1, CallEvent::Chunk(_)))
-    ));
+    worker.send(Frame::Chunk(v1::Chunk { call_id: 1, index: 0, value }));
+    assert!(matches!(events.recv().await, Some((1, CallEvent::Chunk(_)))));
     drop(worker);
     link.closed().await;
     link.settle("gone");
-    assert!(matches!(
-        events.recv().await,
-        Some((1, CallEvent::Failed { .. }))
-    ));
+    assert!(matches!(events.recv().await, Some((1, CallEvent::Failed { .. }))));
 }
 
 #[tokio::test]
@@ -136,15 +101,8 @@ async fn a_link_that_is_dropped_leaves_no_caller_waiting() {
     submit(&link, &sink, &call(1, "work", ""));
     worker.next_call().await;
     drop(link);
-    let Some((1, CallEvent::Failed { error, .. })) = events.recv().await else {
-        panic!()
-    };
-    assert_eq!(
-        error.kind(),
-        ErrorKind::WorkerLost {
-            maybe_executed: true
-        }
-    );
+    let Some((1, CallEvent::Failed { error, .. })) = events.recv().await else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
     assert!(worker.next().await.is_none(), "the worker sees the end too");
 }
 
@@ -169,8 +127,5 @@ async fn pings_and_drains_end_with_the_link() {
     let drain = link.drain(None);
     drop(worker);
     let lost: [Error; 2] = [pong.await.unwrap_err(), drain.await.unwrap_err()];
-    assert!(lost.iter().all(|e| e.kind()
-        == ErrorKind::WorkerLost {
-            maybe_executed: false
-        }));
+    assert!(lost.iter().all(|e| e.kind() == ErrorKind::WorkerLost { maybe_executed: false }));
 }

@@ -21,15 +21,8 @@ fn show<E: std::error::Error>(what: &str, found: Result<Interpreter, E>) {
         }
     };
     let gil = if python.gil_enabled { "on" } else { "off" };
-    let environment = if python.is_virtual_environment() {
-        ", virtual environment"
-    } else {
-        ""
-    };
-    println!(
-        "{what}: {python}, GIL {gil}, {}{environment}",
-        python.platform
-    );
+    let environment = if python.is_virtual_environment() { ", virtual environment" } else { "" };
+    println!("{what}: {python}, GIL {gil}, {}{environment}", python.platform);
     match WorkerPackage::locate(&python) {
         Some(path) => println!("  worker package: {}", path.display()),
         None => println!("  worker package for {}: not installed", python.wheel_abi()),

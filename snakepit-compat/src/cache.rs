@@ -23,11 +23,7 @@ impl Cache {
     /// # Errors
     /// If none of the three is known.
     pub fn from_env() -> Result<Self, NoCacheDir> {
-        let var = |name| {
-            env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
+        let var = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let root = var("SNAKEPIT_CACHE_DIR")
             .or_else(|| Some(var("XDG_CACHE_HOME")?.join("snakepit")))
             .or_else(|| Some(var("HOME")?.join(".cache").join("snakepit")))

@@ -100,10 +100,7 @@ fn kill(group: Pid, receive: &mpsc::Receiver<Part>) {
     // Fails only if the group is gone already.
     let _ = killpg(group, Signal::SIGKILL);
     let deadline = Instant::now() + KILL_WAIT;
-    while receive
-        .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        .is_ok()
-    {}
+    while receive.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
 }
 
 impl Finished {
@@ -114,11 +111,7 @@ impl Finished {
 
     /// As many of the last lines as asked for, errors preferred.
     pub(crate) fn last_lines(&self, count: usize) -> String {
-        let text = if self.stderr.trim().is_empty() {
-            &self.stdout
-        } else {
-            &self.stderr
-        };
+        let text = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         let lines: Vec<&str> = text.trim().lines().collect();
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
@@ -136,17 +129,10 @@ mod tests {
 
     #[test]
     fn both_streams_and_the_status_are_reported() {
-        let finished = run(
-            shell("echo out; echo err >&2; exit 3"),
-            Duration::from_secs(10),
-        )
-        .unwrap();
+        let finished =
+            run(shell("echo out; echo err >&2; exit 3"), Duration::from_secs(10)).unwrap();
         assert_eq!(
-            (
-                finished.stdout.as_str(),
-                finished.stderr.as_str(),
-                finished.status.code()
-            ),
+            (finished.stdout.as_str(), finished.stderr.as_str(), finished.status.code()),
             ("out\n", "err\n", Some(3))
         );
     }

@@ -14,9 +14,7 @@ pub struct Fingerprint {
 impl Default for Fingerprint {
     fn default() -> Self {
         // FNV-1a offset basis.
-        Self {
-            hash: 0xcbf2_9ce4_8422_2325,
-        }
+        Self { hash: 0xcbf2_9ce4_8422_2325 }
     }
 }
 
@@ -54,9 +52,7 @@ impl Fingerprint {
         files.sort();
         for file in files {
             let relative = file.strip_prefix(root).unwrap_or(&file);
-            self = self
-                .with(relative.as_os_str().as_encoded_bytes())
-                .with_file(&file)?;
+            self = self.with(relative.as_os_str().as_encoded_bytes()).with_file(&file)?;
         }
         Ok(self)
     }
@@ -108,10 +104,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let hash = || {
             let keep = |name: &str| name != "__pycache__";
-            Fingerprint::new()
-                .with_tree(dir.path(), &keep)
-                .unwrap()
-                .hex()
+            Fingerprint::new().with_tree(dir.path(), &keep).unwrap().hex()
         };
         fs::create_dir(dir.path().join("src")).unwrap();
         fs::write(dir.path().join("src/a.py"), "1").unwrap();

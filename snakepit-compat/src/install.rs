@@ -106,11 +106,7 @@ impl Source {
             return Self::Wheel(wheels.into());
         }
         let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python");
-        match tree
-            .join("pyproject.toml")
-            .is_file()
-            .then(|| tree.canonicalize())
-        {
+        match tree.join("pyproject.toml").is_file().then(|| tree.canonicalize()) {
             Some(Ok(tree)) => Self::SourceTree(tree),
             _ => Self::Index,
         }
@@ -121,10 +117,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wheel(path) | Self::SourceTree(path) => path.display().fmt(f),
-            Self::Index => write!(
-                f,
-                "the package index's {WORKER_DISTRIBUTION}=={WORKER_VERSION}"
-            ),
+            Self::Index => write!(f, "the package index's {WORKER_DISTRIBUTION}=={WORKER_VERSION}"),
         }
     }
 }
@@ -150,33 +143,19 @@ impl WorkerPackage {
             && record.fingerprint == fingerprint
         {
             let contract = record.contract;
-            return Ok((
-                Self {
-                    path,
-                    origin: Origin::Cache,
-                    contract,
-                },
-                false,
-            ));
+            return Ok((Self { path, origin: Origin::Cache, contract }, false));
         }
 
-        let in_cache = |source| InstallError::Cache {
-            path: cache.root().to_owned(),
-            source,
-        };
+        let in_cache = |source| InstallError::Cache { path: cache.root().to_owned(), source };
         let versions = cache.worker_packages(WORKER_VERSION);
         fs::create_dir_all(&versions).map_err(in_cache)?;
-        let stage = tempfile::Builder::new()
-            .prefix(".stage-")
-            .tempdir_in(&versions)
-            .map_err(in_cache)?;
+        let stage =
+            tempfile::Builder::new().prefix(".stage-").tempdir_in(&versions).map_err(in_cache)?;
         let staged = stage.path().join("package");
         fs::create_dir(&staged).map_err(in_cache)?;
         let unpack = |wheel: &Path| {
-            wheel::unpack(wheel, interpreter, &staged).map_err(|output| InstallError::Unpack {
-                path: wheel.to_owned(),
-                output,
-            })
+            wheel::unpack(wheel, interpreter, &staged)
+                .map_err(|output| InstallError::Unpack { path: wheel.to_owned(), output })
         };
         match &source {
             Source::Wheel(wheel) => {
@@ -185,7 +164,7 @@ impl WorkerPackage {
             }
             Source::Index => {
                 progress(&format!(
-                    "fetching snakepit {WORKER_VERSION} from the package index"
+                    "fetching {WORKER_DISTRIBUTION} {WORKER_VERSION} from the package index"
                 ));
                 let requirement = format!("{WORKER_DISTRIBUTION}=={WORKER_VERSION}");
                 tool::pip_install(interpreter, &requirement, &staged, stage.path())?;
@@ -201,9 +180,7 @@ impl WorkerPackage {
                         progress,
                     )?,
                 };
-                progress(&format!(
-                    "building the worker package for {abi}, which takes minutes"
-                ));
+                progress(&format!("building the worker package for {abi}, which takes minutes"));
                 let build = WheelBuild {
                     tree,
                     interpreter,
@@ -215,9 +192,7 @@ impl WorkerPackage {
             }
         }
         if !holds_worker(&staged) {
-            return Err(InstallError::Foreign {
-                what: source.to_string(),
-            });
+            return Err(InstallError::Foreign { what: source.to_string() });
         }
         progress(&format!("importing it with {interpreter}"));
         let contract = import(interpreter, &staged)?;
@@ -232,14 +207,7 @@ impl WorkerPackage {
             contract: contract.clone(),
         };
         let path = worker_package::publish(&staged, &record, cache).map_err(in_cache)?;
-        Ok((
-            Self {
-                path,
-                origin: Origin::Cache,
-                contract,
-            },
-            true,
-        ))
+        Ok((Self { path, origin: Origin::Cache, contract }, true))
     }
 }
 
@@ -256,17 +224,12 @@ fn settle(source: &Source, interpreter: &Interpreter) -> Result<(Source, String)
                 wheel::choose(path, interpreter)
             } else {
                 let name = path.file_name().and_then(|name| name.to_str());
-                name.is_some_and(|name| wheel::fits(name, interpreter))
-                    .then(|| path.clone())
+                name.is_some_and(|name| wheel::fits(name, interpreter)).then(|| path.clone())
             };
-            let no_wheel = || InstallError::NoWheel {
-                path: path.clone(),
-                abi: interpreter.wheel_abi(),
-            };
+            let no_wheel =
+                || InstallError::NoWheel { path: path.clone(), abi: interpreter.wheel_abi() };
             let wheel = wheel.ok_or_else(no_wheel)?;
-            let content = Fingerprint::new()
-                .with_file(&wheel)
-                .map_err(|_| no_wheel())?;
+            let content = Fingerprint::new().with_file(&wheel).map_err(|_| no_wheel())?;
             Ok((Source::Wheel(wheel), content.hex()))
         }
     }
@@ -275,16 +238,8 @@ fn settle(source: &Source, interpreter: &Interpreter) -> Result<(Source, String)
 /// Whether the native half is there. Looked for before anything is imported: a package index may
 /// serve somebody else's package under the same name.
 fn holds_worker(staged: &Path) -> bool {
-    let modules = fs::read_dir(staged.join("snakepit"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    modules.into_iter().any(|module| {
-        module
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(b"_native.")
-    })
+    let modules = fs::read_dir(staged.join("snakepit")).into_iter().flatten().flatten();
+    modules.into_iter().any(|module| module.file_name().as_encoded_bytes().starts_with(b"_native."))
 }
 
 /// Imports the staged package and returns the contract that it names.
@@ -301,7 +256,5 @@ fn import(interpreter: &Interpreter, staged: &Path) -> Result<Option<String>, In
     }
     let mut lines = finished.stdout.lines();
     let contract = lines.find_map(|line| line.strip_prefix("snakepit-contract:"));
-    Ok(contract
-        .filter(|contract| !contract.is_empty())
-        .map(str::to_owned))
+    Ok(contract.filter(|contract| !contract.is_empty()).map(str::to_owned))
 }

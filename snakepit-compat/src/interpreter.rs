@@ -82,23 +82,14 @@ impl Interpreter {
     /// The ABI tag of the worker package that fits: one build serves every interpreter with a GIL
     /// (`abi3`), each free-threaded version needs its own.
     pub fn wheel_abi(&self) -> String {
-        if self.free_threaded {
-            self.abi_tag()
-        } else {
-            "abi3".to_owned()
-        }
+        if self.free_threaded { self.abi_tag() } else { "abi3".to_owned() }
     }
 }
 
 impl fmt::Display for Interpreter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let t = if self.free_threaded { "t" } else { "" };
-        write!(
-            f,
-            "Python {}{t} ({})",
-            self.version,
-            self.executable.display()
-        )
+        write!(f, "Python {}{t} ({})", self.version, self.executable.display())
     }
 }
 

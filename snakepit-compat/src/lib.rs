@@ -27,6 +27,9 @@ pub use worker_package::{Origin, WorkerPackage};
 /// The version of the worker package that belongs to this crate: host and worker match exactly.
 pub const WORKER_VERSION: &str = "0.1.0";
 
-/// What the worker package is called where packages are installed from, spelled as wheels and
-/// metadata folders spell it.
-pub const WORKER_DISTRIBUTION: &str = "snakepit";
+/// What the worker package is called where packages are installed from. Python code imports it as
+/// `snakepit`; on the public index that name is another project's.
+pub const WORKER_DISTRIBUTION: &str = "snakepit-worker";
+
+/// The same name as wheels and metadata folders spell it.
+const WORKER_FILE_STEM: &str = "snakepit_worker";

@@ -25,19 +25,13 @@ const UV_VERSION: &str = "3.14t";
 /// The free-threaded interpreters in the cache, newest first, none of them asked yet.
 pub(crate) fn installed(cache: &Cache) -> Vec<PathBuf> {
     let mut found: Vec<((u32, u32), PathBuf)> = Vec::new();
-    let directories = fs::read_dir(cache.interpreters())
-        .into_iter()
-        .flatten()
-        .flatten();
+    let directories = fs::read_dir(cache.interpreters()).into_iter().flatten().flatten();
     for directory in directories {
         // Hidden ones are still being made.
         if directory.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        let programs = fs::read_dir(directory.path().join("bin"))
-            .into_iter()
-            .flatten()
-            .flatten();
+        let programs = fs::read_dir(directory.path().join("bin")).into_iter().flatten().flatten();
         found.extend(programs.filter_map(|program| {
             let version = free_threaded_name(program.file_name().to_str()?)?;
             Some((version, program.path()))
@@ -59,29 +53,20 @@ pub(crate) fn unpack_archive(
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name();
-            let version = name
-                .to_str()?
-                .strip_prefix("cpython-")?
-                .strip_suffix(&suffix)?;
-            let numbers = version
-                .split('.')
-                .map_while(|part| part.parse().ok())
-                .collect();
+            let version = name.to_str()?.strip_prefix("cpython-")?.strip_suffix(&suffix)?;
+            let numbers = version.split('.').map_while(|part| part.parse().ok()).collect();
             Some((numbers, entry.path()))
         })
         .collect();
     archives.sort();
-    let (_, archive) = archives
-        .pop()
-        .ok_or_else(|| format!("no file is called cpython-*{suffix}"))?;
+    let (_, archive) =
+        archives.pop().ok_or_else(|| format!("no file is called cpython-*{suffix}"))?;
     progress(&format!("unpacking {}", archive.display()));
 
     let interpreters = cache.interpreters();
     let home = make_home(&archive, &interpreters)
         .map_err(|error| format!("{} could not be unpacked: {error}", archive.display()))?;
-    let program = installed(cache)
-        .into_iter()
-        .find(|program| program.starts_with(&home));
+    let program = installed(cache).into_iter().find(|program| program.starts_with(&home));
     let program = program
         .ok_or_else(|| format!("{} holds no bin/python3.14t or later", archive.display()))?;
     probe::probe_path(&program).map_err(|error| error.to_string())
@@ -96,37 +81,21 @@ pub(crate) fn install_with_uv(
     progress(&format!("asking uv for Python {UV_VERSION}"));
     let mut command = Command::new(uv);
     command
-        .args([
-            "python",
-            "install",
-            "--no-config",
-            "--no-bin",
-            UV_VERSION,
-            "--install-dir",
-        ])
+        .args(["python", "install", "--no-config", "--no-bin", UV_VERSION, "--install-dir"])
         .arg(cache.interpreters());
     let finished = child::run(command, DOWNLOAD_LIMIT).map_err(|error| error.to_string())?;
     if !finished.status.success() {
-        return Err(format!(
-            "uv could not install it: {}",
-            finished.tail().replace('\n', "; ")
-        ));
+        return Err(format!("uv could not install it: {}", finished.tail().replace('\n', "; ")));
     }
     let found = installed(cache).into_iter().find_map(|program| {
-        probe::probe_path(&program)
-            .ok()
-            .filter(|interpreter| interpreter.free_threaded)
+        probe::probe_path(&program).ok().filter(|interpreter| interpreter.free_threaded)
     });
     found.ok_or_else(|| "uv reported success but left no interpreter that runs".to_owned())
 }
 
 /// `(3, 14)` for `python3.14t`, if that version is supported.
 fn free_threaded_name(name: &str) -> Option<(u32, u32)> {
-    let minor = name
-        .strip_prefix("python3.")?
-        .strip_suffix('t')?
-        .parse()
-        .ok()?;
+    let minor = name.strip_prefix("python3.")?.strip_suffix('t')?.parse().ok()?;
     (minor >= 14).then_some((3, minor))
 }
 
@@ -138,22 +107,12 @@ fn make_home(archive: &Path, interpreters: &Path) -> io::Result<PathBuf> {
         return Ok(home);
     }
     fs::create_dir_all(interpreters)?;
-    let stage = tempfile::Builder::new()
-        .prefix(".unpack-")
-        .tempdir_in(interpreters)?;
+    let stage = tempfile::Builder::new().prefix(".unpack-").tempdir_in(interpreters)?;
     let mut command = Command::new("tar");
-    command
-        .arg("-xJf")
-        .arg(archive)
-        .arg("-C")
-        .arg(stage.path())
-        .arg("--no-same-owner");
+    command.arg("-xJf").arg(archive).arg("-C").arg(stage.path()).arg("--no-same-owner");
     let finished = child::run(command, UNPACK_LIMIT).map_err(io::Error::other)?;
     if !finished.status.success() {
-        return Err(io::Error::other(format!(
-            "tar (with xz) said: {}",
-            finished.tail()
-        )));
+        return Err(io::Error::other(format!("tar (with xz) said: {}", finished.tail())));
     }
     // One folder at the top is the usual shape; its name says nothing that ours does not.
     let top: Vec<_> = fs::read_dir(stage.path())?.collect::<io::Result<_>>()?;

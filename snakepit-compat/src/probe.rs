@@ -137,24 +137,15 @@ pub(crate) fn probe_path(path: &Path) -> Result<Interpreter, ProbeError> {
     let mut command = Command::new(path);
     command.args(["-c", SCRIPT]);
     let finished = child::run(command, PROBE_LIMIT).map_err(|error| match error {
-        RunError::Launch(source) => ProbeError::Launch {
-            path: path.to_owned(),
-            source,
-        },
-        RunError::TimedOut(limit) => ProbeError::TimedOut {
-            path: path.to_owned(),
-            limit,
-        },
+        RunError::Launch(source) => ProbeError::Launch { path: path.to_owned(), source },
+        RunError::TimedOut(limit) => ProbeError::TimedOut { path: path.to_owned(), limit },
     })?;
     judge(path, &finished)
 }
 
 fn judge(path: &Path, finished: &Finished) -> Result<Interpreter, ProbeError> {
     if let Some(signal) = finished.status.signal() {
-        return Err(ProbeError::Crashed {
-            path: path.to_owned(),
-            signal,
-        });
+        return Err(ProbeError::Crashed { path: path.to_owned(), signal });
     }
     let answer = finished
         .stdout
@@ -166,11 +157,7 @@ fn judge(path: &Path, finished: &Finished) -> Result<Interpreter, ProbeError> {
             output: shorten(&finished.tail()),
         })?;
     let (major, minor, micro) = answer.version;
-    let version = Version {
-        major,
-        minor,
-        micro,
-    };
+    let version = Version { major, minor, micro };
     let path_owned = || path.to_owned();
     if answer.implementation != "cpython" {
         return Err(ProbeError::UnsupportedImplementation {
@@ -179,16 +166,10 @@ fn judge(path: &Path, finished: &Finished) -> Result<Interpreter, ProbeError> {
         });
     }
     if (major, minor) < (3, 11) {
-        return Err(ProbeError::UnsupportedVersion {
-            path: path_owned(),
-            version,
-        });
+        return Err(ProbeError::UnsupportedVersion { path: path_owned(), version });
     }
     if answer.free_threaded && (major, minor) < (3, 14) {
-        return Err(ProbeError::UnsupportedFreeThreading {
-            path: path_owned(),
-            version,
-        });
+        return Err(ProbeError::UnsupportedFreeThreading { path: path_owned(), version });
     }
     let executable = answer.executable.unwrap_or_else(path_owned);
     Ok(Interpreter {

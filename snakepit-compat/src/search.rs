@@ -14,13 +14,8 @@ use crate::interpreter::Interpreter;
 use crate::managed;
 use crate::probe::{self, ProbeError};
 
-const DEFAULT_NAMES: [&str; 5] = [
-    "python3",
-    "python3.14",
-    "python3.13",
-    "python3.12",
-    "python3.11",
-];
+const DEFAULT_NAMES: [&str; 5] =
+    ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
 const FREE_THREADED_NAMES: [&str; 2] = ["python3.15t", "python3.14t"];
 
 /// Where to look for an interpreter.
@@ -138,12 +133,11 @@ impl Search {
             return self.probe_named("the active virtual environment", python.as_os_str());
         }
         let mut attempts = Vec::new();
-        self.first_on_path(&DEFAULT_NAMES, &mut attempts)
-            .ok_or(FindError::Nowhere {
-                wanted: "CPython 3.11 or later",
-                remedy: "install one, or name it with SNAKEPIT_PYTHON",
-                attempts,
-            })
+        self.first_on_path(&DEFAULT_NAMES, &mut attempts).ok_or(FindError::Nowhere {
+            wanted: "CPython 3.11 or later",
+            remedy: "install one, or name it with SNAKEPIT_PYTHON",
+            attempts,
+        })
     }
 
     /// Finds a free-threaded interpreter that is already on this machine: the explicit one,
@@ -178,20 +172,16 @@ impl Search {
         match &self.archives {
             Some(dir) => match managed::unpack_archive(dir, cache, progress) {
                 Ok(interpreter) => return Ok(interpreter),
-                Err(outcome) => attempts.push(Attempt {
-                    place: format!("archives in {}", dir.display()),
-                    outcome,
-                }),
+                Err(outcome) => attempts
+                    .push(Attempt { place: format!("archives in {}", dir.display()), outcome }),
             },
             None => attempts.push(Attempt {
                 place: "an archive".to_owned(),
                 outcome: "SNAKEPIT_PYTHON_ARCHIVES names no directory".to_owned(),
             }),
         }
-        let uv = self
-            .uv
-            .clone()
-            .or_else(|| probe::on_search_path("uv".as_ref(), &self.path).next());
+        let uv =
+            self.uv.clone().or_else(|| probe::on_search_path("uv".as_ref(), &self.path).next());
         let outcome = match uv {
             Some(uv) => match managed::install_with_uv(&uv, cache, progress) {
                 Ok(interpreter) => return Ok(interpreter),
@@ -199,10 +189,7 @@ impl Search {
             },
             None => "uv is not on PATH".to_owned(),
         };
-        attempts.push(Attempt {
-            place: "uv python install".to_owned(),
-            outcome,
-        });
+        attempts.push(Attempt { place: "uv python install".to_owned(), outcome });
         Err(nowhere_free_threaded(attempts))
     }
 
@@ -213,10 +200,7 @@ impl Search {
             let interpreter = self.probe_named(origin, name)?;
             if !interpreter.free_threaded {
                 let interpreter = Box::new(interpreter);
-                return Err(FindError::NotFreeThreaded {
-                    origin,
-                    interpreter,
-                });
+                return Err(FindError::NotFreeThreaded { origin, interpreter });
             }
             return Ok(Ok(interpreter));
         }
@@ -291,10 +275,7 @@ fn nowhere_free_threaded(attempts: Vec<Attempt>) -> FindError {
 }
 
 fn list(attempts: &[Attempt]) -> String {
-    attempts
-        .iter()
-        .map(|attempt| format!("\n  {attempt}"))
-        .collect()
+    attempts.iter().map(|attempt| format!("\n  {attempt}")).collect()
 }
 
 impl fmt::Display for Attempt {
@@ -311,9 +292,7 @@ mod tests {
     use super::*;
 
     fn program(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/programs")
-            .join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name)
     }
 
     /// A folder for `PATH` whose programs are links to those in `tests/programs`.
@@ -327,19 +306,14 @@ mod tests {
 
     fn search(folders: &[&Path]) -> Search {
         // The stand-ins are shell scripts that use common programs: those stay on the real PATH.
-        Search {
-            path: env::join_paths(folders).unwrap(),
-            ..Search::default()
-        }
+        Search { path: env::join_paths(folders).unwrap(), ..Search::default() }
     }
 
     #[test]
     fn shims_of_versions_not_selected_are_passed_over() {
         let shims = folder(&[("python3.15t", "shim"), ("python3.14t", "shim")]);
         let real = folder(&[("python3.14t", "python-3.14t")]);
-        let found = search(&[shims.path(), real.path()])
-            .find_free_threaded()
-            .unwrap();
+        let found = search(&[shims.path(), real.path()]).find_free_threaded().unwrap();
         assert_eq!(found.executable, Path::new("/opt/python3.14t"));
     }
 
@@ -353,14 +327,8 @@ mod tests {
     #[test]
     fn every_place_searched_in_vain_is_listed_with_its_reason() {
         let names = folder(&[("python3", "python-3.10"), ("python3.12", "shim")]);
-        let error = search(&[names.path()])
-            .find_default()
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("python3 on PATH: ") && error.contains("3.10.4"),
-            "{error}"
-        );
+        let error = search(&[names.path()]).find_default().unwrap_err().to_string();
+        assert!(error.contains("python3 on PATH: ") && error.contains("3.10.4"), "{error}");
         assert!(error.contains("python3.12: command not found"), "{error}");
         assert!(error.contains("python3.14 on PATH: not there"), "{error}");
         assert!(error.contains("SNAKEPIT_PYTHON"), "{error}");
@@ -376,13 +344,7 @@ mod tests {
 
         search.default_variable = Some(program("pypy").into());
         let error = search.find_default().unwrap_err();
-        assert!(matches!(
-            error,
-            FindError::Named {
-                origin: "SNAKEPIT_PYTHON",
-                ..
-            }
-        ));
+        assert!(matches!(error, FindError::Named { origin: "SNAKEPIT_PYTHON", .. }));
 
         search = search.explicit("python3");
         assert_eq!(search.find_default().unwrap().version.minor, 14);
@@ -395,10 +357,7 @@ mod tests {
             return;
         }
         let error = search.find_free_threaded().unwrap_err();
-        assert!(
-            matches!(error, FindError::NotFreeThreaded { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, FindError::NotFreeThreaded { .. }), "{error}");
     }
 
     #[test]
@@ -427,19 +386,12 @@ mod tests {
         let (os, arch) = (env::consts::OS, env::consts::ARCH);
         let archive = archives.join(format!("cpython-3.14.7t-{os}-{arch}.tar.xz"));
         let packed = std::process::Command::new("tar")
-            .args([
-                "-cJf".as_ref(),
-                archive.as_os_str(),
-                "-C".as_ref(),
-                dir.path().as_os_str(),
-            ])
+            .args(["-cJf".as_ref(), archive.as_os_str(), "-C".as_ref(), dir.path().as_os_str()])
             .arg("python3.14t")
             .status();
         assert!(packed.unwrap().success());
 
-        let search = search(&[])
-            .cache(Cache::at(dir.path().join("cache")))
-            .archives(&archives);
+        let search = search(&[]).cache(Cache::at(dir.path().join("cache"))).archives(&archives);
         let mut steps = Vec::new();
         let mut progress = |step: &str| steps.push(step.to_owned());
         assert!(search.find_free_threaded().is_err());
@@ -456,10 +408,7 @@ mod tests {
             .cache(Cache::at(dir.path().join("cache")))
             .archives(dir.path())
             .uv(program("not-python"));
-        let error = search
-            .provide_free_threaded(&mut |_| {})
-            .unwrap_err()
-            .to_string();
+        let error = search.provide_free_threaded(&mut |_| {}).unwrap_err().to_string();
         assert!(error.contains("no file is called cpython-*t-"), "{error}");
         assert!(
             error.contains("uv python install: uv could not install it: unknown option"),

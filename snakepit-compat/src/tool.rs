@@ -73,26 +73,12 @@ pub fn pip_tool(
         return Ok(program);
     }
     progress(&format!("installing {requirement}"));
-    let in_dir = |source| ToolError::Directory {
-        path: tools.to_owned(),
-        source,
-    };
+    let in_dir = |source| ToolError::Directory { path: tools.to_owned(), source };
     fs::create_dir_all(tools).map_err(in_dir)?;
-    let stage = tempfile::Builder::new()
-        .prefix(".install-")
-        .tempdir_in(tools)
-        .map_err(in_dir)?;
-    pip_install(
-        python,
-        &requirement,
-        &stage.path().join("tool"),
-        stage.path(),
-    )?;
+    let stage = tempfile::Builder::new().prefix(".install-").tempdir_in(tools).map_err(in_dir)?;
+    pip_install(python, &requirement, &stage.path().join("tool"), stage.path())?;
     if !stage.path().join("tool").join("bin").join(name).exists() {
-        return Err(ToolError::NoProgram {
-            requirement,
-            name: name.to_owned(),
-        });
+        return Err(ToolError::NoProgram { requirement, name: name.to_owned() });
     }
     match fs::rename(stage.path().join("tool"), &home) {
         // Somebody else was quicker.
@@ -111,27 +97,13 @@ pub(crate) fn pip_install(
     let pip = python_with_pip(python, scratch)?;
     let mut command = Command::new(pip);
     command
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--no-deps",
-            "--no-input",
-            "--disable-pip-version-check",
-        ])
+        .args(["-m", "pip", "install", "--no-deps", "--no-input", "--disable-pip-version-check"])
         .args(["--only-binary", ":all:", "--target"])
         .arg(target)
         .arg(requirement);
-    let failed = |output| ToolError::Pip {
-        requirement: requirement.to_owned(),
-        output,
-    };
+    let failed = |output| ToolError::Pip { requirement: requirement.to_owned(), output };
     let finished = child::run(command, INSTALL_LIMIT).map_err(|error| failed(error.to_string()))?;
-    if finished.status.success() {
-        Ok(())
-    } else {
-        Err(failed(finished.tail()))
-    }
+    if finished.status.success() { Ok(()) } else { Err(failed(finished.tail())) }
 }
 
 /// The interpreter itself, the one its environment was made from, or an environment made for the
@@ -147,10 +119,7 @@ fn python_with_pip(python: &Interpreter, scratch: &Path) -> Result<PathBuf, Tool
     let environment = scratch.join("pip");
     let mut command = Command::new(&python.base_executable);
     command.args(["-m", "venv"]).arg(&environment);
-    let no_pip = |output| ToolError::NoPip {
-        python: python.executable.clone(),
-        output,
-    };
+    let no_pip = |output| ToolError::NoPip { python: python.executable.clone(), output };
     match child::run(command, VENV_LIMIT) {
         Ok(finished) if finished.status.success() => Ok(environment.join("bin").join("python")),
         Ok(finished) => Err(no_pip(finished.tail())),

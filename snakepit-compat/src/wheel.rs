@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::child;
 use crate::fingerprint::Fingerprint;
 use crate::interpreter::Interpreter;
-use crate::{WORKER_DISTRIBUTION, WORKER_VERSION};
+use crate::{WORKER_FILE_STEM, WORKER_VERSION};
 
 /// An optimised build from nothing takes three minutes on two cores here.
 const BUILD_LIMIT: Duration = Duration::from_secs(3600);
@@ -18,13 +18,7 @@ const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 const ERROR_LINES: usize = 120;
 const UNPACK_LIMIT: Duration = Duration::from_secs(120);
 /// What the worker package is built from, beside the lock file: seen from the workspace's root.
-const SOURCES: [&str; 5] = [
-    "python/rust",
-    "python/src",
-    "proto",
-    "snakepit-shm/src",
-    ".cargo",
-];
+const SOURCES: [&str; 5] = ["python/rust", "python/src", "proto", "snakepit-shm/src", ".cargo"];
 const SOURCE_FILES: [&str; 5] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -42,8 +36,8 @@ pub struct WheelBuild<'a> {
     pub interpreter: &'a Interpreter,
     /// The `maturin` program.
     pub maturin: &'a Path,
-    /// Where Cargo's target directories lie, one per ABI: PyO3 is configured for one interpreter at
-    /// a time, and in a shared directory each build would undo the other's.
+    /// Cargo's target directory. Builds for all interpreters share it: what depends on PyO3 differs
+    /// by its features, and the rest is compiled once.
     pub target_dir: &'a Path,
     /// Where the wheel goes.
     pub out: &'a Path,
@@ -89,25 +83,19 @@ impl WheelBuild<'_> {
     pub fn run(&self) -> Result<PathBuf, BuildError> {
         let mut command = Command::new(self.maturin);
         command
-            .args([
-                "build",
-                "--profile",
-                "wheel",
-                "--auditwheel",
-                "skip",
-                "--manifest-path",
-            ])
+            .args(["build", "--profile", "wheel", "--auditwheel", "skip", "--manifest-path"])
             .arg(self.tree.join("Cargo.toml"))
             .arg("--interpreter")
             .arg(&self.interpreter.executable)
             .arg("--out")
             .arg(self.out)
-            .env(
-                "CARGO_TARGET_DIR",
-                self.target_dir.join(self.interpreter.wheel_abi()),
-            )
+            .env("CARGO_TARGET_DIR", self.target_dir)
             // Ours or the caller's flags would rebuild everything for each change of them.
             .env_remove("RUSTFLAGS");
+        if self.interpreter.free_threaded {
+            // The default feature is abi3, which free-threaded interpreters do not have.
+            command.arg("--no-default-features");
+        }
         let failed = |output| BuildError::Failed {
             python: self.interpreter.executable.display().to_string(),
             output,
@@ -129,10 +117,7 @@ impl WheelBuild<'_> {
 /// # Errors
 /// If a part of the source tree cannot be read.
 pub fn source_fingerprint(tree: &Path) -> Result<String, BuildError> {
-    let no_source = |source| BuildError::NoSource {
-        path: tree.to_owned(),
-        source,
-    };
+    let no_source = |source| BuildError::NoSource { path: tree.to_owned(), source };
     let root = tree.join("..").canonicalize().map_err(no_source)?;
     let mut fingerprint = Fingerprint::new();
     for file in SOURCE_FILES {
@@ -141,9 +126,7 @@ pub fn source_fingerprint(tree: &Path) -> Result<String, BuildError> {
     for folder in SOURCES {
         let folder = root.join(folder);
         if folder.is_dir() {
-            fingerprint = fingerprint
-                .with_tree(&folder, &is_source)
-                .map_err(no_source)?;
+            fingerprint = fingerprint.with_tree(&folder, &is_source).map_err(no_source)?;
         }
     }
     Ok(fingerprint.hex())
@@ -152,12 +135,8 @@ pub fn source_fingerprint(tree: &Path) -> Result<String, BuildError> {
 /// The newest worker wheel in a folder that fits an interpreter.
 pub(crate) fn choose(dir: &Path, interpreter: &Interpreter) -> Option<PathBuf> {
     let entries = fs::read_dir(dir).ok()?.flatten();
-    let fitting = entries.filter(|entry| {
-        entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| fits(name, interpreter))
-    });
+    let fitting = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| fits(name, interpreter)));
     fitting
         .max_by_key(|entry| entry.metadata().and_then(|meta| meta.modified()).ok())
         .map(|entry| entry.path())
@@ -179,7 +158,7 @@ pub(crate) fn fits(name: &str, interpreter: &Interpreter) -> bool {
         .split_once('-')
         .map(|(system, rest)| (system, rest.rsplit('-').next().unwrap_or(rest)))
         .unwrap_or((interpreter.platform.as_str(), ""));
-    *package == WORKER_DISTRIBUTION
+    *package == WORKER_FILE_STEM
         && *version == WORKER_VERSION
         && *abi == interpreter.wheel_abi()
         && platform.contains(system)
@@ -189,16 +168,9 @@ pub(crate) fn fits(name: &str, interpreter: &Interpreter) -> bool {
 /// Unpacks a wheel with the interpreter's own `zipfile`: a wheel is a zip archive.
 pub(crate) fn unpack(wheel: &Path, interpreter: &Interpreter, into: &Path) -> Result<(), String> {
     let mut command = Command::new(&interpreter.executable);
-    command
-        .args(["-I", "-m", "zipfile", "-e"])
-        .arg(wheel)
-        .arg(into);
+    command.args(["-I", "-m", "zipfile", "-e"]).arg(wheel).arg(into);
     let finished = child::run(command, UNPACK_LIMIT).map_err(|error| error.to_string())?;
-    if finished.status.success() {
-        Ok(())
-    } else {
-        Err(finished.tail())
-    }
+    if finished.status.success() { Ok(()) } else { Err(finished.tail()) }
 }
 
 fn is_source(name: &str) -> bool {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::Cache;
 use crate::interpreter::Interpreter;
 use crate::wheel;
-use crate::{WORKER_DISTRIBUTION, WORKER_VERSION};
+use crate::{WORKER_FILE_STEM, WORKER_VERSION};
 
 const RECORD: &str = "snakepit-worker.json";
 
@@ -65,11 +65,7 @@ impl WorkerPackage {
     /// A cache entry that was built from a source tree which has changed since is not used.
     pub fn find(interpreter: &Interpreter) -> Option<Self> {
         if let Some(path) = env::var_os("SNAKEPIT_WORKER_PACKAGE").filter(|path| !path.is_empty()) {
-            return Some(Self {
-                path: path.into(),
-                origin: Origin::Variable,
-                contract: None,
-            });
+            return Some(Self { path: path.into(), origin: Origin::Variable, contract: None });
         }
         own(interpreter).or_else(|| Self::find_in(&Cache::from_env().ok()?, interpreter))
     }
@@ -84,11 +80,7 @@ impl WorkerPackage {
                 return None;
             }
         }
-        Some(Self {
-            path,
-            origin: Origin::Cache,
-            contract: record.contract,
-        })
+        Some(Self { path, origin: Origin::Cache, contract: record.contract })
     }
 
     /// Whether the package can serve a host of this contract: it says so, or says nothing.
@@ -100,21 +92,13 @@ impl WorkerPackage {
 /// A worker package installed for the interpreter itself, if it is of our version.
 fn own(interpreter: &Interpreter) -> Option<WorkerPackage> {
     let path = interpreter.worker_package.clone()?;
-    let metadata = path.join(format!("{WORKER_DISTRIBUTION}-{WORKER_VERSION}.dist-info"));
-    metadata.is_dir().then_some(WorkerPackage {
-        path,
-        origin: Origin::Interpreter,
-        contract: None,
-    })
+    let metadata = path.join(format!("{WORKER_FILE_STEM}-{WORKER_VERSION}.dist-info"));
+    metadata.is_dir().then_some(WorkerPackage { path, origin: Origin::Interpreter, contract: None })
 }
 
 /// The entry of one ABI, by its real path: a running worker keeps its files when the link moves on.
 pub(crate) fn entry(cache: &Cache, abi: &str) -> Option<(PathBuf, Record)> {
-    let path = cache
-        .worker_packages(WORKER_VERSION)
-        .join(abi)
-        .canonicalize()
-        .ok()?;
+    let path = cache.worker_packages(WORKER_VERSION).join(abi).canonicalize().ok()?;
     let record = fs::read(path.join(RECORD)).ok()?;
     let record: Record = serde_json::from_slice(&record).ok()?;
     let matches = record.version == WORKER_VERSION && record.abi == abi;
@@ -141,11 +125,7 @@ pub(crate) fn publish(staged: &Path, record: &Record, cache: &Cache) -> io::Resu
     }
     std::os::unix::fs::symlink(&name, &fresh)?;
     fs::rename(&fresh, &link)?;
-    remove_old(
-        &versions,
-        &record.abi,
-        &[Path::new(&name), previous.as_deref().unwrap_or(&path)],
-    )?;
+    remove_old(&versions, &record.abi, &[Path::new(&name), previous.as_deref().unwrap_or(&path)])?;
     Ok(path)
 }
 
@@ -155,10 +135,9 @@ fn remove_old(versions: &Path, abi: &str, keep: &[&Path]) -> io::Result<()> {
     for other in fs::read_dir(versions)? {
         let other = other?;
         let name = other.file_name();
-        let ours = name.to_str().is_some_and(|name| {
-            name.strip_prefix(abi)
-                .is_some_and(|rest| rest.starts_with('-'))
-        });
+        let ours = name
+            .to_str()
+            .is_some_and(|name| name.strip_prefix(abi).is_some_and(|rest| rest.starts_with('-')));
         if ours && !keep.contains(&Path::new(&name)) {
             fs::remove_dir_all(other.path())?;
         }

@@ -25,12 +25,8 @@ fn python() -> Interpreter {
 /// A wheel for any ordinary interpreter of this platform, whose native module has this text.
 fn wheel(dir: &Path, version: &str, abi: &str, native: &str) -> PathBuf {
     let platform = python().platform.replace(['-', '.'], "_");
-    let path = dir.join(format!("snakepit-{version}-cp311-{abi}-{platform}.whl"));
-    let made = Command::new("python3")
-        .args(["-c", MAKE_WHEEL])
-        .arg(&path)
-        .arg(native)
-        .status();
+    let path = dir.join(format!("snakepit_worker-{version}-cp311-{abi}-{platform}.whl"));
+    let made = Command::new("python3").args(["-c", MAKE_WHEEL]).arg(&path).arg(native).status();
     assert!(made.is_ok_and(|status| status.success()));
     path
 }
@@ -54,15 +50,9 @@ fn installed_wheel_is_located_with_its_contract() {
     assert!(changed);
     assert!(package.path.join("snakepit/__init__.py").is_file());
     assert!(package.serves("c1") && !package.serves("c2"));
-    assert_eq!(
-        WorkerPackage::find_in(&cache, &python()),
-        Some(package.clone())
-    );
+    assert_eq!(WorkerPackage::find_in(&cache, &python()), Some(package.clone()));
     let entry = cache.worker_packages(WORKER_VERSION).join("abi3");
-    assert_eq!(
-        entry.canonicalize().unwrap(),
-        package.path.canonicalize().unwrap()
-    );
+    assert_eq!(entry.canonicalize().unwrap(), package.path.canonicalize().unwrap());
 }
 
 #[test]
@@ -125,9 +115,7 @@ fn package_that_does_not_import_is_never_published() {
     assert_eq!(WorkerPackage::find_in(&cache, &python()), Some(before));
     // Nothing half-made is left behind.
     let left = fs::read_dir(cache.worker_packages(WORKER_VERSION)).unwrap();
-    let hidden = left
-        .flatten()
-        .filter(|entry| entry.file_name().as_encoded_bytes()[0] == b'.');
+    let hidden = left.flatten().filter(|entry| entry.file_name().as_encoded_bytes()[0] == b'.');
     assert_eq!(hidden.count(), 0);
 }
 
@@ -154,18 +142,8 @@ fn file_that_is_no_archive_is_refused() {
 fn source_fingerprint_follows_the_sources_and_names_a_missing_tree() {
     let dir = tempfile::tempdir().unwrap();
     let tree = dir.path().join("python");
-    assert!(
-        source_fingerprint(&tree)
-            .unwrap_err()
-            .to_string()
-            .contains("complete Snakepit")
-    );
-    for folder in [
-        "python/rust",
-        "python/src/snakepit",
-        "proto",
-        "snakepit-shm/src",
-    ] {
+    assert!(source_fingerprint(&tree).unwrap_err().to_string().contains("complete Snakepit"));
+    for folder in ["python/rust", "python/src/snakepit", "proto", "snakepit-shm/src"] {
         fs::create_dir_all(dir.path().join(folder)).unwrap();
     }
     let files = [
@@ -183,10 +161,7 @@ fn source_fingerprint_follows_the_sources_and_names_a_missing_tree() {
     for file in files {
         fs::write(dir.path().join(file), "2").unwrap();
         let now = source_fingerprint(&tree).unwrap();
-        assert!(
-            !seen.contains(&now),
-            "{file} is not part of the fingerprint"
-        );
+        assert!(!seen.contains(&now), "{file} is not part of the fingerprint");
         seen.push(now);
     }
 }
@@ -198,8 +173,6 @@ fn worker_version_is_that_of_the_worker_package() {
     let Ok(manifest) = fs::read_to_string(manifest) else {
         return;
     };
-    let version = manifest
-        .lines()
-        .find_map(|line| line.strip_prefix("version = "));
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = "));
     assert_eq!(version, Some(format!("\"{WORKER_VERSION}\"").as_str()));
 }

@@ -110,35 +110,18 @@ mod tests {
     #[test]
     fn files_modules_and_classes_are_told_apart() {
         let spec = AdapterSpec::parse("lib/adapter.py:Model").unwrap();
-        assert_eq!(
-            (spec.file(), spec.class()),
-            (Some(Path::new("lib/adapter.py")), Some("Model"))
-        );
+        assert_eq!((spec.file(), spec.class()), (Some(Path::new("lib/adapter.py")), Some("Model")));
         let spec = AdapterSpec::parse("package.module").unwrap();
-        assert_eq!(
-            (spec.module(), spec.class()),
-            (Some("package.module"), None)
-        );
-        for text in [
-            "",
-            "a-b",
-            "module:",
-            "module:not a class",
-            "1module",
-            "a..b",
-        ] {
+        assert_eq!((spec.module(), spec.class()), (Some("package.module"), None));
+        for text in ["", "a-b", "module:", "module:not a class", "1module", "a..b"] {
             assert!(AdapterSpec::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn only_relative_files_move_to_the_base() {
-        let based = |text| {
-            AdapterSpec::parse(text)
-                .unwrap()
-                .based_on(Path::new("/base"))
-                .to_string()
-        };
+        let based =
+            |text| AdapterSpec::parse(text).unwrap().based_on(Path::new("/base")).to_string();
         assert_eq!(based("a.py:C"), "/base/a.py:C");
         assert_eq!(based("/abs/a.py"), "/abs/a.py");
         assert_eq!(based("module:C"), "module:C");

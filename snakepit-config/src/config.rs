@@ -41,11 +41,7 @@ impl Config {
                 Problem::new(Code::DuplicatePoolNames, path, "two pools have this name")
             })
             .collect();
-        if problems.is_empty() {
-            Ok(Self { pools })
-        } else {
-            Err(ConfigError::new(problems))
-        }
+        if problems.is_empty() { Ok(Self { pools }) } else { Err(ConfigError::new(problems)) }
     }
 
     /// Reads a TOML document. Relative files stay relative to the working directory.
@@ -81,11 +77,7 @@ impl Config {
                 Err(error) => problems.extend(error.into_problems()),
             }
         }
-        if problems.is_empty() {
-            Self::new(pools)
-        } else {
-            Err(ConfigError::new(problems))
-        }
+        if problems.is_empty() { Self::new(pools) } else { Err(ConfigError::new(problems)) }
     }
 
     /// The pools; never empty.

@@ -18,17 +18,12 @@ type Table<'t> = DeTable<'t>;
 
 /// Reads a document; gives every pool that could be read and every problem of form.
 pub(crate) fn read(text: &str, base: Option<&Path>) -> (Vec<RawPool>, Vec<Problem>) {
-    let mut reader = Reader {
-        text,
-        problems: Vec::new(),
-    };
+    let mut reader = Reader { text, problems: Vec::new() };
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
             let at = error.span().map(|span| reader.position(span.start));
-            reader
-                .problems
-                .push(Problem::new(Code::Syntax, "", error.message().trim()).at(at));
+            reader.problems.push(Problem::new(Code::Syntax, "", error.message().trim()).at(at));
         }
         return (Vec::new(), reader.problems);
     }
@@ -101,8 +96,7 @@ impl Reader<'_> {
     fn pool(&mut self, raw: &mut RawPool, scope: &Scope<'_, '_>) {
         self.check_keys(scope, &keys::POOL);
         for (key, value) in scope.table {
-            raw.places
-                .note(key.get_ref(), self.position(value.span().start));
+            raw.places.note(key.get_ref(), self.position(value.span().start));
         }
         raw.profile = self.string(scope, "profile");
         raw.workers = self.count(scope, "workers");
@@ -199,19 +193,14 @@ impl Reader<'_> {
         scope: &Scope<'_, '_>,
     ) -> BTreeMap<String, String> {
         let path = scope.key_path("env");
-        let Some(table) = scope
-            .table
-            .get("env")
-            .and_then(|value| self.table(value, &path))
-        else {
+        let Some(table) = scope.table.get("env").and_then(|value| self.table(value, &path)) else {
             return BTreeMap::new();
         };
         let inner = Scope { table, path };
         let mut env = BTreeMap::new();
         for (name, value) in table {
             let name = name.get_ref().to_string();
-            raw.places
-                .note(&format!("env.{name}"), self.position(value.span().start));
+            raw.places.note(&format!("env.{name}"), self.position(value.span().start));
             if let Some(value) = self.string(&inner, &name) {
                 env.insert(name, value);
             }
@@ -233,10 +222,7 @@ impl Reader<'_> {
             DeValue::Boolean(flag) => return Some(Value::from(*flag)),
             DeValue::Datetime(date) => return Some(Value::from(date.to_string())),
             DeValue::Array(items) => {
-                let items = items
-                    .iter()
-                    .map(|item| self.json(item, path))
-                    .collect::<Vec<_>>();
+                let items = items.iter().map(|item| self.json(item, path)).collect::<Vec<_>>();
                 return items.into_iter().collect();
             }
             DeValue::Table(table) => {
@@ -245,14 +231,11 @@ impl Reader<'_> {
                     Some((key.get_ref().to_string(), self.json(item, &path)?))
                 });
                 let entries = entries.collect::<Vec<_>>();
-                return entries
-                    .into_iter()
-                    .collect::<Option<_>>()
-                    .map(Value::Object);
+                return entries.into_iter().collect::<Option<_>>().map(Value::Object);
             }
-            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-                .ok()
-                .map(Value::from),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::from)
+            }
             DeValue::Float(number) => number
                 .as_str()
                 .parse()
@@ -288,11 +271,7 @@ impl Reader<'_> {
         expected: &str,
     ) -> Option<T> {
         let message = format!("expected {expected}, found {}", kind(value.get_ref()));
-        let code = if key == "workers" {
-            Code::InvalidPoolSize
-        } else {
-            Code::InvalidValue
-        };
+        let code = if key == "workers" { Code::InvalidPoolSize } else { Code::InvalidValue };
         self.report(Problem::new(code, scope.key_path(key), message), value);
         None
     }

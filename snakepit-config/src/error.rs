@@ -84,14 +84,8 @@ impl Code {
 impl ConfigError {
     pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
         // Problems without a place (something absent) come after those that have one.
-        problems.sort_by_key(|p| {
-            p.position
-                .map_or((usize::MAX, 0), |at| (at.line, at.column))
-        });
-        Self {
-            source_name: None,
-            problems,
-        }
+        problems.sort_by_key(|p| p.position.map_or((usize::MAX, 0), |at| (at.line, at.column)));
+        Self { source_name: None, problems }
     }
 
     pub(crate) fn one(problem: Problem) -> Self {
@@ -120,13 +114,7 @@ impl ConfigError {
 
 impl Problem {
     pub(crate) fn new(code: Code, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            path: path.into(),
-            message: message.into(),
-            help: None,
-            position: None,
-        }
+        Self { code, path: path.into(), message: message.into(), help: None, position: None }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {

@@ -46,12 +46,7 @@ pub(crate) struct Settings {
 impl PoolConfig {
     /// Starts the settings of a pool; only the adapter has no default.
     pub fn builder(name: impl Into<String>) -> PoolBuilder {
-        PoolBuilder {
-            raw: RawPool {
-                name: name.into(),
-                ..RawPool::default()
-            },
-        }
+        PoolBuilder { raw: RawPool { name: name.into(), ..RawPool::default() } }
     }
 
     /// A builder that starts from these settings, to change some of them.

@@ -51,10 +51,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let mut total: u128 = 0;
     while !rest.is_empty() {
         let (number, unit, after) = number_and_unit(rest).ok_or_else(malformed)?;
-        let (_, nanos) = TIME_UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(malformed)?;
+        let (_, nanos) = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(malformed)?;
         total = u128::from(number)
             .checked_mul(*nanos)
             .and_then(|part| total.checked_add(part))
@@ -98,11 +95,7 @@ pub fn format_duration(duration: Duration) -> String {
 /// # Errors
 /// As [`parse_duration`].
 pub fn parse_limit(text: &str) -> Result<Option<Duration>, UnitError> {
-    if text.trim() == "none" {
-        Ok(None)
-    } else {
-        parse_duration(text).map(Some)
-    }
+    if text.trim() == "none" { Ok(None) } else { parse_duration(text).map(Some) }
 }
 
 /// The text that [`parse_limit`] reads as the same limit.
@@ -121,10 +114,7 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
         ),
     };
     let (number, unit, rest) = number_and_unit(text.trim()).ok_or_else(malformed)?;
-    let (_, bytes) = SIZE_UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or_else(malformed)?;
+    let (_, bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(malformed)?;
     if !rest.is_empty() {
         return Err(malformed());
     }
@@ -145,9 +135,7 @@ fn number_and_unit(text: &str) -> Option<(u64, &str, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let number = text[..digits].parse().ok()?;
     let text = text[digits..].trim_start_matches(' ');
-    let end = text
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
     Some((number, &text[..end], text[end..].trim_start_matches(' ')))
 }
 
@@ -165,22 +153,11 @@ mod tests {
             ("0s", 0),
             ("2 s", 2000),
         ] {
-            assert_eq!(
-                parse_duration(text).unwrap(),
-                Duration::from_millis(millis),
-                "{text}"
-            );
+            assert_eq!(parse_duration(text).unwrap(), Duration::from_millis(millis), "{text}");
         }
-        for text in [
-            "",
-            "5",
-            "s",
-            "5x",
-            "-1s",
-            "1.5h",
-            "99999999999999999999s",
-            "18446744073709551615d",
-        ] {
+        for text in
+            ["", "5", "s", "5x", "-1s", "1.5h", "99999999999999999999s", "18446744073709551615d"]
+        {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

@@ -46,10 +46,7 @@ const NAME_CHARS: usize = 64;
 
 /// Judges one pool.
 pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
-    let mut check = Check {
-        raw: &raw,
-        problems: Vec::new(),
-    };
+    let mut check = Check { raw: &raw, problems: Vec::new() };
     check.name();
     check.profile();
     let adapter = check.adapter();
@@ -58,11 +55,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
         workers: check.workers(),
         adapter_args: check.adapter_args(),
         python: check.path("python", raw.python.as_deref(), Base::UnlessName),
-        worker_package: check.path(
-            "worker_package",
-            raw.worker_package.as_deref(),
-            Base::Always,
-        ),
+        worker_package: check.path("worker_package", raw.worker_package.as_deref(), Base::Always),
         cwd: check.path("cwd", raw.cwd.as_deref(), Base::Always),
         env: check.env(),
         prefetch: check.count("prefetch", raw.prefetch, DEFAULT_PREFETCH, PREFETCH),
@@ -74,11 +67,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
             STREAM_CREDIT,
         ),
         max_payload: check.max_payload(),
-        heartbeat: check.time(
-            "heartbeat",
-            raw.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
-            HEARTBEAT,
-        ),
+        heartbeat: check.time("heartbeat", raw.heartbeat.unwrap_or(DEFAULT_HEARTBEAT), HEARTBEAT),
         cancel_grace: check.time(
             "cancel_grace",
             raw.cancel_grace.unwrap_or(DEFAULT_CANCEL_GRACE),
@@ -121,9 +110,7 @@ impl Check<'_> {
     fn name(&mut self) {
         let name = &self.raw.name;
         let valid = (1..=NAME_CHARS).contains(&name.chars().count())
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         if !valid {
             self.problem(
                 Code::InvalidValue,
@@ -166,12 +153,8 @@ impl Check<'_> {
                 // Said, but in a form that the reader has already reported.
                 return None;
             }
-            self.problem(
-                Code::MissingRequiredFields,
-                "adapter",
-                "the pool has no adapter",
-            )
-            .help = Some("name a Python file or module, as `adapter = \"adapter.py\"`".to_owned());
+            self.problem(Code::MissingRequiredFields, "adapter", "the pool has no adapter").help =
+                Some("name a Python file or module, as `adapter = \"adapter.py\"`".to_owned());
             return None;
         };
         let spec = match AdapterSpec::parse(text) {
@@ -225,11 +208,7 @@ impl Check<'_> {
                 self.problem(Code::InvalidValue, key, "the path is not UTF-8");
             }
             Some(text) if given.as_os_str().is_empty() || text.contains('\0') => {
-                self.problem(
-                    Code::InvalidValue,
-                    key,
-                    "the path is empty or holds a NUL character",
-                );
+                self.problem(Code::InvalidValue, key, "the path is empty or holds a NUL character");
             }
             Some(_) => {}
         }
@@ -304,9 +283,7 @@ impl Check<'_> {
         };
         let base = profile.timeouts();
         let mut limit = |key: &str, given: Option<Option<Duration>>, base: Option<Duration>| {
-            given
-                .unwrap_or(base)
-                .map(|time| self.time(key, time, TIMES))
+            given.unwrap_or(base).map(|time| self.time(key, time, TIMES))
         };
         Timeouts {
             profile,
@@ -320,11 +297,7 @@ impl Check<'_> {
 }
 
 fn out_of_range(value: &dyn fmt::Display, range: &RangeInclusive<impl fmt::Display>) -> String {
-    format!(
-        "{value} is out of range: {} to {}",
-        range.start(),
-        range.end()
-    )
+    format!("{value} is out of range: {} to {}", range.start(), range.end())
 }
 
 /// Why a value cannot stand in a TOML document, if it cannot.

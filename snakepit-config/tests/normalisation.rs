@@ -146,20 +146,14 @@ proptest! {
 
 #[test]
 fn the_defaults_are_the_documented_ones() {
-    let pool = PoolConfig::builder("default")
-        .adapter("a.py")
-        .build()
-        .unwrap();
+    let pool = PoolConfig::builder("default").adapter("a.py").build().unwrap();
     let seconds = |s| Some(Duration::from_secs(s));
     let timeouts = pool.timeouts();
     assert_eq!(
         (timeouts.call, timeouts.stream_idle, timeouts.queue),
         (seconds(300), seconds(900), seconds(10))
     );
-    assert_eq!(
-        (pool.prefetch(), pool.queue(), pool.max_payload()),
-        (8, 1024, 1 << 30)
-    );
+    assert_eq!((pool.prefetch(), pool.queue(), pool.max_payload()), (8, 1024, 1 << 30));
     assert_eq!(
         (pool.heartbeat(), pool.cancel_grace()),
         (Duration::from_secs(2), Duration::from_secs(2))

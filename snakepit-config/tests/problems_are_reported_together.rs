@@ -8,9 +8,7 @@ fn problems(text: &str) -> Vec<Found> {
     let error = Config::from_toml(text).expect_err("the document is wrong");
     let place = |at: Position| (at.line, at.column);
     let problems = error.problems().iter();
-    problems
-        .map(|p| (p.code, p.path.clone(), p.position.map(place)))
-        .collect()
+    problems.map(|p| (p.code, p.path.clone(), p.position.map(place))).collect()
 }
 
 #[test]
@@ -61,21 +59,14 @@ fn a_wrong_profile_names_those_that_exist() {
 fn syntax_errors_keep_line_and_column() {
     let error = Config::from_toml("[pool.default]\nadapter = \n").unwrap_err();
     let problem = &error.problems()[0];
-    assert_eq!(
-        (problem.code, problem.position.unwrap().line),
-        (Code::Syntax, 2)
-    );
+    assert_eq!((problem.code, problem.position.unwrap().line), (Code::Syntax, 2));
 }
 
 #[test]
 fn a_value_of_the_wrong_type_is_one_problem_not_two() {
     assert_eq!(
         problems("[pool.default]\nadapter = 5"),
-        [(
-            Code::InvalidValue,
-            "pool.default.adapter".to_owned(),
-            Some((2, 11))
-        )]
+        [(Code::InvalidValue, "pool.default.adapter".to_owned(), Some((2, 11)))]
     );
 }
 
@@ -91,12 +82,7 @@ fn a_document_without_pools_says_how_to_write_one() {
 
 #[test]
 fn two_pools_of_one_name_are_refused() {
-    let pool = || {
-        PoolConfig::builder("default")
-            .adapter("a.py")
-            .build()
-            .unwrap()
-    };
+    let pool = || PoolConfig::builder("default").adapter("a.py").build().unwrap();
     let error = Config::new([pool(), pool()]).unwrap_err();
     assert_eq!(error.problems()[0].code, Code::DuplicatePoolNames);
 }
@@ -107,24 +93,14 @@ fn a_file_is_named_in_its_problems_and_is_the_base_of_relative_paths() {
     let file = dir.path().join("pools.toml");
     let error = Config::from_toml_file(&file).unwrap_err();
     assert_eq!(error.problems()[0].code, Code::Unreadable);
-    assert!(
-        error.to_string().contains("pools.toml: cannot read"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("pools.toml: cannot read"), "{error}");
 
-    std::fs::write(
-        &file,
-        "[pool.default]\nadapter = 'a.py:C'\npython = 'python3'\ncwd = 'work'",
-    )
-    .unwrap();
+    std::fs::write(&file, "[pool.default]\nadapter = 'a.py:C'\npython = 'python3'\ncwd = 'work'")
+        .unwrap();
     let config = Config::from_toml_file(&file).unwrap();
     let pool = config.pool("default").unwrap();
     assert_eq!(pool.adapter().file().unwrap(), dir.path().join("a.py"));
     assert_eq!(pool.adapter().class(), Some("C"));
     assert_eq!(pool.cwd().unwrap(), dir.path().join("work"));
-    assert_eq!(
-        pool.python().unwrap().to_str(),
-        Some("python3"),
-        "a name is looked up in PATH"
-    );
+    assert_eq!(pool.python().unwrap().to_str(), Some("python3"), "a name is looked up in PATH");
 }

@@ -82,7 +82,8 @@ impl Worker for Instant {
 }
 
 fn engine(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
     let payload = Payload::encode(Codec::MsgPack, &(7, "text")).expect("encodes");
     let mut group = criterion.benchmark_group("engine/call");
     group.throughput(Throughput::Elements(1));

@@ -267,8 +267,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut s = f.debug_struct("Error");
-        s.field("kind", &self.0.kind)
-            .field("message", &self.0.message);
+        s.field("kind", &self.0.kind).field("message", &self.0.message);
         if let Some(help) = &self.0.help {
             s.field("help", help);
         }
@@ -376,11 +375,7 @@ impl PythonException {
             "" | "builtins" | "__main__" => self.type_name.clone(),
             module => format!("{module}.{}", self.type_name),
         };
-        if self.message.is_empty() {
-            name
-        } else {
-            format!("{name}: {}", self.message)
-        }
+        if self.message.is_empty() { name } else { format!("{name}: {}", self.message) }
     }
 
     /// Whether it is of the named type or of one derived from it.

@@ -47,10 +47,7 @@ impl Payload {
     /// JSON cannot hold.
     pub fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, Error> {
         let failed = |e: &dyn std::fmt::Display| {
-            Error::new(
-                ErrorKind::EncodeFailed,
-                format!("cannot encode the value: {e}"),
-            )
+            Error::new(ErrorKind::EncodeFailed, format!("cannot encode the value: {e}"))
         };
         let bytes = match codec {
             Codec::MsgPack => {
@@ -75,18 +72,12 @@ impl Payload {
 
     /// Takes bytes that are already encoded.
     pub fn from_bytes(codec: Codec, bytes: impl Into<Bytes>) -> Self {
-        Self {
-            codec,
-            parts: Parts::One(bytes.into()),
-        }
+        Self { codec, parts: Parts::One(bytes.into()) }
     }
 
     /// Takes the parts of bytes that are already encoded, in order.
     pub fn from_parts(codec: Codec, parts: Vec<Bytes>) -> Self {
-        Self {
-            codec,
-            parts: Parts::Many(parts),
-        }
+        Self { codec, parts: Parts::Many(parts) }
     }
 
     /// How the bytes are to be read.
@@ -164,10 +155,7 @@ impl Payload {
 
 fn decode_failed<T>(error: &dyn std::fmt::Display) -> Error {
     let wanted = std::any::type_name::<T>();
-    Error::new(
-        ErrorKind::DecodeFailed,
-        format!("cannot read the value as `{wanted}`: {error}"),
-    )
+    Error::new(ErrorKind::DecodeFailed, format!("cannot read the value as `{wanted}`: {error}"))
 }
 
 struct PartsReader<'a> {
@@ -177,10 +165,7 @@ struct PartsReader<'a> {
 
 impl<'a> PartsReader<'a> {
     fn new(parts: &'a [Bytes]) -> Self {
-        Self {
-            parts,
-            current: &[],
-        }
+        Self { parts, current: &[] }
     }
 }
 
@@ -221,10 +206,7 @@ mod tests {
     fn byte_vectors_travel_as_bytes_and_come_back() {
         let payload = Payload::encode(Codec::MsgPack, &vec![1_u8, 2, 255]).unwrap();
         assert_eq!(payload.parts()[0][0], 0xc4, "bin 8 marker");
-        assert_eq!(
-            payload.decode::<serde_bytes::ByteBuf>().unwrap().as_ref(),
-            [1, 2, 255]
-        );
+        assert_eq!(payload.decode::<serde_bytes::ByteBuf>().unwrap().as_ref(), [1, 2, 255]);
         assert_eq!(payload.decode::<Vec<u8>>().unwrap(), [1, 2, 255]);
     }
 

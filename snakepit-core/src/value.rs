@@ -58,20 +58,12 @@ impl Value {
 
     /// The truth value, if it is one.
     pub fn as_bool(&self) -> Option<bool> {
-        if let Self::Bool(flag) = self {
-            Some(*flag)
-        } else {
-            None
-        }
+        if let Self::Bool(flag) = self { Some(*flag) } else { None }
     }
 
     /// The integer, if it is one that fits.
     pub fn as_i64(&self) -> Option<i64> {
-        if let Self::Int(number) = self {
-            Some(*number)
-        } else {
-            None
-        }
+        if let Self::Int(number) = self { Some(*number) } else { None }
     }
 
     /// The integer, if it is one that fits.
@@ -95,46 +87,27 @@ impl Value {
 
     /// The text, if it is one.
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Self::String(text) = self { Some(text) } else { None }
     }
 
     /// The bytes, if they are some.
     pub fn as_bytes(&self) -> Option<&[u8]> {
-        if let Self::Bytes(bytes) = self {
-            Some(bytes)
-        } else {
-            None
-        }
+        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
     /// The items, if it is an array.
     pub fn as_array(&self) -> Option<&[Value]> {
-        if let Self::Array(items) = self {
-            Some(items)
-        } else {
-            None
-        }
+        if let Self::Array(items) = self { Some(items) } else { None }
     }
 
     /// The entries, if it is a map.
     pub fn as_map(&self) -> Option<&[(Value, Value)]> {
-        if let Self::Map(entries) = self {
-            Some(entries)
-        } else {
-            None
-        }
+        if let Self::Map(entries) = self { Some(entries) } else { None }
     }
 
     /// The entry of a map under a text key.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.as_map()?
-            .iter()
-            .find(|(k, _)| k.as_str() == Some(key))
-            .map(|(_, value)| value)
+        self.as_map()?.iter().find(|(k, _)| k.as_str() == Some(key)).map(|(_, value)| value)
     }
 }
 

@@ -196,11 +196,7 @@ pub struct CreditExceeded;
 impl Reply {
     /// Makes the reply of a call.
     pub fn new(sink: Arc<dyn CallSink>, member: u64, call: CallId) -> Self {
-        Self {
-            sink: Some(sink),
-            member,
-            call,
-        }
+        Self { sink: Some(sink), member, call }
     }
 
     /// The call this is about.
@@ -237,23 +233,14 @@ impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(sink) = self.sink.take() {
             let error = Error::worker_lost(true, "the worker dropped the call");
-            let _ = sink.event(
-                self.member,
-                self.call,
-                CallEvent::Failed {
-                    error,
-                    run_time: None,
-                },
-            );
+            let _ = sink.event(self.member, self.call, CallEvent::Failed { error, run_time: None });
         }
     }
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply")
-            .field("call", &self.call)
-            .finish_non_exhaustive()
+        f.debug_struct("Reply").field("call", &self.call).finish_non_exhaustive()
     }
 }
 

@@ -12,9 +12,7 @@ fn scalar() -> impl Strategy<Value = Value> {
         any::<i128>().prop_map(Value::from),
         prop::collection::vec(any::<u8>(), 0..40)
             .prop_map(|bytes| Value::from(BigInt::from_bytes(&bytes))),
-        any::<f64>()
-            .prop_filter("NaN equals nothing", |f| !f.is_nan())
-            .prop_map(Value::Float),
+        any::<f64>().prop_filter("NaN equals nothing", |f| !f.is_nan()).prop_map(Value::Float),
         ".{0,12}".prop_map(Value::String),
         (".{0,8}", ".{0,8}").prop_map(|(type_name, repr)| Value::Marker { type_name, repr }),
     ]
@@ -57,29 +55,14 @@ proptest! {
 
 #[test]
 fn the_wire_form_is_the_documented_one() {
-    let bytes = |value: &Value| {
-        Payload::encode(Codec::MsgPack, value)
-            .unwrap()
-            .into_bytes()
-            .to_vec()
-    };
+    let bytes =
+        |value: &Value| Payload::encode(Codec::MsgPack, value).unwrap().into_bytes().to_vec();
     let mut wide = vec![0xc7, 13, 1, 0x10];
     wide.extend([0; 12]);
-    assert_eq!(
-        bytes(&Value::from(1_i128 << 100)),
-        wide,
-        "ext 8, 13 bytes, code 1"
-    );
-    let marker = Value::Marker {
-        type_name: "a.B".into(),
-        repr: "B()".into(),
-    };
+    assert_eq!(bytes(&Value::from(1_i128 << 100)), wide, "ext 8, 13 bytes, code 1");
+    let marker = Value::Marker { type_name: "a.B".into(), repr: "B()".into() };
     let encoded = bytes(&marker);
-    assert_eq!(
-        encoded[..3],
-        [0xc7, encoded.len() as u8 - 3, 2],
-        "ext 8, code 2"
-    );
+    assert_eq!(encoded[..3], [0xc7, encoded.len() as u8 - 3, 2], "ext 8, code 2");
     assert_eq!(encoded[3], 0x82, "a map of two entries");
 }
 
@@ -99,38 +82,20 @@ fn wide_integers_reach_machine_integers_and_structs() {
     let answer = |kind| {
         Value::Map(vec![
             ("wide".into(), (1_i128 << 100).into()),
-            (
-                "any".into(),
-                Value::Marker {
-                    type_name: "t".into(),
-                    repr: "r".into(),
-                },
-            ),
+            ("any".into(), Value::Marker { type_name: "t".into(), repr: "r".into() }),
             ("kind".into(), kind),
         ])
     };
-    let with = Value::Map(vec![(
-        "With".into(),
-        Value::Map(vec![("x".into(), 1.into())]),
-    )]);
+    let with = Value::Map(vec![("With".into(), Value::Map(vec![("x".into(), 1.into())]))]);
     for (kind, expected) in [("Plain".into(), Kind::Plain), (with, Kind::With { x: 1 })] {
         let payload = Payload::encode(Codec::MsgPack, &answer(kind)).unwrap();
         let read: Answer = payload.decode().unwrap();
         assert_eq!((read.wide, read.kind), (1 << 100, expected));
-        assert_eq!(
-            read.any,
-            serde_json::json!({"__snakepit_marker__": "t", "repr": "r"})
-        );
+        assert_eq!(read.any, serde_json::json!({"__snakepit_marker__": "t", "repr": "r"}));
     }
     let payload = Payload::encode(Codec::MsgPack, &Value::from(u128::MAX)).unwrap();
     assert_eq!(payload.decode::<u128>().unwrap(), u128::MAX);
-    assert!(
-        payload
-            .decode::<i128>()
-            .unwrap_err()
-            .to_string()
-            .contains("out of range")
-    );
+    assert!(payload.decode::<i128>().unwrap_err().to_string().contains("out of range"));
 }
 
 #[test]
@@ -139,11 +104,7 @@ fn json_text_keeps_integers_of_any_width() {
     let value = Value::from_json_text(text).unwrap();
     assert_eq!(JsonText(&value).to_string(), text);
     assert!(Value::from_json_text("{\"a\": 12345678901234567890123").is_err());
-    let deep = format!(
-        "{}12345678901234567890{}",
-        "[".repeat(100_000),
-        "]".repeat(100_000)
-    );
+    let deep = format!("{}12345678901234567890{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(Value::from_json_text(&deep).is_err(), "nesting is bounded");
 }
 
@@ -153,16 +114,10 @@ fn what_json_lacks_becomes_text() {
         Value::Float(f64::NAN),
         Value::Float(f64::NEG_INFINITY),
         Value::Bytes(b"any carnal pleas".to_vec()),
-        Value::Map(vec![
-            (Value::Int(1), Value::Nil),
-            (Value::Bool(true), Value::Nil),
-        ]),
+        Value::Map(vec![(Value::Int(1), Value::Nil), (Value::Bool(true), Value::Nil)]),
     ]);
     let text = r#"["NaN","-Infinity","YW55IGNhcm5hbCBwbGVhcw==",{"1":null,"true":null}]"#;
     assert_eq!(JsonText(&value).to_string(), text);
     assert_eq!(value.to_json().to_string(), text);
-    assert_eq!(
-        Payload::encode(Codec::Json, &value).unwrap().into_bytes(),
-        text
-    );
+    assert_eq!(Payload::encode(Codec::Json, &value).unwrap().into_bytes(), text);
 }

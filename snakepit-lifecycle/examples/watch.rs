@@ -12,9 +12,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let program = arguments.next().unwrap_or_else(|| "true".into());
     let spec = ChildSpec::new("example".into(), "example.0.0".into(), program).args(arguments);
-    let child = Spawner::get()?
-        .spawn(spec, &Reaper::new(Handle::current()))
-        .await?;
+    let child = Spawner::get()?.spawn(spec, &Reaper::new(Handle::current())).await?;
     println!("process {} runs", child.pid());
     let report = child.exited().await;
     println!("it {}", report.status);

@@ -15,15 +15,9 @@ async fn children_leave_no_descriptor_behind_and_get_the_old_limit() {
     let mut before = 0;
     for round in 0..50 {
         let (host, theirs) = UnixStream::pair().unwrap();
-        let spec = program("pool.0.0")
-            .args(["-c", "exit 0"])
-            .descriptor(theirs.into(), 3);
+        let spec = program("pool.0.0").args(["-c", "exit 0"]).descriptor(theirs.into(), 3);
         spawner.spawn(spec, &reaper).await.unwrap().exited().await;
-        if spawner
-            .spawn(program("none").cwd("/nowhere"), &reaper)
-            .await
-            .is_ok()
-        {
+        if spawner.spawn(program("none").cwd("/nowhere"), &reaper).await.is_ok() {
             panic!("started in a directory that does not exist");
         }
         drop(host);

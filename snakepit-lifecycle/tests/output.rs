@@ -25,10 +25,8 @@ impl io::Write for Text {
 async fn events_of(script: &str) -> String {
     let text = Text::default();
     let writer = text.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let spec = ChildSpec::new("pool".into(), "pool.0.0".into(), "/bin/sh").args(["-c", script]);
     let reaper = Reaper::new(Handle::current());
@@ -41,37 +39,22 @@ async fn events_of(script: &str) -> String {
 #[tokio::test]
 async fn lines_are_told_with_their_worker_and_stream() {
     let events = events_of("echo to stdout; printf 'no newline' >&2").await;
-    let line = |text: &str| {
-        events
-            .lines()
-            .find(|line| line.contains(text))
-            .unwrap()
-            .to_owned()
-    };
+    let line = |text: &str| events.lines().find(|line| line.contains(text)).unwrap().to_owned();
     for part in ["snakepit::worker::stdout", "worker=pool.0.0", "pool=pool"] {
         assert!(line("to stdout").contains(part), "{events}");
     }
-    assert!(
-        line("no newline").contains("snakepit::worker::stderr"),
-        "{events}"
-    );
+    assert!(line("no newline").contains("snakepit::worker::stderr"), "{events}");
 }
 
 #[tokio::test]
 async fn a_flood_is_cut_and_says_how_much_is_missing() {
     let events = events_of("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done").await;
-    let told = events
-        .lines()
-        .filter(|line| line.contains(" line "))
-        .count();
+    let told = events.lines().filter(|line| line.contains(" line ")).count();
     let left_out: usize = events
         .lines()
         .filter(|line| line.contains("lines left out"))
         .map(|line| {
-            let number = line
-                .split("… ")
-                .nth(1)
-                .and_then(|rest| rest.split(' ').next());
+            let number = line.split("… ").nth(1).and_then(|rest| rest.split(' ').next());
             number.unwrap().parse::<usize>().unwrap()
         })
         .sum();

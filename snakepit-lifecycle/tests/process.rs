@@ -25,10 +25,7 @@ fn shell(script: &str) -> ChildSpec {
 }
 
 async fn spawn(spec: ChildSpec) -> Result<Child, Error> {
-    Spawner::get()
-        .unwrap()
-        .spawn(spec, &Reaper::new(Handle::current()))
-        .await
+    Spawner::get().unwrap().spawn(spec, &Reaper::new(Handle::current())).await
 }
 
 /// Waits for a line on a socket that the child holds: its sign that it has come so far.
@@ -59,10 +56,7 @@ async fn a_killed_child_is_reported_with_its_signal_and_leaves_no_zombie() {
     let child = spawn(shell("sleep 100")).await.unwrap();
     child.kill();
     assert_eq!(child.exited().await.status, ExitStatus::Signal(9));
-    assert!(
-        !Path::new(&format!("/proc/{}", child.pid())).exists(),
-        "a zombie is left"
-    );
+    assert!(!Path::new(&format!("/proc/{}", child.pid())).exists(), "a zombie is left");
     // The number may belong to somebody else now: these must do nothing.
     child.kill();
     child.ask_to_end();
@@ -72,9 +66,7 @@ async fn a_killed_child_is_reported_with_its_signal_and_leaves_no_zombie() {
 async fn a_child_that_ignores_sigterm_is_killed_after_the_grace() {
     let (host, theirs) = UnixStream::pair().unwrap();
     let script = "trap '' TERM; echo ready >&3; while :; do sleep 1; done";
-    let child = spawn(shell(script).descriptor(theirs.into(), 3))
-        .await
-        .unwrap();
+    let child = spawn(shell(script).descriptor(theirs.into(), 3)).await.unwrap();
     said(&host, "ready\n").await;
     let before = Instant::now();
     let report = child.terminate(Duration::from_millis(200)).await;
@@ -86,9 +78,7 @@ async fn a_child_that_ignores_sigterm_is_killed_after_the_grace() {
 async fn a_child_that_obeys_sigterm_is_given_its_time() {
     let (host, theirs) = UnixStream::pair().unwrap();
     let script = "trap 'exit 5' TERM; echo ready >&3; while :; do sleep 0.01; done";
-    let child = spawn(shell(script).descriptor(theirs.into(), 3))
-        .await
-        .unwrap();
+    let child = spawn(shell(script).descriptor(theirs.into(), 3)).await.unwrap();
     said(&host, "ready\n").await;
     assert_eq!(child.terminate(LONG).await.status, ExitStatus::Code(5));
 }
@@ -110,9 +100,7 @@ async fn grandchildren_go_with_their_parent() {
 #[tokio::test]
 async fn dropping_a_child_kills_its_group() {
     let (mut host, theirs) = UnixStream::pair().unwrap();
-    let child = spawn(shell("sleep 1000").descriptor(theirs.into(), 3))
-        .await
-        .unwrap();
+    let child = spawn(shell("sleep 1000").descriptor(theirs.into(), 3)).await.unwrap();
     let exited = child.exited();
     drop(child);
     assert_eq!(exited.await.status, ExitStatus::Signal(9));
@@ -147,33 +135,22 @@ async fn a_child_gets_no_descriptor_it_was_not_given() {
     let (mut host, theirs) = UnixStream::pair().unwrap();
     // The fifth is the directory that `ls` reads.
     let list = "exec ls /proc/self/fd >&3";
-    let child = spawn(shell(list).descriptor(theirs.into(), 3))
-        .await
-        .unwrap();
+    let child = spawn(shell(list).descriptor(theirs.into(), 3)).await.unwrap();
     child.exited().await;
     let mut listed = String::new();
     host.read_to_string(&mut listed).unwrap();
-    assert_eq!(
-        listed.split_whitespace().collect::<Vec<_>>(),
-        ["0", "1", "2", "3", "4"]
-    );
+    assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3", "4"]);
 }
 
 #[tokio::test]
 async fn environment_directory_and_input_are_as_asked() {
     let directory = tempfile::tempdir().unwrap();
     let script = "[ \"$ADDED\" = yes ] && [ -z \"$HOME\" ] && [ -z \"$(cat)\" ] && pwd >&2";
-    let spec = shell(script)
-        .env("ADDED", "yes")
-        .env_remove("HOME")
-        .cwd(directory.path());
+    let spec = shell(script).env("ADDED", "yes").env_remove("HOME").cwd(directory.path());
     let report = spawn(spec).await.unwrap().exited().await;
     assert_eq!(report.status, ExitStatus::Code(0));
     let expected = directory.path().canonicalize().unwrap();
-    assert_eq!(
-        Path::new(&report.stderr[0]).canonicalize().unwrap(),
-        expected
-    );
+    assert_eq!(Path::new(&report.stderr[0]).canonicalize().unwrap(), expected);
 }
 
 #[tokio::test]
@@ -192,9 +169,7 @@ async fn a_grandchild_that_left_the_group_does_not_hold_up_the_report() {
     let (parent, parents) = UnixStream::pair().unwrap();
     // It inherits stdout and stderr and keeps them open until its own socket ends.
     let script = "setsid sh -c 'echo ready >&3; read line <&3' & read line <&4; exit 0";
-    let spec = shell(script)
-        .descriptor(orphans.into(), 3)
-        .descriptor(parents.into(), 4);
+    let spec = shell(script).descriptor(orphans.into(), 3).descriptor(parents.into(), 4);
     let child = spawn(spec).await.unwrap();
     said(&orphan, "ready\n").await;
     (&parent).write_all(b"go\n").unwrap();
@@ -234,10 +209,7 @@ async fn giving_up_on_a_spawn_ends_the_child() {
 
 #[test]
 fn a_runtime_that_ends_leaves_no_zombie() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let child = runtime.block_on(async { spawn(shell("sleep 100")).await.unwrap() });
     let process = format!("/proc/{}", child.pid());
     assert!(Path::new(&process).exists());

@@ -37,14 +37,7 @@ type Started = mpsc::UnboundedReceiver<(Seat, Instant, Arc<Fake>)>;
 fn script(outcomes: impl IntoIterator<Item = Outcome>) -> (Arc<Script>, Started) {
     let (started, received) = mpsc::unbounded_channel();
     let outcomes = Mutex::new(outcomes.into_iter().collect());
-    (
-        Arc::new(Script {
-            outcomes,
-            started,
-            alive: Arc::default(),
-        }),
-        received,
-    )
+    (Arc::new(Script { outcomes, started, alive: Arc::default() }), received)
 }
 
 impl Profile for Script {
@@ -53,12 +46,7 @@ impl Profile for Script {
     }
 
     fn start(&self, seat: Seat) -> BoxFuture<'static, Result<Arc<dyn Worker>, Error>> {
-        let outcome = self
-            .outcomes
-            .lock()
-            .unwrap()
-            .pop_front()
-            .unwrap_or(Outcome::Ready);
+        let outcome = self.outcomes.lock().unwrap().pop_front().unwrap_or(Outcome::Ready);
         let started = self.started.clone();
         let alive = Arc::clone(&self.alive);
         Box::pin(async move {
@@ -100,8 +88,7 @@ impl Fake {
     }
 
     fn die(&self) {
-        self.exit
-            .send_replace(Some(WorkerExit::Died("killed by the test".to_owned())));
+        self.exit.send_replace(Some(WorkerExit::Died("killed by the test".to_owned())));
     }
 }
 
@@ -145,10 +132,7 @@ impl Worker for Fake {
     fn exited(&self) -> BoxFuture<'static, WorkerExit> {
         let mut exit = self.exit.subscribe();
         Box::pin(async move {
-            let exit = exit
-                .wait_for(Option::is_some)
-                .await
-                .map(|exit| exit.clone());
+            let exit = exit.wait_for(Option::is_some).await.map(|exit| exit.clone());
             exit.ok().flatten().unwrap_or(WorkerExit::Stopped)
         })
     }
@@ -164,11 +148,7 @@ impl Worker for Fake {
 
 fn pool() -> Pool {
     let runtime = Handle::current();
-    Pool::new(
-        PoolOptions::new("pool"),
-        Clock::of_runtime(runtime.clone()),
-        &runtime,
-    )
+    Pool::new(PoolOptions::new("pool"), Clock::of_runtime(runtime.clone()), &runtime)
 }
 
 async fn supervise(pool: &Pool, profile: &Arc<Script>, n: usize) -> Result<Supervisor, Error> {
@@ -185,18 +165,11 @@ async fn workers_start_at_the_same_time_and_all_are_awaited() {
     let supervisor = supervise(&pool, &profile, 4).await.unwrap();
     assert_eq!(before.elapsed(), SECOND);
     assert_eq!(pool.stats().workers, 4);
-    let mut seats: Vec<_> = (0..4)
-        .map(|_| started.try_recv().unwrap().0.index)
-        .collect();
+    let mut seats: Vec<_> = (0..4).map(|_| started.try_recv().unwrap().0.index).collect();
     seats.sort_unstable();
     assert_eq!(seats, [0, 1, 2, 3]);
     let status = supervisor.status();
-    assert!(
-        status
-            .seats
-            .iter()
-            .all(|seat| seat.state == SeatState::Ready)
-    );
+    assert!(status.seats.iter().all(|seat| seat.state == SeatState::Ready));
     assert!(!status.degraded);
 }
 
@@ -219,20 +192,13 @@ async fn a_dead_worker_is_replaced_at_once_in_its_seat_and_pauses_grow() {
     let status = supervisor.status();
     assert!(status.degraded, "six crashes within a minute");
     assert_eq!(status.seats[1].crashes, 6);
-    assert_eq!(
-        status.seats[1].last_failure.as_deref(),
-        Some("killed by the test")
-    );
+    assert_eq!(status.seats[1].last_failure.as_deref(), Some("killed by the test"));
     tokio::time::sleep(120 * SECOND).await;
     assert!(!supervisor.status().degraded, "a label that fades");
     assert_eq!(pool.stats().workers, 2);
     worker.die();
     let (.., at) = started.recv().await.map(|(_, at, _)| ((), at)).unwrap();
-    assert_eq!(
-        at,
-        Instant::now(),
-        "it had been well, so the next came at once"
-    );
+    assert_eq!(at, Instant::now(), "it had been well, so the next came at once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,9 +231,7 @@ async fn waiting_calls_are_told_when_nobody_can_run_them() {
     let (profile, mut started) = script(outcomes);
     let pool = pool();
     let _supervisor = supervise(&pool, &profile, 1).await.unwrap();
-    let call = pool
-        .submit(Request::new("add", Payload::from_bytes(Codec::Raw, "")))
-        .unwrap();
+    let call = pool.submit(Request::new("add", Payload::from_bytes(Codec::Raw, ""))).unwrap();
     started.recv().await.unwrap().2.die();
     let error = call.await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::AdapterFailed);
@@ -281,11 +245,7 @@ async fn a_worker_that_is_never_ready_times_out() {
     let error = supervise(&pool(), &profile, 1).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Start));
     assert_eq!(error.details()["worker"], "pool.0.0");
-    assert_eq!(
-        before.elapsed(),
-        61 * SECOND,
-        "a second for the profile's own account"
-    );
+    assert_eq!(before.elapsed(), 61 * SECOND, "a second for the profile's own account");
 }
 
 #[tokio::test(start_paused = true)]

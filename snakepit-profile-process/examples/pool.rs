@@ -15,13 +15,9 @@ use snakepit_profile_process::{ProcessOptions, ProcessProfile};
 const CALLS: usize = 20_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let python = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "python3".to_owned());
+    let python = std::env::args().nth(1).unwrap_or_else(|| "python3".to_owned());
     // One thread for links, deadlines and processes; calls may come from any other.
-    let io = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let io = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = io.handle().clone();
     let links = Arc::new(LinkServer::start(handle.clone()));
     let options = ProcessOptions::new(python, "snakepit.showcase");
@@ -40,9 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
         let start = Instant::now();
         for _ in 0..CALLS / 64 {
-            let calls: Result<Vec<_>, _> = (0..64)
-                .map(|_| pool.submit(Request::new("add", arguments.clone())))
-                .collect();
+            let calls: Result<Vec<_>, _> =
+                (0..64).map(|_| pool.submit(Request::new("add", arguments.clone()))).collect();
             for call in calls? {
                 call.await?;
             }

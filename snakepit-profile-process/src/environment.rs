@@ -28,10 +28,8 @@ pub(crate) fn of_worker(
     inherited_path: Option<OsString>,
     index: usize,
 ) -> Result<Vec<(String, OsString)>, Error> {
-    let mut out: Vec<(String, OsString)> = THREAD_LIMITS
-        .iter()
-        .map(|name| ((*name).to_owned(), "1".into()))
-        .collect();
+    let mut out: Vec<(String, OsString)> =
+        THREAD_LIMITS.iter().map(|name| ((*name).to_owned(), "1".into())).collect();
     let index = index.to_string();
     // After the limits, because the last one counts.
     out.extend(pool.iter().map(|(name, value)| {
@@ -65,15 +63,11 @@ mod tests {
         package: Option<&str>,
         inherited: Option<&str>,
     ) -> BTreeMap<String, String> {
-        let pool: Vec<_> = pool
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let pool: Vec<_> =
+            pool.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let package = package.map(Path::new);
         let made = of_worker(&pool, package, inherited.map(Into::into), 7).unwrap();
-        made.into_iter()
-            .map(|(name, value)| (name, value.into_string().unwrap()))
-            .collect()
+        made.into_iter().map(|(name, value)| (name, value.into_string().unwrap())).collect()
     }
 
     #[test]
@@ -95,10 +89,7 @@ mod tests {
         let made = set(&[], Some("/cache/pkg"), Some("/mine:/yours"));
         assert_eq!(made[PYTHON_PATH], "/cache/pkg:/mine:/yours");
         assert_eq!(made[ADDED], "/cache/pkg");
-        assert_eq!(
-            set(&[], Some("/cache/pkg"), Some(""))[PYTHON_PATH],
-            "/cache/pkg"
-        );
+        assert_eq!(set(&[], Some("/cache/pkg"), Some(""))[PYTHON_PATH], "/cache/pkg");
         let own = set(&[(PYTHON_PATH, "/pool")], Some("/cache/pkg"), Some("/host"));
         assert_eq!(own[PYTHON_PATH], "/cache/pkg:/pool");
         let odd = of_worker(&[], Some(Path::new("/with:colon")), None, 0);

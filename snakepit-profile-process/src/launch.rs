@@ -138,32 +138,16 @@ fn ended_early(report: &ExitReport, worker: &WorkerId) -> Error {
         .with_help("run `snakepit setup --python <interpreter>` to install it");
         return describe(error, worker, &report.stderr);
     }
-    let message = match report
-        .stderr
-        .iter()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-    {
-        Some(line) => format!(
-            "worker {worker} {status} before it was ready: {}",
-            line.trim()
-        ),
+    let message = match report.stderr.iter().rev().find(|line| !line.trim().is_empty()) {
+        Some(line) => format!("worker {worker} {status} before it was ready: {}", line.trim()),
         None => format!("worker {worker} {status} before it was ready, and said nothing"),
     };
-    describe(
-        Error::new(ErrorKind::StartFailed, message),
-        worker,
-        &report.stderr,
-    )
+    describe(Error::new(ErrorKind::StartFailed, message), worker, &report.stderr)
 }
 
 fn describe(error: Error, worker: &WorkerId, stderr: &[String]) -> Error {
     let error = error.with_detail("worker", worker.as_str());
-    if stderr.is_empty() {
-        error
-    } else {
-        error.with_detail("stderr", stderr.join("\n"))
-    }
+    if stderr.is_empty() { error } else { error.with_detail("stderr", stderr.join("\n")) }
 }
 
 /// Whether a line is Python's complaint that it cannot find the worker package or a part of it.
@@ -191,11 +175,7 @@ mod tests {
         ] {
             assert!(misses_package(line), "{line}");
         }
-        for line in [
-            "No module named 'snakepit_tools'",
-            "No module named numpy",
-            "snakepit",
-        ] {
+        for line in ["No module named 'snakepit_tools'", "No module named numpy", "snakepit"] {
             assert!(!misses_package(line), "{line}");
         }
     }

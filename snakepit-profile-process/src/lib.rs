@@ -46,14 +46,7 @@ impl ProcessProfile {
         let spawner = Spawner::get()?;
         let endings = TaskTracker::new();
         let reaper = Reaper::new(runtime.clone());
-        Ok(Self(Arc::new(Parts {
-            options,
-            links,
-            runtime,
-            spawner,
-            reaper,
-            endings,
-        })))
+        Ok(Self(Arc::new(Parts { options, links, runtime, spawner, reaper, endings })))
     }
 
     /// Resolves when every process this profile has made is gone and reaped, whether or not it

@@ -13,9 +13,7 @@ pub struct SingleSlot {
 impl SingleSlot {
     /// A free slot.
     pub fn new() -> Self {
-        Self {
-            taken: AtomicBool::new(false),
-        }
+        Self { taken: AtomicBool::new(false) }
     }
 }
 
@@ -39,9 +37,7 @@ impl Slots for SingleSlot {
     fn try_acquire(&self) -> bool {
         // Acquire pairs with the Release in `release`: whoever takes the slot sees what its last
         // holder did. A failed attempt learns nothing it acts upon, so it is relaxed.
-        self.taken
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     fn release(&self) {
@@ -96,10 +92,7 @@ mod loom_models {
     #[test]
     fn a_slot_is_never_held_twice_and_its_holders_see_each_other() {
         loom::model(|| {
-            let guarded = Arc::new(Guarded {
-                slot: SingleSlot::new(),
-                visits: UnsafeCell::new(0),
-            });
+            let guarded = Arc::new(Guarded { slot: SingleSlot::new(), visits: UnsafeCell::new(0) });
             let others: Vec<_> = (0..2)
                 .map(|_| {
                     let guarded = Arc::clone(&guarded);
@@ -107,10 +100,7 @@ mod loom_models {
                 })
                 .collect();
             let mut visits = guarded.visit();
-            visits += others
-                .into_iter()
-                .map(|other| other.join().unwrap())
-                .sum::<usize>();
+            visits += others.into_iter().map(|other| other.join().unwrap()).sum::<usize>();
             assert!(visits >= 1, "a free slot was refused to everybody");
             assert_eq!(guarded.slot.load(), 0);
             assert!(guarded.slot.try_acquire());

@@ -57,12 +57,7 @@ impl ProcessWorker {
     pub(crate) fn new(link: Link, child: Child, liveness: OwnedFd, parts: &Parts) -> Self {
         let info = describe(&link, &child);
         let stopping = AtomicBool::new(false);
-        let body = Arc::new(Body {
-            link,
-            child,
-            _liveness: liveness,
-            stopping,
-        });
+        let body = Arc::new(Body { link, child, _liveness: liveness, stopping });
         let (told, exited) = watch::channel(None);
         let ending = Arc::clone(&body);
         parts.endings.spawn_on(
@@ -134,12 +129,7 @@ fn account(end: &LinkEnd, report: &ExitReport) -> String {
         LinkEnd::Broken(rule) => format!("it broke the protocol ({rule}) and {status}"),
         _ => format!("it {status}"),
     };
-    match report
-        .stderr
-        .iter()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-    {
+    match report.stderr.iter().rev().find(|line| !line.trim().is_empty()) {
         Some(line) if status != ExitStatus::Code(0) => format!("{how}, last on stderr: {line}"),
         _ => how,
     }
@@ -155,10 +145,7 @@ fn describe(link: &Link, child: &Child) -> WorkerInfo {
         ("python.version", python.version.clone()),
         ("python.implementation", python.implementation.clone()),
         ("python.executable", python.executable.clone()),
-        (
-            "python.free_threaded",
-            python.free_threaded_build.to_string(),
-        ),
+        ("python.free_threaded", python.free_threaded_build.to_string()),
         ("python.gil", python.gil_enabled.to_string()),
         ("worker_package.version", hello.version.clone()),
     ]

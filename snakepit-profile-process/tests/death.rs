@@ -21,23 +21,12 @@ async fn a_call_that_runs_when_its_worker_is_killed_fails_and_one_that_waits_ret
     let killed = Instant::now();
     kill(worker.info().pid.unwrap(), "-KILL");
     let error = running.error().await;
-    assert!(
-        killed.elapsed() < Duration::from_secs(1),
-        "took {:?}",
-        killed.elapsed()
-    );
-    assert_eq!(
-        error.kind(),
-        ErrorKind::WorkerLost {
-            maybe_executed: true
-        }
-    );
+    assert!(killed.elapsed() < Duration::from_secs(1), "took {:?}", killed.elapsed());
+    assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
     assert!(error.message().contains("SIGKILL"), "{error}");
     let event = waiting.last_event().await;
     assert!(matches!(event, CallEvent::Returned), "{event:?}");
-    let WorkerExit::Died(how) = worker.exited().await else {
-        panic!("not dead")
-    };
+    let WorkerExit::Died(how) = worker.exited().await else { panic!("not dead") };
     assert!(how.contains("SIGKILL"), "{how}");
 }
 
@@ -54,17 +43,8 @@ async fn a_grandchild_that_holds_the_link_does_not_hold_up_the_caller() {
     let worker = start(rough()).await.unwrap();
     let before = Instant::now();
     let error = call(&worker, "orphan_and_crash", json!({})).error().await;
-    assert_eq!(
-        error.kind(),
-        ErrorKind::WorkerLost {
-            maybe_executed: true
-        }
-    );
-    assert!(
-        before.elapsed() < Duration::from_secs(5),
-        "took {:?}",
-        before.elapsed()
-    );
+    assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
+    assert!(before.elapsed() < Duration::from_secs(5), "took {:?}", before.elapsed());
 }
 
 #[tokio::test]
@@ -78,17 +58,9 @@ async fn a_stuck_call_that_ignores_everything_is_ended_by_force() {
     worker.stuck(deaf.id);
     worker.stuck(deaf.id);
     let error = deaf.error().await;
-    assert_eq!(
-        error.kind(),
-        ErrorKind::WorkerLost {
-            maybe_executed: true
-        }
-    );
+    assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
     let pid = worker.info().pid.unwrap();
-    assert!(
-        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-        "not reaped"
-    );
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "not reaped");
 }
 
 #[tokio::test]

@@ -25,10 +25,7 @@ async fn start(workers: usize) -> (Pool, Supervisor) {
 }
 
 fn request(command: &str, arguments: serde_json::Value) -> Request {
-    Request::new(
-        command,
-        Payload::encode(Codec::MsgPack, &arguments).unwrap(),
-    )
+    Request::new(command, Payload::encode(Codec::MsgPack, &arguments).unwrap())
 }
 
 #[tokio::test]
@@ -37,19 +34,13 @@ async fn a_killed_worker_is_replaced_and_only_the_call_it_ran_is_lost() {
     let sign = Sign::new();
     let arguments = json!({"path": sign.path(), "seconds": 1000});
     let running = pool.submit(request("touch_and_nap", arguments)).unwrap();
-    let waiting: Vec<_> = (0..20)
-        .map(|_| pool.submit(request("greet", json!({}))).unwrap())
-        .collect();
+    let waiting: Vec<_> =
+        (0..20).map(|_| pool.submit(request("greet", json!({}))).unwrap()).collect();
     sign.opened().await;
     kill(pool.workers()[0].info.pid.unwrap(), "-KILL");
 
     let error = timeout(LONG, running).await.unwrap().err().unwrap();
-    assert_eq!(
-        error.kind(),
-        ErrorKind::WorkerLost {
-            maybe_executed: true
-        }
-    );
+    assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
     for call in waiting {
         let done = timeout(LONG, call).await.unwrap().unwrap();
         assert_eq!(done.payload.decode::<String>().unwrap(), "hello");
@@ -58,31 +49,21 @@ async fn a_killed_worker_is_replaced_and_only_the_call_it_ran_is_lost() {
     assert_eq!(status.seats[0].crashes, 1);
     assert_eq!(status.seats[0].worker.as_str(), "pool.0.1");
     assert_eq!(status.seats[0].state, SeatState::Ready);
-    timeout(LONG, supervisor.shutdown(Duration::from_secs(20)))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(LONG, supervisor.shutdown(Duration::from_secs(20))).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn many_calls_over_two_workers_all_come_back_and_shutdown_leaves_no_process() {
     let (pool, supervisor) = start(2).await;
-    let calls: Vec<_> = (0..500)
-        .map(|_| pool.submit(request("greet", json!({}))).unwrap())
-        .collect();
+    let calls: Vec<_> =
+        (0..500).map(|_| pool.submit(request("greet", json!({}))).unwrap()).collect();
     for call in calls {
         timeout(LONG, call).await.unwrap().unwrap();
     }
     let workers = pool.workers();
-    assert!(
-        workers.iter().all(|worker| worker.served > 0),
-        "one of them did nothing"
-    );
+    assert!(workers.iter().all(|worker| worker.served > 0), "one of them did nothing");
     pool.close();
-    timeout(LONG, supervisor.shutdown(Duration::from_secs(20)))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(LONG, supervisor.shutdown(Duration::from_secs(20))).await.unwrap().unwrap();
     for worker in workers {
         let pid = worker.info.pid.unwrap();
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());

@@ -38,9 +38,7 @@ async fn a_worker_serves_calls_and_errors_and_stops_when_asked() {
 
 #[tokio::test]
 async fn a_call_cancelled_while_its_arguments_are_sent_leaves_the_link_whole() {
-    let worker = start(ProcessOptions::new(python(), "snakepit.showcase"))
-        .await
-        .unwrap();
+    let worker = start(ProcessOptions::new(python(), "snakepit.showcase")).await.unwrap();
     let large = "x".repeat(32 << 20);
     let sent = call(&worker, "echo", json!({"value": large}));
     worker.cancel(sent.id, CancelReason::Dropped);
@@ -62,19 +60,15 @@ async fn adapter_arguments_and_environment_arrive() {
         ("OMP_NUM_THREADS".to_owned(), "4".to_owned()),
     ];
     let worker = profile(options).start(support::seat(3)).await.unwrap();
-    assert_eq!(
-        call(&worker, "greet", json!({})).value::<String>().await,
-        "grüß dich"
-    );
+    assert_eq!(call(&worker, "greet", json!({})).value::<String>().await, "grüß dich");
     for (name, value) in [
         ("DEVICE", Some("3")),
         ("OMP_NUM_THREADS", Some("4")),
         ("OPENBLAS_NUM_THREADS", Some("1")),
         ("SNAKEPIT_PYTHONPATH_ADDED", None),
     ] {
-        let found: Option<String> = call(&worker, "environment", json!({"name": name}))
-            .value()
-            .await;
+        let found: Option<String> =
+            call(&worker, "environment", json!({"name": name})).value().await;
         assert_eq!(found.as_deref(), value, "{name}");
     }
 }
@@ -96,24 +90,13 @@ async fn a_package_outside_the_interpreter_is_found_and_not_handed_on() {
     assert!(error.help().unwrap().contains("snakepit setup"));
 
     let place = "import os, snakepit; print(os.path.dirname(os.path.dirname(snakepit.__file__)))";
-    let place = std::process::Command::new(python())
-        .args(["-c", place])
-        .output()
-        .unwrap();
+    let place = std::process::Command::new(python()).args(["-c", place]).output().unwrap();
     options.worker_package = Some(String::from_utf8(place.stdout).unwrap().trim().into());
     let worker = start(options).await.unwrap();
-    assert_eq!(
-        call(&worker, "greet", json!({})).value::<String>().await,
-        "hello"
-    );
+    assert_eq!(call(&worker, "greet", json!({})).value::<String>().await, "hello");
     for name in ["PYTHONPATH", "SNAKEPIT_PYTHONPATH_ADDED"] {
-        let found: Option<String> = call(&worker, "environment", json!({"name": name}))
-            .value()
-            .await;
-        assert_eq!(
-            found,
-            std::env::var(name).ok(),
-            "{name} is not for the adapter's children"
-        );
+        let found: Option<String> =
+            call(&worker, "environment", json!({"name": name})).value().await;
+        assert_eq!(found, std::env::var(name).ok(), "{name} is not for the adapter's children");
     }
 }

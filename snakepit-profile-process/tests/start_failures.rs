@@ -39,10 +39,7 @@ async fn an_adapter_that_does_not_exist_is_named() {
 
 #[tokio::test]
 async fn an_interpreter_that_does_not_exist_is_named() {
-    let error = start(ProcessOptions::new("/nowhere/python", "adapter"))
-        .await
-        .err()
-        .unwrap();
+    let error = start(ProcessOptions::new("/nowhere/python", "adapter")).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::InterpreterNotFound);
 }
 
@@ -69,13 +66,7 @@ async fn a_worker_that_says_nothing_runs_into_the_timeout_and_is_ended() {
     assert_eq!(error.details()["stderr"], "waiting");
     // The pipe ends when the process that holds it does.
     let end = tokio::task::spawn_blocking(move || alive.read(&mut [0]).unwrap());
-    assert_eq!(
-        tokio::time::timeout(support::LONG, end)
-            .await
-            .unwrap()
-            .unwrap(),
-        0
-    );
+    assert_eq!(tokio::time::timeout(support::LONG, end).await.unwrap().unwrap(), 0);
 }
 
 #[tokio::test]
@@ -89,8 +80,5 @@ async fn closing_the_link_without_a_word_is_told_with_the_exit() {
 async fn a_worker_that_cannot_find_its_directory_is_told_so() {
     let mut options = rough();
     options.cwd = Some("/nowhere".into());
-    assert_eq!(
-        start(options).await.err().unwrap().kind(),
-        ErrorKind::InvalidConfig
-    );
+    assert_eq!(start(options).await.err().unwrap().kind(), ErrorKind::InvalidConfig);
 }

@@ -21,9 +21,7 @@ async fn run() -> snakepit::Result<()> {
     let pong: Value = snakepit.execute("ping", ()).await?;
     println!("ping: {pong}");
 
-    let mut squares = snakepit
-        .execute_stream::<Value>("stream", json!({"count": 3}))
-        .await?;
+    let mut squares = snakepit.execute_stream::<Value>("stream", json!({"count": 3})).await?;
     while let Some(square) = squares.next().await {
         println!("stream: {}", square?);
     }
@@ -33,9 +31,7 @@ async fn run() -> snakepit::Result<()> {
         println!("add: {}", sum?);
     }
 
-    let call = snakepit
-        .call("slow_steps")
-        .args(json!({"steps": 3, "step_seconds": 0.05}));
+    let call = snakepit.call("slow_steps").args(json!({"steps": 3, "step_seconds": 0.05}));
     call.on_progress(|progress| println!("progress: {}", progress.message))
         .execute::<Value>()
         .await?;

@@ -94,18 +94,9 @@ impl<T: DeserializeOwned> BatchStream<T> {
         let position = self.next_position;
         self.next_position += 1;
         match call.prepare() {
-            Ok(Prepared {
-                entry: pool,
-                mut request,
-                alive,
-            }) => {
+            Ok(Prepared { entry: pool, mut request, alive }) => {
                 request.queue_timeout = request.queue_timeout.or(Some(QUEUE_TIMEOUT));
-                self.waiting.push_back(Waiting {
-                    position,
-                    pool,
-                    request,
-                    alive,
-                });
+                self.waiting.push_back(Waiting { position, pool, request, alive });
             }
             Err(error) => self.failed.push_back((position, error)),
         }
@@ -115,9 +106,7 @@ impl<T: DeserializeOwned> BatchStream<T> {
     /// Whether one more call would be submitted at once.
     pub fn has_room(&mut self) -> bool {
         // Which pool the next call goes to is not known, so the last one's size has to do.
-        let window = self
-            .pace
-            .window(self.waiting.back().map(|waiting| &*waiting.pool));
+        let window = self.pace.window(self.waiting.back().map(|waiting| &*waiting.pool));
         self.waiting.len() + self.under_way.len() < window
     }
 
@@ -130,34 +119,21 @@ impl<T: DeserializeOwned> BatchStream<T> {
     fn refill(&mut self) {
         while let Some(first) = self.waiting.front() {
             let pool = Arc::clone(&first.pool);
-            let room = self
-                .pace
-                .window(Some(&pool))
-                .saturating_sub(self.under_way.len());
-            let same = self
-                .waiting
-                .iter()
-                .take(room)
-                .take_while(|w| Arc::ptr_eq(&w.pool, &pool));
+            let room = self.pace.window(Some(&pool)).saturating_sub(self.under_way.len());
+            let same = self.waiting.iter().take(room).take_while(|w| Arc::ptr_eq(&w.pool, &pool));
             let count = same.count();
             if count == 0 {
                 return;
             }
             let run: Vec<Waiting> = self.waiting.drain(..count).collect();
-            let handles = pool
-                .pool
-                .submit_many(run.iter().map(|waiting| waiting.request.clone()));
+            let handles = pool.pool.submit_many(run.iter().map(|waiting| waiting.request.clone()));
             let mut refused = Vec::new();
             for (waiting, handle) in run.into_iter().zip(handles) {
                 let position = waiting.position;
                 match handle {
                     Ok(handle) => {
                         let _alive = waiting.alive;
-                        self.under_way.push(Numbered {
-                            position,
-                            handle,
-                            _alive,
-                        });
+                        self.under_way.push(Numbered { position, handle, _alive });
                     }
                     // Others fill the queue: the end of a call of our own tells when to try again.
                     Err(error)

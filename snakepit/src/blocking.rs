@@ -105,10 +105,7 @@ impl Snakepit {
         &self,
         calls: impl IntoIterator<Item = Call>,
     ) -> BatchStream<T> {
-        BatchStream(
-            self.0
-                .execute_batch_unordered(calls.into_iter().map(|call| call.0)),
-        )
+        BatchStream(self.0.execute_batch_unordered(calls.into_iter().map(|call| call.0)))
     }
 
     /// Starts a call that says more than command and arguments.

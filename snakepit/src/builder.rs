@@ -22,10 +22,7 @@ pub struct Builder {
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self {
-            default: None,
-            pools: Vec::new(),
-        }
+        Self { default: None, pools: Vec::new() }
     }
 
     /// Adds all pools of a document.
@@ -69,9 +66,7 @@ impl Builder {
     /// # }
     /// ```
     pub fn default_pool(mut self, set: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
-        let pool = self
-            .default
-            .unwrap_or_else(|| PoolConfig::builder(DEFAULT_POOL));
+        let pool = self.default.unwrap_or_else(|| PoolConfig::builder(DEFAULT_POOL));
         self.default = Some(set(pool));
         self
     }

@@ -148,11 +148,7 @@ impl Call {
     /// # Cancel safety
     /// As [`execute`](Self::execute).
     pub async fn complete(self) -> Result<Completed, Error> {
-        let Prepared {
-            entry,
-            request,
-            alive,
-        } = self.prepare()?;
+        let Prepared { entry, request, alive } = self.prepare()?;
         let completed = entry.pool.submit(request)?.await;
         // Whoever waits for a call needs the pools as much as one who holds a handle.
         drop((entry, alive));
@@ -167,11 +163,7 @@ impl Call {
     /// # Cancel safety
     /// Dropping the stream cancels the call.
     pub async fn stream<T: DeserializeOwned>(self) -> Result<ResultStream<T>, Error> {
-        let Prepared {
-            entry,
-            request,
-            alive,
-        } = self.prepare()?;
+        let Prepared { entry, request, alive } = self.prepare()?;
         Ok(ResultStream::new(entry.pool.submit_stream(request)?, alive))
     }
 
@@ -180,11 +172,7 @@ impl Call {
         let entry = self.snakepit.entry(self.pool.as_deref())?;
         let mut request = self.request;
         request.arguments = self.arguments?;
-        Ok(Prepared {
-            entry,
-            request,
-            alive: self.snakepit,
-        })
+        Ok(Prepared { entry, request, alive: self.snakepit })
     }
 }
 
@@ -206,11 +194,10 @@ fn convert(payload: &Payload, codec: Codec) -> Result<Payload, Error> {
     };
     match (codec, value) {
         (Codec::Raw, Value::Bytes(bytes)) => Ok(Payload::from_bytes(Codec::Raw, bytes)),
-        (Codec::Raw, _) => Err(Error::new(
-            ErrorKind::EncodeFailed,
-            "raw arguments are one byte string",
-        )
-        .with_help("give them with `bytes`")),
+        (Codec::Raw, _) => {
+            Err(Error::new(ErrorKind::EncodeFailed, "raw arguments are one byte string")
+                .with_help("give them with `bytes`"))
+        }
         (codec, value) => Payload::encode(codec, &value),
     }
 }

@@ -98,10 +98,7 @@ impl Snakepit {
     /// # Errors
     /// As [`Builder::start`].
     pub async fn from_toml(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::builder()
-            .config(Config::from_toml_file(path)?)
-            .start()
-            .await
+        Self::builder().config(Config::from_toml_file(path)?).start().await
     }
 
     pub(crate) fn new(
@@ -203,18 +200,12 @@ impl Snakepit {
     /// What every pool is doing.
     pub fn stats(&self) -> Stats {
         let pools = self.0.pools.iter().map(|(name, entry)| match entry {
-            Ok(entry) => PoolReport::Running {
-                stats: entry.pool.stats(),
-                workers: entry.pool.workers(),
-            },
-            Err(error) => PoolReport::Failed {
-                pool: name.to_string(),
-                error: error.clone(),
-            },
+            Ok(entry) => {
+                PoolReport::Running { stats: entry.pool.stats(), workers: entry.pool.workers() }
+            }
+            Err(error) => PoolReport::Failed { pool: name.to_string(), error: error.clone() },
         });
-        Stats {
-            pools: pools.collect(),
-        }
+        Stats { pools: pools.collect() }
     }
 
     /// The runtime of the I/O thread, for callers that want to live there. What runs on it must
@@ -236,21 +227,12 @@ impl Snakepit {
     /// Dropping the future leaves the pools closed and their workers to be ended when the last
     /// handle goes.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), Error> {
-        let entries: Vec<Arc<PoolEntry>> = self
-            .0
-            .pools
-            .values()
-            .filter_map(|entry| entry.as_ref().ok())
-            .cloned()
-            .collect();
+        let entries: Vec<Arc<PoolEntry>> =
+            self.0.pools.values().filter_map(|entry| entry.as_ref().ok()).cloned().collect();
         for entry in &entries {
             entry.pool.close();
         }
-        let drained = self
-            .0
-            .io
-            .run(crate::wiring::shutdown(entries, deadline))
-            .await;
+        let drained = self.0.io.run(crate::wiring::shutdown(entries, deadline)).await;
         self.0.io.stop().await;
         match drained {
             // A second shutdown finds the thread gone, and nothing left to do.
@@ -263,21 +245,18 @@ impl Snakepit {
         let name = name.unwrap_or(DEFAULT_POOL);
         match self.0.pools.get(name) {
             Some(entry) => entry.clone(),
-            None => Err(Error::new(
-                ErrorKind::PoolNotFound,
-                format!("there is no pool named `{name}`"),
-            )
-            .with_help(format!("the pools are: {}", self.pools().join(", ")))
-            .with_detail("pool", name)),
+            None => {
+                Err(Error::new(ErrorKind::PoolNotFound, format!("there is no pool named `{name}`"))
+                    .with_help(format!("the pools are: {}", self.pools().join(", ")))
+                    .with_detail("pool", name))
+            }
         }
     }
 }
 
 impl fmt::Debug for Snakepit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snakepit")
-            .field("pools", &self.pools())
-            .finish()
+        f.debug_struct("Snakepit").field("pools", &self.pools()).finish()
     }
 }
 

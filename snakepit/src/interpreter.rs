@@ -24,10 +24,7 @@ pub(crate) fn resolve(config: &PoolConfig) -> Result<Resolved, Error> {
     }
     let interpreter = search.find_default().map_err(|error| not_found(&error))?;
     let package = package(config, &interpreter)?;
-    Ok(Resolved {
-        interpreter,
-        package,
-    })
+    Ok(Resolved { interpreter, package })
 }
 
 fn package(config: &PoolConfig, interpreter: &Interpreter) -> Result<Option<PathBuf>, Error> {
@@ -40,10 +37,8 @@ fn package(config: &PoolConfig, interpreter: &Interpreter) -> Result<Option<Path
         Some(package) if package.origin == Origin::Variable => named(&package.path).map(Some),
         Some(package) if package.serves(&snakepit_proto::contract()) => Ok(Some(package.path)),
         Some(package) => {
-            let message = format!(
-                "the worker package in {} is out of date",
-                package.path.display()
-            );
+            let message =
+                format!("the worker package in {} is out of date", package.path.display());
             Err(Error::new(ErrorKind::VersionMismatch, message).with_help(remedy(interpreter)))
         }
         // Of another version: only what it says itself tells whether it serves.
@@ -65,17 +60,13 @@ fn named(directory: &Path) -> Result<PathBuf, Error> {
 }
 
 fn remedy(interpreter: &Interpreter) -> String {
-    format!(
-        "install it with `snakepit setup --python {}`",
-        interpreter.executable.display()
-    )
+    format!("install it with `snakepit setup --python {}`", interpreter.executable.display())
 }
 
 fn not_found(error: &FindError) -> Error {
     let kind = match error {
         FindError::Named {
-            source: ProbeError::NotFound(_) | ProbeError::NotExecutable(_),
-            ..
+            source: ProbeError::NotFound(_) | ProbeError::NotExecutable(_), ..
         }
         | FindError::Nowhere { .. } => ErrorKind::InterpreterNotFound,
         _ => ErrorKind::InterpreterUnsupported,
@@ -88,7 +79,5 @@ fn not_found(error: &FindError) -> Error {
 /// An error and its sources in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |text, source| {
-        format!("{text}: {source}")
-    })
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

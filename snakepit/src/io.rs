@@ -48,15 +48,9 @@ impl IoThread {
     /// Starts the thread.
     pub(crate) fn start() -> Result<Self, Error> {
         let failed = |error: io::Error| {
-            Error::new(
-                ErrorKind::System,
-                format!("cannot start the I/O thread: {error}"),
-            )
+            Error::new(ErrorKind::System, format!("cannot start the I/O thread: {error}"))
         };
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let (going, gone) = oneshot::channel::<()>();
@@ -79,11 +73,7 @@ impl IoThread {
             })
             .map_err(failed)?;
         let control = Mutex::new(Some(Control { stop, gone, thread }));
-        Ok(Self {
-            handle,
-            control,
-            last_duties,
-        })
+        Ok(Self { handle, control, last_duties })
     }
 
     /// The thread's runtime.

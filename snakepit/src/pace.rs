@@ -29,10 +29,7 @@ impl Room {
         let slots = config.workers();
         let useful = (ROUNDS * slots * (1 + config.prefetch())).max(LEAST);
         // Leaves half of the queue to others.
-        Self {
-            slots,
-            most: useful.min(slots + config.queue().div_ceil(2)),
-        }
+        Self { slots, most: useful.min(slots + config.queue().div_ceil(2)) }
     }
 }
 
@@ -48,19 +45,13 @@ pub(crate) struct Pace {
 impl Pace {
     /// A number of calls that nothing changes.
     pub(crate) fn fixed(calls: usize) -> Self {
-        Self {
-            fixed: Some(calls.max(1)),
-            ..Self::default()
-        }
+        Self { fixed: Some(calls.max(1)), ..Self::default() }
     }
 
     /// Notes how long a call took.
     pub(crate) fn ended(&mut self, run_time: Duration) {
         // A quarter of the new value: a few calls tell a change, a single one does not.
-        self.run_time = Some(
-            self.run_time
-                .map_or(run_time, |old| (old * 3 + run_time) / 4),
-        );
+        self.run_time = Some(self.run_time.map_or(run_time, |old| (old * 3 + run_time) / 4));
     }
 
     /// How many calls may be under way; without a pool, in the one asked about last.
@@ -83,18 +74,13 @@ mod tests {
     use super::*;
 
     fn room(workers: usize, prefetch: usize, queue: usize) -> Room {
-        let pool = PoolConfig::builder("default")
-            .adapter("a.py")
-            .workers(workers);
+        let pool = PoolConfig::builder("default").adapter("a.py").workers(workers);
         Room::of(&pool.prefetch(prefetch).queue(queue).build().unwrap())
     }
 
     #[test]
     fn long_calls_get_slots_and_short_ones_rounds() {
-        let mut pace = Pace {
-            room: Some(room(4, 8, 1024)),
-            ..Pace::default()
-        };
+        let mut pace = Pace { room: Some(room(4, 8, 1024)), ..Pace::default() };
         assert_eq!(pace.window(None), 4, "nothing is known yet");
         pace.ended(Duration::from_micros(50));
         assert_eq!(pace.window(None), 72);

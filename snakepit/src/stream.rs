@@ -29,11 +29,7 @@ pub struct ResultStream<T> {
 
 impl<T: DeserializeOwned> ResultStream<T> {
     pub(crate) fn new(items: CallStream, alive: Snakepit) -> Self {
-        Self {
-            items,
-            _alive: alive,
-            decoded: PhantomData,
-        }
+        Self { items, _alive: alive, decoded: PhantomData }
     }
 
     /// The next result; `None` after the last one or an error.

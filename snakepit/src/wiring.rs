@@ -42,13 +42,8 @@ pub(crate) async fn start(config: Config) -> Result<Snakepit, Error> {
         check_files(pool)?;
     }
     let io = IoThread::start()?;
-    let mut pools = io
-        .run(start_pools(
-            config,
-            io.handle().clone(),
-            io.last_duties().clone(),
-        ))
-        .await?;
+    let mut pools =
+        io.run(start_pools(config, io.handle().clone(), io.last_duties().clone())).await?;
     let none = pools.iter().all(|(_, pool)| pool.is_err());
     if none && let Some((_, Err(error))) = pools.drain(..).next() {
         return Err(error);
@@ -101,22 +96,14 @@ async fn start_pool(
         &runtime,
     )
     .await?;
-    let tools = pool
-        .workers()
-        .into_iter()
-        .next()
-        .map(|worker| worker.info.tools);
+    let tools = pool.workers().into_iter().next().map(|worker| worker.info.tools);
     let supervised = Supervised {
         supervisor: Mutex::new(Some(supervisor)),
         profile,
         drain: config.timeouts().drain,
         tools: tools.unwrap_or_default(),
     };
-    Ok(PoolEntry {
-        pool,
-        room: Room::of(&config),
-        supervised,
-    })
+    Ok(PoolEntry { pool, room: Room::of(&config), supervised })
 }
 
 fn pool_options(config: &PoolConfig) -> PoolOptions {
@@ -140,11 +127,7 @@ fn process_options(config: &PoolConfig, resolved: Resolved) -> ProcessOptions {
     let mut options = ProcessOptions::new(resolved.interpreter.executable, adapter);
     options.worker_package = resolved.package;
     options.adapter_args = Some(config.adapter_args().clone()).filter(|args| !args.is_empty());
-    options.env = config
-        .env()
-        .iter()
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
+    options.env = config.env().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     options.cwd = config.cwd().map(Path::to_path_buf);
     options.heartbeat = config.heartbeat();
     options.max_payload_bytes = config.max_payload();
@@ -173,17 +156,12 @@ fn check_files(config: &PoolConfig) -> Result<(), Error> {
     );
     Err(Error::new(ErrorKind::InvalidConfig, message)
         .with_help(help)
-        .with_detail(
-            format!("pool.{}.adapter", config.name()),
-            "there is no such file",
-        ))
+        .with_detail(format!("pool.{}.adapter", config.name()), "there is no such file"))
 }
 
 fn nearest_file(missing: &Path) -> Option<String> {
     let wanted = missing.file_name()?.to_str()?;
-    let directory = missing
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = missing.parent().filter(|parent| !parent.as_os_str().is_empty());
     let entries = std::fs::read_dir(directory.unwrap_or(Path::new("."))).ok()?;
     entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -199,10 +177,7 @@ impl Supervised {
     /// What can be called now, or could when there was a worker last.
     pub(crate) fn tools(&self, pool: &Pool) -> Vec<Tool> {
         let workers = pool.workers();
-        workers
-            .into_iter()
-            .next()
-            .map_or_else(|| self.tools.clone(), |worker| worker.info.tools)
+        workers.into_iter().next().map_or_else(|| self.tools.clone(), |worker| worker.info.tools)
     }
 }
 
@@ -216,17 +191,8 @@ pub(crate) async fn shutdown(
 }
 
 async fn shutdown_pool(entry: &PoolEntry, deadline: Duration) -> Result<(), Error> {
-    let Supervised {
-        supervisor,
-        profile,
-        drain,
-        ..
-    } = &entry.supervised;
-    let Some(supervisor) = supervisor
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take()
-    else {
+    let Supervised { supervisor, profile, drain, .. } = &entry.supervised;
+    let Some(supervisor) = supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         // Another shutdown is at it.
         return Ok(());
     };
@@ -234,9 +200,7 @@ async fn shutdown_pool(entry: &PoolEntry, deadline: Duration) -> Result<(), Erro
     let end = now + deadline;
     let drain = (*drain).min(deadline.mul_f64(DRAIN_SHARE));
     let drained = timeout_at(now + drain, entry.pool.drained()).await;
-    let stopped = supervisor
-        .shutdown(end.saturating_duration_since(Instant::now()))
-        .await;
+    let stopped = supervisor.shutdown(end.saturating_duration_since(Instant::now())).await;
     // Workers that had been replaced may still be on their way out.
     let gone = timeout_at(end, profile.all_gone()).await;
     stopped?;

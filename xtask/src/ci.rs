@@ -21,48 +21,22 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     cargo(
         workspace,
         "lints",
-        &[
-            "clippy",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
+        &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"],
         // The extension asks an interpreter at build time: the one that is known to be new enough.
-        &[(
-            "PYO3_PYTHON",
-            workspace.program(Venv::Gil, "python").as_os_str(),
-        )],
+        &[("PYO3_PYTHON", workspace.program(Venv::Gil, "python").as_os_str())],
     )?;
     cargo(
         workspace,
         "docs",
-        &[
-            "doc",
-            "--locked",
-            "--workspace",
-            "--no-deps",
-            "--exclude",
-            "snakepit-python",
-        ],
+        &["doc", "--locked", "--workspace", "--no-deps", "--exclude", "snakepit-python"],
         &[("RUSTDOCFLAGS", "-D warnings".as_ref())],
     )?;
     for library in &libraries {
         let what = format!("{library} alone, with its examples");
-        cargo(
-            workspace,
-            &what,
-            &["check", "--locked", "-p", library, "--lib", "--examples"],
-            &[],
-        )?;
+        cargo(workspace, &what, &["check", "--locked", "-p", library, "--lib", "--examples"], &[])?;
     }
     foreign_paths(workspace)?;
-    eprintln!(
-        "ci: all passed (format, lints, docs, {} crates alone, paths)",
-        libraries.len()
-    );
+    eprintln!("ci: all passed (format, lints, docs, {} crates alone, paths)", libraries.len());
     Ok(())
 }
 
@@ -83,9 +57,7 @@ fn libraries(workspace: &Workspace) -> Result<Vec<String>> {
     let mut command = workspace.cargo();
     command.args(["metadata", "--locked", "--format-version", "1"]);
     let metadata: Value = serde_json::from_str(&run::output(command)?)?;
-    let packages = metadata["packages"]
-        .as_array()
-        .context("cargo lists no packages")?;
+    let packages = metadata["packages"].as_array().context("cargo lists no packages")?;
     let is_library = |package: &&Value| {
         let targets = package["targets"].as_array();
         // A package of this workspace comes from no registry.
@@ -93,10 +65,7 @@ fn libraries(workspace: &Workspace) -> Result<Vec<String>> {
         ours && targets
             .is_some_and(|targets| targets.iter().any(|target| target["kind"][0] == LIBRARY))
     };
-    let names = packages
-        .iter()
-        .filter(is_library)
-        .filter_map(|package| package["name"].as_str());
+    let names = packages.iter().filter(is_library).filter_map(|package| package["name"].as_str());
     Ok(names.map(str::to_owned).collect())
 }
 

@@ -29,17 +29,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let (calls, labels) = (files.join("held-out.jsonl"), files.join("labels.txt"));
     let predictions = files.join("predictions.jsonl");
     let mut held_out = workspace.command(workspace.program(Venv::Gil, "python"));
-    held_out
-        .arg("examples/digits/held_out.py")
-        .arg(&calls)
-        .arg(&labels);
+    held_out.arg("examples/digits/held_out.py").arg(&calls).arg(&labels);
     run::checked(held_out)?;
 
     let mut map = snakepit(workspace, "map");
-    map.args(["--workers", "2", "--output"])
-        .arg(&predictions)
-        .arg("predict")
-        .arg(&calls);
+    map.args(["--workers", "2", "--output"]).arg(&predictions).arg("predict").arg(&calls);
     show("a model in two workers answers a file of calls", &map);
     run::checked(map)?;
     report_accuracy(&predictions, &labels)?;
@@ -51,10 +45,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 
     let mut broken = snakepit(workspace, "exec");
     broken.args(["predict", r#"{"pixels": [1, 2, 3]}"#]);
-    show(
-        "a Python error arrives with its traceback (this call is meant to fail)",
-        &broken,
-    );
+    show("a Python error arrives with its traceback (this call is meant to fail)", &broken);
     let status = broken.status().context("the command line does not start")?;
     if status.code() != Some(CALL_FAILED) {
         bail!("a call that raises must end with exit code {CALL_FAILED}, not with {status}");
@@ -74,19 +65,13 @@ fn snakepit(workspace: &Workspace, subcommand: &str) -> Command {
 /// Prints a command as a user would type it.
 fn show(what: &str, command: &Command) {
     let mut line = "snakepit".to_owned();
-    let mut arguments = command
-        .get_args()
-        .map(|argument| argument.to_string_lossy());
+    let mut arguments = command.get_args().map(|argument| argument.to_string_lossy());
     while let Some(argument) = arguments.next() {
         if argument == "--python" {
             arguments.next();
             continue;
         }
-        let quote = if argument.contains([' ', '{']) {
-            "'"
-        } else {
-            ""
-        };
+        let quote = if argument.contains([' ', '{']) { "'" } else { "" };
         let argument = match Path::new(argument.as_ref()) {
             path if path.is_absolute() => path.file_name().unwrap_or_default().to_string_lossy(),
             _ => argument.as_ref().into(),
@@ -103,16 +88,9 @@ fn report_accuracy(predictions: &Path, labels: &Path) -> Result<()> {
     if count != expected {
         bail!("{expected} calls gave {count} results");
     }
-    let right = predictions
-        .lines()
-        .zip(labels.lines())
-        .filter(|(a, b)| a.trim() == *b)
-        .count();
+    let right = predictions.lines().zip(labels.lines()).filter(|(a, b)| a.trim() == *b).count();
     let accuracy = right as f64 / expected as f64;
-    println!(
-        "accuracy on {expected} held-out images: {:.2} %",
-        accuracy * 100.0
-    );
+    println!("accuracy on {expected} held-out images: {:.2} %", accuracy * 100.0);
     if accuracy < ACCURACY_FLOOR {
         bail!("the accuracy is below {ACCURACY_FLOOR}: answers do not belong to their calls");
     }

@@ -8,8 +8,6 @@ use crate::workspace::Workspace;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.command(setup::uv(workspace)?);
-    command
-        .args(["lock", "--upgrade", "--project"])
-        .arg(workspace.python_project());
+    command.args(["lock", "--upgrade", "--project"]).arg(workspace.python_project());
     run::step("uv lock", command)
 }

@@ -12,9 +12,7 @@ pub(crate) fn announce(what: &str) {
 
 /// Runs a command with our own streams; its failure is ours.
 pub(crate) fn checked(mut command: Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("{} does not start", name(&command)))?;
+    let status = command.status().with_context(|| format!("{} does not start", name(&command)))?;
     if !status.success() {
         bail!("{} ended with {status}", name(&command));
     }

@@ -42,17 +42,12 @@ pub(crate) fn run(workspace: &Workspace, interpreters: Interpreters) -> Result<(
         Interpreters::Both => &[Venv::Gil, Venv::FreeThreaded],
     };
     // Environments first: whoever works on the worker package needs them while it does not build.
-    let environments = venvs
-        .iter()
-        .map(|venv| sync(workspace, *venv))
-        .collect::<Result<Vec<_>>>()?;
+    let environments =
+        venvs.iter().map(|venv| sync(workspace, *venv)).collect::<Result<Vec<_>>>()?;
     for (venv, environment) in venvs.iter().zip(&environments) {
         install_worker(workspace, *venv, environment)?;
     }
-    eprintln!(
-        "setup is complete ({:.1} s)",
-        started.elapsed().as_secs_f64()
-    );
+    eprintln!("setup is complete ({:.1} s)", started.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -71,16 +66,10 @@ fn sync(workspace: &Workspace, venv: Venv) -> Result<String> {
     for file in ["pyproject.toml", "uv.lock"] {
         let file = project.join(file);
         inputs = inputs.with_file(&file).with_context(|| {
-            format!(
-                "{} is missing: `cargo xtask lock` writes uv.lock",
-                file.display()
-            )
+            format!("{} is missing: `cargo xtask lock` writes uv.lock", file.display())
         })?;
     }
-    let inputs = GROUPS
-        .iter()
-        .fold(inputs, |inputs, group| inputs.with(group))
-        .hex();
+    let inputs = GROUPS.iter().fold(inputs, |inputs, group| inputs.with(group)).hex();
     let stamp = stamp(workspace, "environment", venv);
     // The link's target must be there too: an interpreter can be uninstalled under an environment.
     if stamp.holds(&inputs) && workspace.program(venv, "python").exists() {
@@ -91,13 +80,7 @@ fn sync(workspace: &Workspace, venv: Venv) -> Result<String> {
     progress(&format!("{}: environment from {interpreter}", venv.name()));
     let mut command = workspace.command(uv(workspace)?);
     command
-        .args([
-            "sync",
-            "--quiet",
-            "--frozen",
-            "--no-install-project",
-            "--no-default-groups",
-        ])
+        .args(["sync", "--quiet", "--frozen", "--no-install-project", "--no-default-groups"])
         .args(GROUPS.iter().flat_map(|group| ["--group", group]))
         .arg("--project")
         .arg(&project)
@@ -129,10 +112,7 @@ fn install_worker(workspace: &Workspace, venv: Venv, environment: &str) -> Resul
         None => {
             let started = Instant::now();
             let abi = interpreter.wheel_abi();
-            progress(&format!(
-                "{}: building the worker package for {abi}",
-                venv.name()
-            ));
+            progress(&format!("{}: building the worker package for {abi}", venv.name()));
             let wheel = WheelBuild {
                 tree: &tree,
                 interpreter: &interpreter,
@@ -153,15 +133,7 @@ fn install_worker(workspace: &Workspace, venv: Venv, environment: &str) -> Resul
     progress(&format!("{}: installing the worker package", venv.name()));
     let mut command = workspace.command(uv(workspace)?);
     command
-        .args([
-            "pip",
-            "install",
-            "--quiet",
-            "--offline",
-            "--no-deps",
-            "--reinstall",
-            "--python",
-        ])
+        .args(["pip", "install", "--quiet", "--offline", "--no-deps", "--reinstall", "--python"])
         .arg(workspace.program(venv, "python"))
         .arg(wheel);
     run::checked(command)?;
@@ -187,10 +159,7 @@ fn interpreter(workspace: &Workspace, venv: Venv) -> Result<Interpreter> {
 
 fn tool(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> {
     let tools = workspace.tools();
-    let program = tools
-        .join(format!("{name}-{version}"))
-        .join("bin")
-        .join(name);
+    let program = tools.join(format!("{name}-{version}")).join("bin").join(name);
     // Looking for an interpreter starts programs: only when one is needed.
     if program.exists() {
         return Ok(program);
@@ -209,12 +178,7 @@ struct Stamp {
 }
 
 fn stamp(workspace: &Workspace, what: &str, venv: Venv) -> Stamp {
-    Stamp {
-        path: workspace
-            .made
-            .join("stamps")
-            .join(format!("{what}-{}", venv.name())),
-    }
+    Stamp { path: workspace.made.join("stamps").join(format!("{what}-{}", venv.name())) }
 }
 
 impl Stamp {
@@ -234,10 +198,7 @@ impl Stamp {
     }
 
     fn set_path(&self, inputs: &str, path: &Path) -> Result<()> {
-        Ok(fs::write(
-            &self.path,
-            format!("{inputs}\n{}", path.display()),
-        )?)
+        Ok(fs::write(&self.path, format!("{inputs}\n{}", path.display()))?)
     }
 
     fn lines(&self) -> Option<(String, String)> {

@@ -9,7 +9,7 @@ use crate::setup::{self, Interpreters};
 use crate::workspace::{Venv, Workspace};
 
 /// The crates that have models for loom, which explores every interleaving of their lock-free parts.
-const LOOM_CRATES: [&str; 2] = ["snakepit-core", "snakepit-profile-process"];
+const LOOM_CRATES: [&str; 1] = ["snakepit-profile-process"];
 
 /// Which tests to run; all of them if none is named.
 #[derive(Args)]
@@ -64,10 +64,7 @@ fn loom(workspace: &Workspace) -> Result<()> {
                 .args(arguments)
                 .env("RUSTFLAGS", "--cfg snakepit_loom")
                 // In the ordinary target directory other flags would rebuild everything.
-                .env(
-                    "CARGO_TARGET_DIR",
-                    workspace.target.join("snakepit").join("loom"),
-                );
+                .env("CARGO_TARGET_DIR", workspace.target.join("snakepit").join("loom"));
             command
         };
         // A filter that matches nothing passes: a model that was renamed would go unnoticed.
@@ -84,29 +81,19 @@ fn python(workspace: &Workspace) -> Result<()> {
     let interpreter = workspace.program(Venv::Gil, "python");
     let tool = |name: &str, arguments: &[&str]| {
         let mut command = workspace.command(workspace.program(Venv::Gil, name));
-        command
-            .args(arguments)
-            .current_dir(workspace.python_project());
+        command.args(arguments).current_dir(workspace.python_project());
         command
     };
     // The examples lie outside the project; its rules hold for them too.
     let scope = ["--config", "pyproject.toml", ".", "../examples"];
-    run::step(
-        "ruff check",
-        tool("ruff", &[&["check"], &scope[..]].concat()),
-    )?;
-    run::step(
-        "ruff format",
-        tool("ruff", &[&["format", "--check"], &scope[..]].concat()),
-    )?;
+    run::step("ruff check", tool("ruff", &[&["check"], &scope[..]].concat()))?;
+    run::step("ruff format", tool("ruff", &[&["format", "--check"], &scope[..]].concat()))?;
     let mut pyright = tool("pyright", &["--pythonpath"]);
     pyright.arg(interpreter);
     run::step("pyright", pyright)?;
     for venv in [Venv::Gil, Venv::FreeThreaded] {
         let mut command = workspace.command(workspace.program(venv, "python"));
-        command
-            .args(["-m", "pytest", "-q"])
-            .current_dir(workspace.python_project());
+        command.args(["-m", "pytest", "-q"]).current_dir(workspace.python_project());
         run::step(&format!("pytest ({})", venv.name()), command)?;
     }
     Ok(())

@@ -28,19 +28,12 @@ pub(crate) enum Venv {
 impl Workspace {
     pub(crate) fn find() -> Result<Self> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = manifest
-            .parent()
-            .context("xtask lies in no workspace")?
-            .to_owned();
+        let root = manifest.parent().context("xtask lies in no workspace")?.to_owned();
         let target = match env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
             Some(dir) => env::current_dir()?.join(dir),
             None => root.join("target"),
         };
-        Ok(Self {
-            made: root.join("target").join("snakepit"),
-            target,
-            root,
-        })
+        Ok(Self { made: root.join("target").join("snakepit"), target, root })
     }
 
     pub(crate) fn python_project(&self) -> PathBuf {
@@ -70,10 +63,7 @@ impl Workspace {
         command
             .current_dir(&self.root)
             .env("SNAKEPIT_TEST_PYTHON", self.program(Venv::Gil, "python"))
-            .env(
-                "SNAKEPIT_TEST_PYTHON_FREE_THREADED",
-                self.program(Venv::FreeThreaded, "python"),
-            );
+            .env("SNAKEPIT_TEST_PYTHON_FREE_THREADED", self.program(Venv::FreeThreaded, "python"));
         command
     }
 

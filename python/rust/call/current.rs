@@ -33,11 +33,7 @@ enum ProgressTo {
 
 impl CurrentCall {
     pub(crate) fn new(state: Arc<CallState>, outbox: Arc<Outbox>) -> Self {
-        Self {
-            state,
-            progress: ProgressTo::Host(outbox),
-            deadline: OnceLock::new(),
-        }
+        Self { state, progress: ProgressTo::Host(outbox), deadline: OnceLock::new() }
     }
 }
 
@@ -105,17 +101,13 @@ impl CurrentCall {
         }
         let time = py.import(intern!(py, "time"))?;
         let now: f64 = time.call_method0(intern!(py, "monotonic"))?.extract()?;
-        Ok(Some(
-            *self.deadline.get_or_init(|| now + remaining.as_secs_f64()),
-        ))
+        Ok(Some(*self.deadline.get_or_init(|| now + remaining.as_secs_f64())))
     }
 
     /// Seconds left.
     #[getter]
     fn remaining(&self) -> Option<f64> {
-        self.state
-            .remaining()
-            .map(|remaining| remaining.as_secs_f64())
+        self.state.remaining().map(|remaining| remaining.as_secs_f64())
     }
 
     /// Whether nobody waits for the result any more.
@@ -133,12 +125,7 @@ impl CurrentCall {
     fn progress(&self, py: Python<'_>, done: f64, total: f64, message: String) -> PyResult<()> {
         match &self.progress {
             ProgressTo::Host(outbox) => {
-                outbox.push_progress(v1::Progress {
-                    call_id: self.state.id,
-                    done,
-                    total,
-                    message,
-                });
+                outbox.push_progress(v1::Progress { call_id: self.state.id, done, total, message });
                 Ok(())
             }
             ProgressTo::Function(function) => {

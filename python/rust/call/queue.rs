@@ -74,11 +74,7 @@ impl Queue {
             drain_said: false,
             stopping: false,
         };
-        Self {
-            inner: Mutex::new(inner),
-            ready: Condvar::new(),
-            control,
-        }
+        Self { inner: Mutex::new(inner), ready: Condvar::new(), control }
     }
 
     /// Puts a call at the end; gives it back when no more calls are taken.
@@ -180,9 +176,7 @@ impl Queue {
     pub(crate) fn find(&self, id: u64) -> Option<Arc<CallState>> {
         let inner = self.lock();
         let waiting = inner.waiting.iter().find(|call| call.state.id == id);
-        waiting
-            .map(|call| call.state.clone())
-            .or_else(|| inner.running_call(id))
+        waiting.map(|call| call.state.clone()).or_else(|| inner.running_call(id))
     }
 
     /// Takes no more calls; [`Next::Drained`] comes when the last one has ended.
@@ -210,10 +204,6 @@ impl Queue {
 
 impl Inner {
     fn running_call(&self, id: u64) -> Option<Arc<CallState>> {
-        self.running
-            .iter()
-            .flatten()
-            .find(|call| call.id == id)
-            .cloned()
+        self.running.iter().flatten().find(|call| call.id == id).cloned()
     }
 }

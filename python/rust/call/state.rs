@@ -52,8 +52,7 @@ impl CallState {
 
     /// Time left until the deadline; zero once it has passed.
     pub(crate) fn remaining(&self) -> Option<Duration> {
-        self.deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Why the call should stop, if it should.
@@ -72,8 +71,7 @@ impl CallState {
         // Under the lock, so that a waiter cannot miss it between its look and its sleep.
         let _credit = self.credit();
         let _ =
-            self.stopped
-                .compare_exchange(0, reason as u8, Ordering::Relaxed, Ordering::Relaxed);
+            self.stopped.compare_exchange(0, reason as u8, Ordering::Relaxed, Ordering::Relaxed);
         self.changed.notify_all();
     }
 
@@ -96,9 +94,7 @@ impl CallState {
         if *credit > 0 || self.stop_reason().is_some() {
             return;
         }
-        let slice = self
-            .remaining()
-            .map_or(slice, |remaining| remaining.min(slice));
+        let slice = self.remaining().map_or(slice, |remaining| remaining.min(slice));
         drop(self.changed.wait_timeout(credit, slice));
     }
 

@@ -15,9 +15,7 @@ pub(crate) struct DecodeError {
 
 impl DecodeError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-        }
+        Self { message: message.into() }
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -52,20 +50,12 @@ pub(super) enum Step {
 
 impl EncodeError {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            type_name: None,
-            path: Vec::new(),
-            too_large: false,
-        }
+        Self { message: message.into(), type_name: None, path: Vec::new(), too_large: false }
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
         let message = format!("the encoded value is over the payload limit of {limit} bytes");
-        Self {
-            too_large: true,
-            ..Self::new(message)
-        }
+        Self { too_large: true, ..Self::new(message) }
     }
 
     pub(super) fn of_type(mut self, type_name: String) -> Self {

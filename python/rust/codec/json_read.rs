@@ -19,9 +19,7 @@ pub(super) fn read<'py>(
     py: Python<'py>,
     parts: &[Bytes],
 ) -> Result<Bound<'py, PyAny>, DecodeError> {
-    let text = Parts::new(parts)
-        .take(total_len(parts))
-        .unwrap_or(Cow::Borrowed(&[]));
+    let text = Parts::new(parts).take(total_len(parts)).unwrap_or(Cow::Borrowed(&[]));
     let mut deserializer = serde_json::Deserializer::from_slice(&text);
     Object(py)
         .deserialize(&mut deserializer)

@@ -50,10 +50,7 @@ impl KeyCache {
             return Ok(entry.object.bind(py).clone());
         }
         let object = PyString::from_bytes(py, text)?;
-        *place = Some(Entry {
-            text: text.into(),
-            object: object.clone().unbind(),
-        });
+        *place = Some(Entry { text: text.into(), object: object.clone().unbind() });
         Ok(object)
     }
 }

@@ -38,10 +38,7 @@ pub(crate) struct Marker {
 impl Marker {
     #[new]
     fn new(r#type: String, repr: String) -> Self {
-        Self {
-            type_name: r#type,
-            repr,
-        }
+        Self { type_name: r#type, repr }
     }
 
     fn __repr__(&self) -> String {
@@ -56,18 +53,13 @@ impl Marker {
             |_| "<repr failed>".to_owned(),
             |repr| redact(&shorten(&repr.to_string_lossy())),
         );
-        Self {
-            type_name: type_name(&value.get_type()),
-            repr,
-        }
+        Self { type_name: type_name(&value.get_type()), repr }
     }
 }
 
 /// The type's name with its module, which is left out for builtins.
 pub(crate) fn type_name(ty: &Bound<'_, PyType>) -> String {
-    let name = ty
-        .qualname()
-        .map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let name = ty.qualname().map_or_else(|_| "?".to_owned(), |name| name.to_string());
     match ty.module() {
         Ok(module) if module.to_string_lossy() != "builtins" => format!("{module}.{name}"),
         _ => name,
@@ -117,15 +109,11 @@ fn assigned_value(text: &str, after_name: usize) -> Option<(usize, usize)> {
     let unquoted = identifier.trim_start_matches(['\'', '"', ' ']);
     let value = unquoted.strip_prefix([':', '='])?.trim_start();
     let from = text.len() - value.len();
-    let prefix = if value.starts_with("b'") || value.starts_with("b\"") {
-        1
-    } else {
-        0
-    };
+    let prefix = if value.starts_with("b'") || value.starts_with("b\"") { 1 } else { 0 };
     let len = match value[prefix..].chars().next()? {
-        quote @ ('\'' | '"') => value[prefix + 1..]
-            .find(quote)
-            .map_or(value.len(), |end| prefix + 1 + end + 1),
+        quote @ ('\'' | '"') => {
+            value[prefix + 1..].find(quote).map_or(value.len(), |end| prefix + 1 + end + 1)
+        }
         _ => value.find([',', ')', '}', ']', ' ']).unwrap_or(value.len()),
     };
     Some((from, from + len))

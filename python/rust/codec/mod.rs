@@ -42,9 +42,7 @@ pub(crate) fn decode<'py>(
             Ok(())
         })?
         .into_any()),
-        Codec::Unspecified => Err(DecodeError::new(
-            "the payload names no codec this worker knows",
-        )),
+        Codec::Unspecified => Err(DecodeError::new("the payload names no codec this worker knows")),
     }
 }
 

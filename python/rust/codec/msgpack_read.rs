@@ -19,18 +19,11 @@ pub(super) fn read<'py>(
     parts: &[Bytes],
     keys: &mut KeyCache,
 ) -> Result<Bound<'py, PyAny>, DecodeError> {
-    let mut reader = Reader {
-        py,
-        parts: Parts::new(parts),
-        keys,
-        stack: Vec::new(),
-    };
+    let mut reader = Reader { py, parts: Parts::new(parts), keys, stack: Vec::new() };
     let value = reader.value(0)?;
     match reader.parts.remaining() {
         0 => Ok(value),
-        extra => Err(DecodeError::new(format!(
-            "{extra} bytes follow the MessagePack value"
-        ))),
+        extra => Err(DecodeError::new(format!("{extra} bytes follow the MessagePack value"))),
     }
 }
 
@@ -120,9 +113,7 @@ impl<'py> Reader<'_, 'py> {
             0xd9 => self.len_u8()?,
             // Lists and maps cannot be keys of a `dict`.
             0x80..=0x9f | 0xdc..=0xdf => {
-                return Err(DecodeError::new(
-                    "a map key must be a scalar, not a list or a map",
-                ));
+                return Err(DecodeError::new("a map key must be a scalar, not a list or a map"));
             }
             _ => return self.value_of(byte, depth),
         };
@@ -157,12 +148,10 @@ impl<'py> Reader<'_, 'py> {
                 Ok(from_bytes.call((bytes, "big"), Some(&kwargs))?)
             }
             ext::MARKER => self.marker(&data),
-            ext::ARRAY => Err(DecodeError::new(
-                "arrays in shared memory are not served by this worker",
-            )),
-            code => Err(DecodeError::new(format!(
-                "unknown MessagePack extension type {code}"
-            ))),
+            ext::ARRAY => {
+                Err(DecodeError::new("arrays in shared memory are not served by this worker"))
+            }
+            code => Err(DecodeError::new(format!("unknown MessagePack extension type {code}"))),
         }
     }
 
@@ -176,33 +165,22 @@ impl<'py> Reader<'_, 'py> {
         // One level is all a marker has: anything deeper is no marker.
         let fields = inner.value(MAX_DEPTH - 1)?;
         let field = |name: &str| {
-            let text = fields
-                .get_item(name)
-                .and_then(|text| text.extract::<String>());
+            let text = fields.get_item(name).and_then(|text| text.extract::<String>());
             text.map_err(|_| DecodeError::new(format!("a marker without its `{name}` text")))
         };
-        let marker = Marker {
-            type_name: field("type")?,
-            repr: field("repr")?,
-        };
+        let marker = Marker { type_name: field("type")?, repr: field("repr")? };
         Ok(Bound::new(self.py, marker)?.into_any())
     }
 
     fn check_nested(&self, len: usize, depth: usize) -> Result<(), DecodeError> {
         if depth >= MAX_DEPTH {
-            return Err(DecodeError::new(format!(
-                "nested deeper than {MAX_DEPTH} levels"
-            )));
+            return Err(DecodeError::new(format!("nested deeper than {MAX_DEPTH} levels")));
         }
         self.check_len(len)
     }
 
     fn check_len(&self, len: usize) -> Result<(), DecodeError> {
-        if len > self.parts.remaining() {
-            Err(truncated())
-        } else {
-            Ok(())
-        }
+        if len > self.parts.remaining() { Err(truncated()) } else { Ok(()) }
     }
 
     fn byte(&mut self) -> Result<u8, DecodeError> {

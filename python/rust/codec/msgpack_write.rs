@@ -20,9 +20,7 @@ pub(super) struct Msgpack {
 
 impl Default for Msgpack {
     fn default() -> Self {
-        Self {
-            out: Vec::with_capacity(INITIAL_BYTES),
-        }
+        Self { out: Vec::with_capacity(INITIAL_BYTES) }
     }
 }
 
@@ -34,19 +32,12 @@ impl Msgpack {
     /// Writes a length with the marker bytes for lengths of up to 8 (if there is one), 16 and 32
     /// bits.
     fn len_prefix(&mut self, len: usize, bits8: Option<u8>, bits16: u8, bits32: u8) -> WriteResult {
-        match (
-            bits8,
-            u8::try_from(len),
-            u16::try_from(len),
-            u32::try_from(len),
-        ) {
+        match (bits8, u8::try_from(len), u16::try_from(len), u32::try_from(len)) {
             (Some(marker), Ok(len), ..) => self.out.extend_from_slice(&[marker, len]),
             (_, _, Ok(len), _) => self.tagged(bits16, len.to_be_bytes()),
             (.., Ok(len)) => self.tagged(bits32, len.to_be_bytes()),
             _ => {
-                return Err(EncodeError::new(
-                    "longer than the 4 GiB MessagePack can express",
-                ));
+                return Err(EncodeError::new("longer than the 4 GiB MessagePack can express"));
             }
         }
         Ok(())
@@ -116,26 +107,14 @@ impl Sink for Msgpack {
         let bytes = (|| {
             // Two's complement needs one bit for the sign; `~value` has the same width as a
             // negative `value` without that bit.
-            let magnitude = if value.lt(0)? {
-                value.bitnot()?
-            } else {
-                value.clone()
-            };
-            let bits: usize = magnitude
-                .call_method0(intern!(py, "bit_length"))?
-                .extract()?;
+            let magnitude = if value.lt(0)? { value.bitnot()? } else { value.clone() };
+            let bits: usize = magnitude.call_method0(intern!(py, "bit_length"))?.extract()?;
             let kwargs = PyDict::new(py);
             kwargs.set_item(intern!(py, "signed"), true)?;
-            value.call_method(
-                intern!(py, "to_bytes"),
-                (bits / 8 + 1, "big"),
-                Some(&kwargs),
-            )
+            value.call_method(intern!(py, "to_bytes"), (bits / 8 + 1, "big"), Some(&kwargs))
         })()
         .map_err(|error: PyErr| EncodeError::new(error.to_string()))?;
-        let bytes = bytes
-            .cast::<PyBytes>()
-            .map_err(|error| EncodeError::new(error.to_string()))?;
+        let bytes = bytes.cast::<PyBytes>().map_err(|error| EncodeError::new(error.to_string()))?;
         self.ext(ext::BIG_INT, bytes.as_bytes())
     }
 
@@ -176,9 +155,7 @@ impl Sink for Msgpack {
     }
 
     fn marker(&mut self, marker: &Marker) -> WriteResult {
-        let mut inner = Self {
-            out: Vec::with_capacity(marker.repr.len() + 64),
-        };
+        let mut inner = Self { out: Vec::with_capacity(marker.repr.len() + 64) };
         inner.begin_map(2)?;
         for (name, text) in [("type", &marker.type_name), ("repr", &marker.repr)] {
             inner.text(name)?;

@@ -21,20 +21,12 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(super) fn new(parts: &'a [Bytes]) -> Self {
-        Self {
-            current: &[],
-            rest: parts.iter(),
-            remaining: total_len(parts),
-        }
+        Self { current: &[], rest: parts.iter(), remaining: total_len(parts) }
     }
 
     /// A cursor over one slice.
     pub(super) fn of_slice(slice: &'a [u8]) -> Self {
-        Self {
-            current: slice,
-            rest: [].iter(),
-            remaining: slice.len(),
-        }
+        Self { current: slice, rest: [].iter(), remaining: slice.len() }
     }
 
     pub(super) fn remaining(&self) -> usize {

@@ -189,11 +189,7 @@ fn classify(ty: &Bound<'_, PyType>) -> PyResult<Plain> {
     if is_subclass_of(ty, "datetime", "timedelta")? {
         return Ok(Plain::Seconds);
     }
-    for (module, name) in [
-        ("decimal", "Decimal"),
-        ("uuid", "UUID"),
-        ("pathlib", "PurePath"),
-    ] {
+    for (module, name) in [("decimal", "Decimal"), ("uuid", "UUID"), ("pathlib", "PurePath")] {
         if is_subclass_of(ty, module, name)? {
             return Ok(Plain::Str);
         }
@@ -220,9 +216,7 @@ fn is_subclass_of(ty: &Bound<'_, PyType>, module: &str, name: &str) -> PyResult<
 }
 
 fn loaded<'py>(py: Python<'py>, module: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let modules = py
-        .import(intern!(py, "sys"))?
-        .getattr(intern!(py, "modules"))?;
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
     modules.cast::<PyDict>()?.get_item(module)
 }
 
@@ -237,14 +231,9 @@ fn named_tuple_fields(ty: &Bound<'_, PyType>) -> PyResult<Plain> {
 }
 
 fn dataclass_fields(ty: &Bound<'_, PyType>) -> PyResult<Plain> {
-    let fields = ty
-        .py()
-        .import("dataclasses")?
-        .call_method1("fields", (ty,))?;
-    let names: PyResult<Vec<Py<PyString>>> = fields
-        .try_iter()?
-        .map(|field| Ok(field?.getattr("name")?.extract()?))
-        .collect();
+    let fields = ty.py().import("dataclasses")?.call_method1("fields", (ty,))?;
+    let names: PyResult<Vec<Py<PyString>>> =
+        fields.try_iter()?.map(|field| Ok(field?.getattr("name")?.extract()?)).collect();
     Ok(Plain::Fields(names?))
 }
 

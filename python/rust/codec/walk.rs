@@ -48,11 +48,7 @@ pub(super) fn write<S: Sink>(
     sink: S,
     limit: usize,
 ) -> Result<S, EncodeError> {
-    let mut walk = Walk {
-        sink,
-        limit,
-        open: Vec::new(),
-    };
+    let mut walk = Walk { sink, limit, open: Vec::new() };
     walk.value(value)?;
     walk.check_size()?;
     Ok(walk.sink)
@@ -119,10 +115,7 @@ impl<S: Sink> Walk<S> {
                     let elements: PyResult<Vec<_>> = elements.collect();
                     PyTuple::new(value.py(), elements?)
                 });
-                self.elements(
-                    value,
-                    &elements.map_err(|error| raised(value, "iter", &error))?,
-                )
+                self.elements(value, &elements.map_err(|error| raised(value, "iter", &error))?)
             }
             Plain::Fields(names) => self.fields(value, names),
             Plain::Marker => {
@@ -155,10 +148,8 @@ impl<S: Sink> Walk<S> {
         let text = cast::<PyString>(value)?;
         match text.to_str() {
             Ok(text) => self.sink.text(text),
-            Err(_) => Err(
-                EncodeError::new("text with lone surrogates has no UTF-8 form")
-                    .of_type(type_name(&value.get_type())),
-            ),
+            Err(_) => Err(EncodeError::new("text with lone surrogates has no UTF-8 form")
+                .of_type(type_name(&value.get_type()))),
         }
     }
 
@@ -198,8 +189,7 @@ impl<S: Sink> Walk<S> {
             walk.sink.begin_list(elements.len())?;
             for (index, element) in elements.iter_borrowed().enumerate() {
                 walk.sink.before(index);
-                walk.value(&element)
-                    .map_err(|error| error.at(|| Step::Index(index)))?;
+                walk.value(&element).map_err(|error| error.at(|| Step::Index(index)))?;
                 walk.check_size()?;
             }
             walk.sink.end_list();
@@ -216,8 +206,7 @@ impl<S: Sink> Walk<S> {
                 walk.sink.before(index);
                 walk.key(&key)?;
                 walk.sink.between();
-                walk.value(&element)
-                    .map_err(|error| error.at(|| key_step(&key)))?;
+                walk.value(&element).map_err(|error| error.at(|| key_step(&key)))?;
                 walk.check_size()?;
             }
             walk.sink.end_map();
@@ -291,11 +280,7 @@ impl<S: Sink> Walk<S> {
     }
 
     fn check_size(&self) -> WriteResult {
-        if self.sink.len() > self.limit {
-            Err(EncodeError::too_large(self.limit))
-        } else {
-            Ok(())
-        }
+        if self.sink.len() > self.limit { Err(EncodeError::too_large(self.limit)) } else { Ok(()) }
     }
 }
 
@@ -303,15 +288,11 @@ impl<S: Sink> Walk<S> {
 fn cast<'a, 'py, T: pyo3::PyTypeCheck>(
     value: &'a Bound<'py, PyAny>,
 ) -> Result<&'a Bound<'py, T>, EncodeError> {
-    value
-        .cast::<T>()
-        .map_err(|error| EncodeError::new(error.to_string()))
+    value.cast::<T>().map_err(|error| EncodeError::new(error.to_string()))
 }
 
 fn key_step(key: &Bound<'_, PyAny>) -> Step {
-    let repr = key
-        .repr()
-        .map_or_else(|_| "?".to_owned(), |repr| repr.to_string());
+    let repr = key.repr().map_or_else(|_| "?".to_owned(), |repr| repr.to_string());
     Step::Key(redact(&shorten(&repr)))
 }
 

@@ -33,14 +33,7 @@ impl Chunks {
         codec: Codec,
         limit: usize,
     ) -> Self {
-        Self {
-            state,
-            outbox,
-            codec,
-            limit,
-            sent: 0,
-            waiting: None,
-        }
+        Self { state, outbox, codec, limit, sent: 0, waiting: None }
     }
 
     /// Encodes the next item.
@@ -60,11 +53,7 @@ impl Chunks {
             return false;
         }
         let value = self.waiting.take();
-        let chunk = Chunk {
-            call_id: self.state.id,
-            index: self.sent,
-            value,
-        };
+        let chunk = Chunk { call_id: self.state.id, index: self.sent, value };
         self.outbox.push(Frame::Chunk(chunk));
         self.sent += 1;
         true
@@ -85,24 +74,15 @@ pub(crate) struct ChunkSink {
 
 impl ChunkSink {
     pub(super) fn new(chunks: Chunks) -> Self {
-        Self {
-            chunks: Mutex::new(chunks),
-            failure: Mutex::new(None),
-        }
+        Self { chunks: Mutex::new(chunks), failure: Mutex::new(None) }
     }
 
     pub(super) fn sent(&self) -> u64 {
-        self.chunks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sent()
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).sent()
     }
 
     pub(super) fn take_failure(&self) -> Option<Failure> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -113,22 +93,9 @@ impl ChunkSink {
         // Taken out, because encoding may run Python code that comes back here.
         let (state, outbox, codec, limit, sent) = {
             let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
-            (
-                chunks.state.clone(),
-                chunks.outbox.clone(),
-                chunks.codec,
-                chunks.limit,
-                chunks.sent,
-            )
+            (chunks.state.clone(), chunks.outbox.clone(), chunks.codec, chunks.limit, chunks.sent)
         };
-        let mut next = Chunks {
-            state,
-            outbox,
-            codec,
-            limit,
-            sent,
-            waiting: None,
-        };
+        let mut next = Chunks { state, outbox, codec, limit, sent, waiting: None };
         match next.put(item) {
             Ok(()) => {
                 *self.chunks.lock().unwrap_or_else(PoisonError::into_inner) = next;
@@ -144,9 +111,6 @@ impl ChunkSink {
 
     /// Sends the encoded item; false as long as there is no credit.
     fn try_send(&self) -> bool {
-        self.chunks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .try_send()
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).try_send()
     }
 }

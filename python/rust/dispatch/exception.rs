@@ -51,9 +51,7 @@ impl Walk {
         let ty = error.get_type();
         let (cause, explicit_cause) = self.cause(error);
         let description = PythonException {
-            type_name: ty
-                .name()
-                .map_or_else(|_| "?".to_owned(), |name| name.to_string()),
+            type_name: ty.name().map_or_else(|_| "?".to_owned(), |name| name.to_string()),
             module: ty.module().map(|name| name.to_string()).unwrap_or_default(),
             message: shorten(text_of(error.str()), MAX_TEXT_CHARS),
             args: args(error),
@@ -72,16 +70,9 @@ impl Walk {
         let attribute = |name| error.getattr(name).ok().filter(|value| !value.is_none());
         let explicit = attribute("__cause__");
         let is_explicit = explicit.is_some();
-        let suppressed = error
-            .getattr("__suppress_context__")
-            .and_then(|s| s.is_truthy());
-        let cause = explicit.or_else(|| {
-            if suppressed.unwrap_or(false) {
-                None
-            } else {
-                attribute("__context__")
-            }
-        });
+        let suppressed = error.getattr("__suppress_context__").and_then(|s| s.is_truthy());
+        let cause = explicit
+            .or_else(|| if suppressed.unwrap_or(false) { None } else { attribute("__context__") });
         let cause = cause.filter(|cause| {
             self.seen.len() < MAX_CHAIN && !self.seen.contains(&(cause.as_ptr() as usize))
         });
@@ -93,27 +84,17 @@ impl Walk {
 
     fn members(&mut self, error: &Bound<'_, PyAny>) -> Vec<PythonException> {
         let py = error.py();
-        let group = py
-            .import("builtins")
-            .and_then(|m| m.getattr("BaseExceptionGroup"));
-        if !group
-            .and_then(|group| error.is_instance(&group))
-            .unwrap_or(false)
+        let group = py.import("builtins").and_then(|m| m.getattr("BaseExceptionGroup"));
+        if !group.and_then(|group| error.is_instance(&group)).unwrap_or(false)
             || self.seen.len() >= MAX_CHAIN
         {
             return Vec::new();
         }
-        let members = error
-            .getattr("exceptions")
-            .and_then(|members| members.try_iter());
+        let members = error.getattr("exceptions").and_then(|members| members.try_iter());
         let Ok(members) = members else {
             return Vec::new();
         };
-        members
-            .flatten()
-            .take(MAX_MEMBERS)
-            .map(|member| self.exception(&member))
-            .collect()
+        members.flatten().take(MAX_MEMBERS).map(|member| self.exception(&member)).collect()
     }
 }
 
@@ -127,9 +108,7 @@ fn args(error: &Bound<'_, PyAny>) -> Vec<String> {
 }
 
 fn notes(error: &Bound<'_, PyAny>) -> Vec<String> {
-    let notes = error
-        .getattr("__notes__")
-        .and_then(|notes| notes.try_iter());
+    let notes = error.getattr("__notes__").and_then(|notes| notes.try_iter());
     let Ok(notes) = notes else { return Vec::new() };
     notes
         .flatten()
@@ -142,13 +121,7 @@ fn bases(ty: &Bound<'_, PyType>) -> Vec<String> {
     ty.mro()
         .iter()
         .skip(1)
-        .filter_map(|base| {
-            base.cast::<PyType>()
-                .ok()?
-                .name()
-                .ok()
-                .map(|name| name.to_string())
-        })
+        .filter_map(|base| base.cast::<PyType>().ok()?.name().ok().map(|name| name.to_string()))
         .filter(|name| name != "object")
         .collect()
 }
@@ -169,10 +142,7 @@ fn frames(error: &Bound<'_, PyAny>) -> Vec<PythonFrame> {
         && left_out > 0
     {
         let note = format!("<{left_out} frames left out>");
-        let note = PythonFrame {
-            function: note,
-            ..Default::default()
-        };
+        let note = PythonFrame { function: note, ..Default::default() };
         frames.splice(OUTER_FRAMES..OUTER_FRAMES + left_out, [note]);
     }
     frames
@@ -193,9 +163,7 @@ fn frame(traceback: &Bound<'_, PyAny>, outermost: bool) -> PyResult<Option<Pytho
         .import(intern!(py, "linecache"))
         .and_then(|cache| {
             let globals = frame.getattr(intern!(py, "f_globals"))?;
-            cache
-                .call_method1(intern!(py, "getline"), (&file, line, globals))?
-                .extract::<String>()
+            cache.call_method1(intern!(py, "getline"), (&file, line, globals))?.extract::<String>()
         })
         // A file that is gone or no text has no source line.
         .unwrap_or_default();
@@ -214,19 +182,11 @@ fn is_own(py: Python<'_>, file: &str) -> bool {
     }
     static PACKAGE: PyOnceLock<String> = PyOnceLock::new();
     let package = PACKAGE.get_or_init(py, || {
-        let init = py
-            .import("snakepit")
-            .and_then(|package| package.getattr("__file__"));
-        let init = init
-            .and_then(|file| file.extract::<String>())
-            .unwrap_or_default();
-        init.rsplit_once('/')
-            .map_or_else(String::new, |(directory, _)| format!("{directory}/"))
+        let init = py.import("snakepit").and_then(|package| package.getattr("__file__"));
+        let init = init.and_then(|file| file.extract::<String>()).unwrap_or_default();
+        init.rsplit_once('/').map_or_else(String::new, |(directory, _)| format!("{directory}/"))
     });
-    let Some(name) = file
-        .strip_prefix(package.as_str())
-        .filter(|_| !package.is_empty())
-    else {
+    let Some(name) = file.strip_prefix(package.as_str()).filter(|_| !package.is_empty()) else {
         return false;
     };
     name.starts_with('_') || matches!(name, "worker.py" | "testing.py")

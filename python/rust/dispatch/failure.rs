@@ -60,20 +60,16 @@ impl Failure {
 
     /// The deadline passed while the call waited.
     pub(super) fn expired() -> Self {
-        Self::new(
-            ErrorKind::Deadline,
-            "the deadline passed before the call was started",
-        )
+        Self::new(ErrorKind::Deadline, "the deadline passed before the call was started")
     }
 
     /// The call ended because it was told to.
     pub(super) fn stopped(reason: StopReason) -> Self {
         match reason {
             StopReason::Cancelled => Self::new(ErrorKind::Cancelled, "the call was cancelled"),
-            StopReason::Deadline => Self::new(
-                ErrorKind::Deadline,
-                "the tool stopped because its deadline passed",
-            ),
+            StopReason::Deadline => {
+                Self::new(ErrorKind::Deadline, "the tool stopped because its deadline passed")
+            }
         }
     }
 
@@ -86,29 +82,20 @@ impl Failure {
             None if names.is_empty() => "the adapter has no tools".to_owned(),
             None => format!("its tools are {}", names.join(", ")),
         };
-        Self::new(
-            ErrorKind::UnknownCommand,
-            format!("the adapter has no tool `{command}`"),
-        )
-        .help(help)
-        .detail("nearest", near.unwrap_or_default())
-        .detail("tools", names.join(", "))
+        Self::new(ErrorKind::UnknownCommand, format!("the adapter has no tool `{command}`"))
+            .help(help)
+            .detail("nearest", near.unwrap_or_default())
+            .detail("tools", names.join(", "))
     }
 
     pub(super) fn streaming_mismatch(tool: &Tool) -> Self {
         let (message, help) = if tool.kind.is_streaming() {
             ("yields a stream of items", "call it as a stream")
         } else {
-            (
-                "returns one value",
-                "call it without streaming, or make it a generator",
-            )
+            ("returns one value", "call it without streaming, or make it a generator")
         };
-        Self::new(
-            ErrorKind::StreamingMismatch,
-            format!("tool `{}` {message}", tool.name),
-        )
-        .help(help)
+        Self::new(ErrorKind::StreamingMismatch, format!("tool `{}` {message}", tool.name))
+            .help(help)
     }
 
     pub(super) fn decode(error: &DecodeError) -> Self {
@@ -117,13 +104,10 @@ impl Failure {
     }
 
     pub(super) fn arguments(tool: &Tool, refusal: Refusal) -> Self {
-        Self::new(
-            ErrorKind::InvalidArguments,
-            format!("`{}`: {}", tool.name, refusal.message),
-        )
-        .help(refusal.help)
-        .detail("parameter", refusal.parameter)
-        .detail("expected", refusal.expected)
+        Self::new(ErrorKind::InvalidArguments, format!("`{}`: {}", tool.name, refusal.message))
+            .help(refusal.help)
+            .detail("parameter", refusal.parameter)
+            .detail("expected", refusal.expected)
     }
 
     /// `root` is what the object is called: `result` or `chunk`.
@@ -148,20 +132,14 @@ impl Failure {
             "" => exception.type_name.clone(),
             text => format!("{}: {text}", exception.type_name),
         };
-        Self {
-            exception: Some(Box::new(exception)),
-            ..Self::new(ErrorKind::Python, message)
-        }
+        Self { exception: Some(Box::new(exception)), ..Self::new(ErrorKind::Python, message) }
     }
 
     /// Something of the worker's own raised.
     pub(super) fn internal(py: Python<'_>, error: &PyErr) -> Self {
         Self {
             exception: Some(Box::new(exception::describe(py, error))),
-            ..Self::new(
-                ErrorKind::Internal,
-                format!("the worker itself failed: {error}"),
-            )
+            ..Self::new(ErrorKind::Internal, format!("the worker itself failed: {error}"))
         }
     }
 

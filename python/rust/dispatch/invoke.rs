@@ -50,11 +50,7 @@ impl Dispatcher<'_> {
         call: Pending,
         entered: &mut Option<Instant>,
     ) -> Result<Frame, Failure> {
-        let Pending {
-            state,
-            codec,
-            arguments,
-        } = call;
+        let Pending { state, codec, arguments } = call;
         let Some(tool) = self.tools.get(&state.command) else {
             let names = self.tools.keys().map(String::as_str);
             return Err(Failure::unknown_command(&state.command, names));
@@ -71,12 +67,9 @@ impl Dispatcher<'_> {
         };
         // The receive buffers can be large; the objects do not need them.
         drop(arguments);
-        let (args, kwargs) = tool
-            .bind(values)
-            .map_err(|refusal| Failure::arguments(tool, refusal))?;
-        let running = self
-            .prepare(py, &state)
-            .map_err(|error| Failure::internal(py, &error))?;
+        let (args, kwargs) =
+            tool.bind(values).map_err(|refusal| Failure::arguments(tool, refusal))?;
+        let running = self.prepare(py, &state).map_err(|error| Failure::internal(py, &error))?;
         let limit = self.shared.max_payload_bytes.load(Ordering::Relaxed);
         let started = *entered.insert(Instant::now());
         let result = running
@@ -86,21 +79,13 @@ impl Dispatcher<'_> {
             let chunks = Chunks::new(state.clone(), self.shared.outbox.clone(), codec, limit);
             let chunks = stream::run(&running, tool, &result, chunks)?;
             let run_us = started.elapsed().as_micros() as u64;
-            return Ok(Frame::ChunkEnd(v1::ChunkEnd {
-                call_id: state.id,
-                chunks,
-                run_us,
-            }));
+            return Ok(Frame::ChunkEnd(v1::ChunkEnd { call_id: state.id, chunks, run_us }));
         }
         let run_us = started.elapsed().as_micros() as u64;
         let (codec, data) = codec::encode(&result, codec, limit)
             .map_err(|error| Failure::encode(&error, "result"))?;
         let value = payload(codec, data);
-        Ok(Frame::Result(v1::Result {
-            call_id: state.id,
-            value: Some(value),
-            run_us,
-        }))
+        Ok(Frame::Result(v1::Result { call_id: state.id, value: Some(value), run_us }))
     }
 
     /// Makes this call's own context, with the call in it.
@@ -109,22 +94,12 @@ impl Dispatcher<'_> {
         py: Python<'py>,
         state: &'a Arc<CallState>,
     ) -> PyResult<Running<'a, 'py>> {
-        let context = self
-            .hooks
-            .context
-            .bind(py)
-            .call_method0(intern!(py, "copy"))?;
+        let context = self.hooks.context.bind(py).call_method0(intern!(py, "copy"))?;
         let current = CurrentCall::new(state.clone(), self.shared.outbox.clone());
         let current = Bound::new(py, current)?;
         let set = self.hooks.current.bind(py).getattr(intern!(py, "set"))?;
         context.call_method1(intern!(py, "run"), (set, &current))?;
-        Ok(Running {
-            py,
-            state,
-            context,
-            current,
-            runner: &self.hooks.runner,
-        })
+        Ok(Running { py, state, context, current, runner: &self.hooks.runner })
     }
 }
 
@@ -140,39 +115,27 @@ impl<'py> Running<'_, 'py> {
         let function = tool.function.bind(py);
         let entered = if args.is_empty() {
             let args = PyTuple::new(py, [function])?;
-            self.context
-                .call_method(intern!(py, "run"), args, kwargs.as_ref())
+            self.context.call_method(intern!(py, "run"), args, kwargs.as_ref())
         } else {
-            let args: Vec<_> = std::iter::once(function.clone())
-                .chain(args.iter())
-                .collect();
+            let args: Vec<_> = std::iter::once(function.clone()).chain(args.iter()).collect();
             let args = PyTuple::new(py, args)?;
-            self.context
-                .call_method(intern!(py, "run"), args, kwargs.as_ref())
+            self.context.call_method(intern!(py, "run"), args, kwargs.as_ref())
         }?;
         if tool.kind != Kind::Coroutine {
             return Ok(entered);
         }
         let runner = self.runner.call0(py)?;
         let run = (entered, &self.context, &self.current);
-        Ok(runner
-            .call_method1(py, intern!(py, "run"), run)?
-            .into_bound(py))
+        Ok(runner.call_method1(py, intern!(py, "run"), run)?.into_bound(py))
     }
 
     /// Calls something in this call's context.
     pub(super) fn call(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.context
-            .call_method1(intern!(self.py, "run"), (function,))
+        self.context.call_method1(intern!(self.py, "run"), (function,))
     }
 }
 
 /// A whole payload; the outbox splits it if it is large.
 pub(super) fn payload(codec: v1::Codec, data: Vec<u8>) -> v1::Payload {
-    v1::Payload {
-        codec: codec.into(),
-        data: data.into(),
-        total_bytes: 0,
-        payload_id: 0,
-    }
+    v1::Payload { codec: codec.into(), data: data.into(), total_bytes: 0, payload_id: 0 }
 }

@@ -52,10 +52,7 @@ pub(crate) fn run(
     tools: Vec<Py<Tool>>,
     hooks: &Hooks,
 ) -> PyResult<()> {
-    let tools = tools
-        .into_iter()
-        .map(|tool| (tool.get().name.clone(), tool))
-        .collect();
+    let tools = tools.into_iter().map(|tool| (tool.get().name.clone(), tool)).collect();
     let mut dispatcher = Dispatcher {
         shared,
         slot,
@@ -72,9 +69,7 @@ pub(crate) fn run(
             }
             Next::Expired(state) => {
                 let failure = failure::Failure::expired();
-                shared
-                    .outbox
-                    .push(Frame::Error(failure.into_frame(state.id, None)));
+                shared.outbox.push(Frame::Error(failure.into_frame(state.id, None)));
             }
             Next::Drained => shared.outbox.push(Frame::DrainDone(v1::DrainDone {})),
             Next::Idle => {
@@ -105,13 +100,7 @@ struct GilSampler {
 impl GilSampler {
     fn new(py: Python<'_>) -> PyResult<Self> {
         let free_threaded = python::is_free_threaded_build(py)?;
-        Ok(Self {
-            modules: if free_threaded {
-                Some(python::loaded_modules(py)?)
-            } else {
-                None
-            },
-        })
+        Ok(Self { modules: if free_threaded { Some(python::loaded_modules(py)?) } else { None } })
     }
 
     fn sample(&mut self, py: Python<'_>, shared: &Shared) -> PyResult<()> {
@@ -121,9 +110,7 @@ impl GilSampler {
         let now = python::loaded_modules(py)?;
         if now != before {
             self.modules = Some(now);
-            shared
-                .gil_enabled
-                .store(python::is_gil_enabled(py)?, Ordering::Relaxed);
+            shared.gil_enabled.store(python::is_gil_enabled(py)?, Ordering::Relaxed);
         }
         Ok(())
     }

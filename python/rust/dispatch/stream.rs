@@ -28,9 +28,7 @@ pub(super) fn run(
     let result = run_sync(running, &generator, chunks);
     if result.is_err() {
         // One that has ended or raised is closed already, and closing it again does nothing.
-        let closed = generator
-            .getattr(intern!(py, "close"))
-            .and_then(|c| running.call(&c));
+        let closed = generator.getattr(intern!(py, "close")).and_then(|c| running.call(&c));
         if let Err(error) = closed {
             error.write_unraisable(py, Some(&generator));
         }

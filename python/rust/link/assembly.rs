@@ -29,10 +29,7 @@ struct Parked {
 
 impl Assembly {
     pub(super) fn new(max_payload_bytes: u64) -> Self {
-        Self {
-            max_payload_bytes,
-            parked: FxHashMap::default(),
-        }
+        Self { max_payload_bytes, parked: FxHashMap::default() }
     }
 
     /// Takes a call's arguments; gives the call back if they are complete.
@@ -44,11 +41,7 @@ impl Assembly {
         let state = Arc::new(state);
         let Some(payload) = arguments else {
             // A message that is left out is an empty one: no arguments.
-            return Ok(Some(Pending {
-                state,
-                codec: Codec::Raw,
-                arguments: Vec::new(),
-            }));
+            return Ok(Some(Pending { state, codec: Codec::Raw, arguments: Vec::new() }));
         };
         let codec = payload.codec();
         let received = payload.data.len() as u64;
@@ -61,17 +54,10 @@ impl Assembly {
             )));
         }
         if payload.total_bytes == 0 || payload.total_bytes == received {
-            return Ok(Some(Pending {
-                state,
-                codec,
-                arguments: vec![payload.data],
-            }));
+            return Ok(Some(Pending { state, codec, arguments: vec![payload.data] }));
         }
         if payload.payload_id == 0 || payload.total_bytes < received {
-            return Err(Violation(format!(
-                "call {} has a malformed payload head",
-                state.id
-            )));
+            return Err(Violation(format!("call {} has a malformed payload head", state.id)));
         }
         let parked = Parked {
             state: Some(state),
@@ -82,10 +68,7 @@ impl Assembly {
         };
         match self.parked.insert(payload.payload_id, parked) {
             None => Ok(None),
-            Some(_) => Err(Violation(format!(
-                "payload {} begins twice",
-                payload.payload_id
-            ))),
+            Some(_) => Err(Violation(format!("payload {} begins twice", payload.payload_id))),
         }
     }
 
@@ -93,15 +76,11 @@ impl Assembly {
     pub(super) fn add(&mut self, fragment: Fragment) -> Result<Option<Pending>, Violation> {
         let id = fragment.payload_id;
         let Some(parked) = self.parked.get_mut(&id) else {
-            return Err(Violation(format!(
-                "a fragment of payload {id}, which has no head"
-            )));
+            return Err(Violation(format!("a fragment of payload {id}, which has no head")));
         };
         let received = parked.received + fragment.data.len() as u64;
         if fragment.offset != parked.received || received > parked.total {
-            return Err(Violation(format!(
-                "fragments of payload {id} are out of order"
-            )));
+            return Err(Violation(format!("fragments of payload {id} are out of order")));
         }
         parked.received = received;
         if parked.state.is_some() {
@@ -113,20 +92,13 @@ impl Assembly {
         let complete = self.parked.remove(&id);
         Ok(complete.and_then(|parked| {
             let (codec, arguments) = (parked.codec, parked.parts);
-            parked.state.map(|state| Pending {
-                state,
-                codec,
-                arguments,
-            })
+            parked.state.map(|state| Pending { state, codec, arguments })
         }))
     }
 
     /// Forgets a call that has not arrived entirely; false if there is none.
     pub(super) fn forget(&mut self, call_id: u64) -> bool {
-        let parked = self
-            .parked
-            .values_mut()
-            .find(|parked| parked.is_of(call_id));
+        let parked = self.parked.values_mut().find(|parked| parked.is_of(call_id));
         parked.is_some_and(|parked| {
             parked.parts.clear();
             parked.state.take().is_some()

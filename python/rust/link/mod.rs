@@ -115,9 +115,7 @@ impl Link {
     /// Attaches to the host and runs its calls on this thread until the host says `Shutdown`.
     fn serve(&self, py: Python<'_>, tools: Vec<Py<Tool>>, hooks: Hooks) -> PyResult<()> {
         let interpreter = python::describe(py)?;
-        self.shared
-            .gil_enabled
-            .store(interpreter.gil_enabled, Ordering::Relaxed);
+        self.shared.gil_enabled.store(interpreter.gil_enabled, Ordering::Relaxed);
         self.shared.outbox.push(Frame::Hello(v1::Hello {
             worker_id: self.worker_id.clone(),
             pid: std::process::id(),
@@ -152,17 +150,15 @@ impl Link {
             other => return Err(PyValueError::new_err(format!("unknown phase {other:?}"))),
         };
         self.shared.leaving.store(true, Ordering::Release);
-        self.shared
-            .outbox
-            .push(Frame::StartFailure(v1::StartFailure {
-                worker_id: self.worker_id.clone(),
-                contract: snakepit_proto::contract(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                phase: phase.into(),
-                message,
-                help,
-                exception: error.map(|error| dispatch::describe_exception(&error)),
-            }));
+        self.shared.outbox.push(Frame::StartFailure(v1::StartFailure {
+            worker_id: self.worker_id.clone(),
+            contract: snakepit_proto::contract(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            phase: phase.into(),
+            message,
+            help,
+            exception: error.map(|error| dispatch::describe_exception(&error)),
+        }));
         self.start()?;
         self.close(py);
         Ok(())
@@ -193,11 +189,7 @@ impl Link {
 
 impl Link {
     fn start(&self) -> PyResult<()> {
-        let sockets = self
-            .sockets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sockets = sockets.ok_or_else(|| PyRuntimeError::new_err("the link is in use"))?;
         let thread = NetworkThread::start(sockets, self.shared.clone())?;
         *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);

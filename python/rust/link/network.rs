@@ -51,16 +51,12 @@ impl NetworkThread {
         sockets.link.set_nonblocking(true)?;
         sockets.liveness.set_nonblocking(true)?;
         let (alive, ended) = mpsc::channel();
-        thread::Builder::new()
-            .name("snakepit-link".to_owned())
-            .spawn(move || {
-                let _alive = alive;
-                process::leave_signals_to_main_thread();
-                run(sockets, shared);
-            })?;
-        Ok(Self {
-            ended: Mutex::new(ended),
-        })
+        thread::Builder::new().name("snakepit-link".to_owned()).spawn(move || {
+            let _alive = alive;
+            process::leave_signals_to_main_thread();
+            run(sockets, shared);
+        })?;
+        Ok(Self { ended: Mutex::new(ended) })
     }
 
     /// Waits until the last frames have left: until the host has ended the link too, or has had
@@ -91,10 +87,7 @@ impl Drop for DieOnPanic {
 
 fn run(sockets: Sockets, shared: Arc<Shared>) {
     let _guard = DieOnPanic;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let served = match runtime {
         Ok(runtime) => runtime.block_on(serve(sockets, &shared)),
         Err(error) => Err(Violation(format!("no runtime: {error}"))),
@@ -139,9 +132,7 @@ async fn connect(link: StdUnixStream) -> Result<Channel, Violation> {
     let link = UnixStream::from_std(link).map_err(Violation::of("link"))?;
     let mut link = Some(TokioIo::new(link));
     let connector = tower::service_fn(move |_: tonic::transport::Uri| {
-        let link = link
-            .take()
-            .ok_or_else(|| io::Error::other("the link is used up"));
+        let link = link.take().ok_or_else(|| io::Error::other("the link is used up"));
         std::future::ready(link)
     });
     // The authority is never looked up: it only has to be one.

@@ -53,9 +53,7 @@ impl Outbox {
             sent: 0,
             closed: false,
         };
-        Arc::new(Self {
-            inner: Mutex::new(inner),
-        })
+        Arc::new(Self { inner: Mutex::new(inner) })
     }
 
     /// Sends a frame. After [`close`](Self::close) it goes nowhere.
@@ -173,11 +171,7 @@ impl Inner {
         } else {
             self.tails.push_back(tail);
         }
-        Some(Frame::Fragment(Fragment {
-            payload_id,
-            offset,
-            data,
-        }))
+        Some(Frame::Fragment(Fragment { payload_id, offset, data }))
     }
 }
 

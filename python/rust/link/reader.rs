@@ -35,19 +35,13 @@ impl Reader {
             0 => snakepit_proto::MAX_PAYLOAD_BYTES,
             bytes => bytes,
         };
-        shared.max_payload_bytes.store(
-            usize::try_from(max_payload_bytes).unwrap_or(usize::MAX),
-            Ordering::Relaxed,
-        );
+        shared
+            .max_payload_bytes
+            .store(usize::try_from(max_payload_bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
         if welcome.fragment_bytes > 0 {
-            shared
-                .outbox
-                .set_fragment_bytes(welcome.fragment_bytes as usize);
+            shared.outbox.set_fragment_bytes(welcome.fragment_bytes as usize);
         }
-        Self {
-            shared,
-            assembly: Assembly::new(max_payload_bytes),
-        }
+        Self { shared, assembly: Assembly::new(max_payload_bytes) }
     }
 
     pub(super) fn handle(&mut self, frame: Frame) -> Result<After, Violation> {
@@ -105,9 +99,7 @@ impl Reader {
     fn enqueue(&self, call: Pending) {
         if let Err(call) = self.shared.queue.push(call) {
             // It crossed with the drain, or its fragments came after it.
-            self.answer(Answer::Revoked(v1::Revoked {
-                call_ids: vec![call.state.id],
-            }));
+            self.answer(Answer::Revoked(v1::Revoked { call_ids: vec![call.state.id] }));
         }
     }
 
@@ -140,12 +132,7 @@ impl Reader {
     fn credit(&self, credit: &v1::Credit) {
         let id = credit.call_id;
         // Credit for a call that has ended crossed with its end.
-        if let Some(call) = self
-            .shared
-            .queue
-            .find(id)
-            .or_else(|| self.assembly.find(id))
-        {
+        if let Some(call) = self.shared.queue.find(id).or_else(|| self.assembly.find(id)) {
             call.add_credit(credit.chunks);
             self.shared.wake.wake();
         }
@@ -153,10 +140,7 @@ impl Reader {
 
     fn unimplemented(&self, frame: &str) {
         let frame = frame.to_owned();
-        self.answer(Answer::Unimplemented(v1::Unimplemented {
-            frame,
-            call_id: 0,
-        }));
+        self.answer(Answer::Unimplemented(v1::Unimplemented { frame, call_id: 0 }));
     }
 
     fn answer(&self, frame: Answer) {

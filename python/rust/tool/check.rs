@@ -56,15 +56,8 @@ pub(super) struct Mismatch {
 
 impl Mismatch {
     fn of(value: &Bound<'_, PyAny>, message: Option<String>) -> Self {
-        let got = value
-            .get_type()
-            .name()
-            .map_or_else(|_| "?".to_owned(), |name| name.to_string());
-        Self {
-            path: Vec::new(),
-            message,
-            got,
-        }
+        let got = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        Self { path: Vec::new(), message, got }
     }
 
     fn at(mut self, step: String) -> Self {
@@ -78,11 +71,7 @@ type Checked<'py> = Result<Option<Bound<'py, PyAny>>, Mismatch>;
 impl Check {
     pub(super) fn new(spec: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(kinds) = spec.extract::<u16>() {
-            return Ok(if kinds == 0 {
-                Self::Any
-            } else {
-                Self::Kinds(kinds)
-            });
+            return Ok(if kinds == 0 { Self::Any } else { Self::Kinds(kinds) });
         }
         let Ok(spec) = spec.cast::<PyTuple>() else {
             return Ok(Self::Convert(spec.clone().unbind()));
@@ -92,9 +81,7 @@ impl Check {
             "list" => Ok(Self::List(inner(1)?)),
             "dict" => Ok(Self::Dict(inner(1)?, inner(2)?)),
             "nullable" => Ok(Self::Nullable(inner(1)?)),
-            other => Err(pyo3::exceptions::PyValueError::new_err(format!(
-                "no check {other:?}"
-            ))),
+            other => Err(pyo3::exceptions::PyValueError::new_err(format!("no check {other:?}"))),
         }
     }
 
@@ -156,9 +143,7 @@ fn apply_to_list<'py>(value: &Bound<'py, PyAny>, item: &Check) -> Checked<'py> {
         return Err(Mismatch::of(value, None));
     };
     for (index, element) in list.iter().enumerate() {
-        let checked = item
-            .apply(&element)
-            .map_err(|error| error.at(format!("[{index}]")))?;
+        let checked = item.apply(&element).map_err(|error| error.at(format!("[{index}]")))?;
         if let Some(converted) = checked {
             list.set_item(index, converted)
                 .map_err(|error| Mismatch::of(value, Some(error.to_string())))?;
@@ -174,21 +159,14 @@ fn apply_to_dict<'py>(value: &Bound<'py, PyAny>, key: &Check, item: &Check) -> C
     let failed = |error: PyErr| Mismatch::of(value, Some(error.to_string()));
     // From a list of its own, because converted entries change the dict.
     for entry in dict.items().iter() {
-        let (name, element) = entry
-            .extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()
-            .map_err(failed)?;
-        let step = || {
-            name.repr()
-                .map_or_else(|_| "[?]".to_owned(), |repr| format!("[{repr}]"))
-        };
-        let new_key = key
-            .apply(&name)
-            .map_err(|error| error.at(format!("key {}", step())))?;
+        let (name, element) =
+            entry.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>().map_err(failed)?;
+        let step = || name.repr().map_or_else(|_| "[?]".to_owned(), |repr| format!("[{repr}]"));
+        let new_key = key.apply(&name).map_err(|error| error.at(format!("key {}", step())))?;
         let new_item = item.apply(&element).map_err(|error| error.at(step()))?;
         if let Some(new_key) = new_key {
             dict.del_item(&name).map_err(failed)?;
-            dict.set_item(new_key, new_item.unwrap_or(element))
-                .map_err(failed)?;
+            dict.set_item(new_key, new_item.unwrap_or(element)).map_err(failed)?;
         } else if let Some(new_item) = new_item {
             dict.set_item(&name, new_item).map_err(failed)?;
         }

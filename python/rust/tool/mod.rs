@@ -39,9 +39,9 @@ impl<'py> FromPyObject<'_, 'py> for Kind {
             "coroutine" => Ok(Self::Coroutine),
             "generator" => Ok(Self::Generator),
             "async_generator" => Ok(Self::AsyncGenerator),
-            other => Err(pyo3::exceptions::PyValueError::new_err(format!(
-                "unknown tool kind {other:?}"
-            ))),
+            other => {
+                Err(pyo3::exceptions::PyValueError::new_err(format!("unknown tool kind {other:?}")))
+            }
         }
     }
 }
@@ -110,9 +110,8 @@ impl Tool {
         arguments: Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
         let py = arguments.py();
-        let (args, kwargs) = self
-            .bind(arguments)
-            .map_err(|refusal| refusal.into_exception(py, &self.name))?;
+        let (args, kwargs) =
+            self.bind(arguments).map_err(|refusal| refusal.into_exception(py, &self.name))?;
         Ok((args, kwargs.unwrap_or_else(|| PyDict::new(py))))
     }
 

@@ -29,19 +29,11 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(message: String) -> Self {
-        Self {
-            message,
-            help: String::new(),
-            parameter: String::new(),
-            expected: String::new(),
-        }
+        Self { message, help: String::new(), parameter: String::new(), expected: String::new() }
     }
 
     pub(super) fn about(self, parameter: &str) -> Self {
-        Self {
-            parameter: parameter.to_owned(),
-            ..self
-        }
+        Self { parameter: parameter.to_owned(), ..self }
     }
 
     pub(super) fn help(self, help: String) -> Self {

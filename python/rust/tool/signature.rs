@@ -126,11 +126,8 @@ impl Signature {
             self.refuse_unexpected(&keywords)?;
             self.check_extra_keywords(&keywords)?;
         }
-        let positions = if positions.is_empty() {
-            PyTuple::empty(py)
-        } else {
-            PyTuple::new(py, positions)?
-        };
+        let positions =
+            if positions.is_empty() { PyTuple::empty(py) } else { PyTuple::new(py, positions)? };
         Ok((positions, Some(keywords)))
     }
 
@@ -143,11 +140,8 @@ impl Signature {
             ))
             .help(self.listing()));
         }
-        if let Some(missing) = self
-            .parameters
-            .iter()
-            .skip(values.len().min(self.positional))
-            .find(|p| p.required)
+        if let Some(missing) =
+            self.parameters.iter().skip(values.len().min(self.positional)).find(|p| p.required)
         {
             return Err(missing.missing());
         }
@@ -173,21 +167,14 @@ impl Signature {
                 )));
             };
             let name = name.to_string_lossy();
-            let known = self
-                .parameters
-                .iter()
-                .any(|parameter| parameter.text == name);
+            let known = self.parameters.iter().any(|parameter| parameter.text == name);
             if known || self.extra_keywords.is_some() {
                 continue;
             }
             // One that was given too was not meant.
             let absent =
                 |parameter: &&Parameter| !keywords.contains(&parameter.text).unwrap_or(false);
-            let names = self
-                .parameters
-                .iter()
-                .filter(absent)
-                .map(|parameter| &*parameter.text);
+            let names = self.parameters.iter().filter(absent).map(|parameter| &*parameter.text);
             let help = match nearest(&name, names) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => self.listing(),
@@ -205,11 +192,7 @@ impl Signature {
         };
         for (name, value) in keywords.copy()?.iter() {
             let text = name.to_string();
-            if self
-                .parameters
-                .iter()
-                .any(|parameter| parameter.text == text)
-            {
+            if self.parameters.iter().any(|parameter| parameter.text == text) {
                 continue;
             }
             if let Some(converted) = extra.apply_as(&text, &value)? {
@@ -220,11 +203,7 @@ impl Signature {
     }
 
     fn listing(&self) -> String {
-        let names: Vec<_> = self
-            .parameters
-            .iter()
-            .map(|p| format!("`{}`", p.text))
-            .collect();
+        let names: Vec<_> = self.parameters.iter().map(|p| format!("`{}`", p.text)).collect();
         match names.len() {
             0 => "the tool takes no arguments".to_owned(),
             _ => format!("its parameters are {}", names.join(", ")),
@@ -244,26 +223,18 @@ impl Parameter {
     ) -> Result<Option<Bound<'py, PyAny>>, Refusal> {
         self.check.apply(value).map_err(|mismatch| {
             let place: String = mismatch.path.iter().rev().map(String::as_str).collect();
-            let whole = if place.is_empty() {
-                String::new()
-            } else {
-                format!(" at {place}")
-            };
+            let whole = if place.is_empty() { String::new() } else { format!(" at {place}") };
             let message = match &mismatch.message {
                 Some(said) => format!("argument `{name}`{whole}: {said}"),
-                None if place.is_empty() => format!(
-                    "argument `{name}` must be {}, not {}",
-                    self.expected, mismatch.got
-                ),
+                None if place.is_empty() => {
+                    format!("argument `{name}` must be {}, not {}", self.expected, mismatch.got)
+                }
                 None => format!(
                     "argument `{name}` must be {}, but there is {}{whole}",
                     self.expected, mismatch.got
                 ),
             };
-            Refusal {
-                expected: self.expected.clone(),
-                ..Refusal::new(message).about(name)
-            }
+            Refusal { expected: self.expected.clone(), ..Refusal::new(message).about(name) }
         })
     }
 

@@ -1,10 +1,6 @@
 //! A worker made of the generated tonic client, and a sink that notes what calls come to.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its part of it"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -54,10 +50,7 @@ pub fn launch_with(
     let control = ControlWriter::open(page.as_fd()).unwrap();
     let mut options = LinkOptions::new("default".into(), WorkerId::from(WORKER), page);
     set(&mut options);
-    (
-        server.adopt(host, options).unwrap(),
-        Launched { socket, control },
-    )
+    (server.adopt(host, options).unwrap(), Launched { socket, control })
 }
 
 pub struct FakeWorker {
@@ -78,11 +71,7 @@ impl FakeWorker {
             .attach(UnboundedReceiverStream::new(messages))
             .await?
             .into_inner();
-        Ok(Self {
-            out,
-            frames,
-            control,
-        })
+        Ok(Self { out, frames, control })
     }
 
     pub fn send(&self, frame: Frame) {
@@ -91,12 +80,7 @@ impl FakeWorker {
 
     /// The next frame from the host; `None` once the stream has ended, however it did.
     pub async fn next(&mut self) -> Option<HostFrame> {
-        self.frames
-            .message()
-            .await
-            .ok()
-            .flatten()
-            .map(|message| message.frame.unwrap())
+        self.frames.message().await.ok().flatten().map(|message| message.frame.unwrap())
     }
 
     pub async fn next_call(&mut self) -> v1::Call {
@@ -107,11 +91,7 @@ impl FakeWorker {
     }
 
     pub fn result(&self, call_id: u64, data: &'static [u8]) {
-        self.send(Frame::Result(v1::Result {
-            call_id,
-            value: Some(raw(data)),
-            run_us: 5,
-        }));
+        self.send(Frame::Result(v1::Result { call_id, value: Some(raw(data)), run_us: 5 }));
     }
 }
 
@@ -125,23 +105,14 @@ pub fn channel(socket: UnixStream) -> Channel {
         .connect_with_connector_lazy(tower::service_fn(move |_| {
             let socket = Arc::clone(&socket);
             async move {
-                let socket = socket
-                    .lock()
-                    .await
-                    .take()
-                    .ok_or(std::io::ErrorKind::NotFound)?;
+                let socket = socket.lock().await.take().ok_or(std::io::ErrorKind::NotFound)?;
                 Ok::<_, std::io::Error>(TokioIo::new(AsyncStream::from_std(socket)?))
             }
         }))
 }
 
 pub fn raw(data: impl Into<bytes::Bytes>) -> v1::Payload {
-    v1::Payload {
-        codec: v1::Codec::Raw.into(),
-        data: data.into(),
-        total_bytes: 0,
-        payload_id: 0,
-    }
+    v1::Payload { codec: v1::Codec::Raw.into(), data: data.into(), total_bytes: 0, payload_id: 0 }
 }
 
 pub fn hello() -> v1::Hello {
@@ -150,15 +121,9 @@ pub fn hello() -> v1::Hello {
         pid: std::process::id(),
         contract: snakepit_proto::contract(),
         version: "0.1.0".to_owned(),
-        python: Some(v1::PythonInfo {
-            version: "3.13.0".to_owned(),
-            ..Default::default()
-        }),
+        python: Some(v1::PythonInfo { version: "3.13.0".to_owned(), ..Default::default() }),
         capacity: 1,
-        tools: vec![v1::Tool {
-            name: "add".to_owned(),
-            ..Default::default()
-        }],
+        tools: vec![v1::Tool { name: "add".to_owned(), ..Default::default() }],
         ..Default::default()
     }
 }
@@ -173,16 +138,11 @@ pub async fn attached_with(
     set: impl FnOnce(&mut LinkOptions),
 ) -> (Link, FakeWorker) {
     let (attaching, launched) = launch_with(server, set);
-    let (link, worker) = tokio::join!(
-        attaching,
-        FakeWorker::attach(launched, Frame::Hello(hello()))
-    );
+    let (link, worker) =
+        tokio::join!(attaching, FakeWorker::attach(launched, Frame::Hello(hello())));
     let mut worker = worker.unwrap();
     let welcome = worker.next().await;
-    assert!(
-        matches!(welcome, Some(HostFrame::Welcome(_))),
-        "{welcome:?}"
-    );
+    assert!(matches!(welcome, Some(HostFrame::Welcome(_))), "{welcome:?}");
     (link.unwrap(), worker)
 }
 
@@ -211,24 +171,12 @@ impl CallSink for Sink {
 
 pub fn sink() -> (Arc<Sink>, Events) {
     let (events, received) = mpsc::unbounded_channel();
-    (
-        Arc::new(Sink {
-            events,
-            refuse_chunks: false,
-        }),
-        received,
-    )
+    (Arc::new(Sink { events, refuse_chunks: false }), received)
 }
 
 pub fn stingy_sink() -> (Arc<Sink>, Events) {
     let (events, received) = mpsc::unbounded_channel();
-    (
-        Arc::new(Sink {
-            events,
-            refuse_chunks: true,
-        }),
-        received,
-    )
+    (Arc::new(Sink { events, refuse_chunks: true }), received)
 }
 
 pub fn call(id: u64, command: &str, arguments: impl Into<bytes::Bytes>) -> Call {
@@ -240,17 +188,13 @@ pub fn call(id: u64, command: &str, arguments: impl Into<bytes::Bytes>) -> Call 
 }
 
 pub fn streamed(id: u64, credit: u32) -> Call {
-    Call {
-        stream_credit: Some(credit),
-        ..call(id, "count", "")
-    }
+    Call { stream_credit: Some(credit), ..call(id, "count", "") }
 }
 
 /// Queues a call without flushing.
 pub fn queue(link: &Link, sink: &Arc<Sink>, call: &Call) {
     let sink: Arc<dyn CallSink> = sink.clone();
-    link.submit(call, None, Reply::new(sink, 0, call.id))
-        .unwrap();
+    link.submit(call, None, Reply::new(sink, 0, call.id)).unwrap();
 }
 
 /// Queues and sends a call.
@@ -263,15 +207,8 @@ pub fn submit(link: &Link, sink: &Arc<Sink>, call: &Call) {
 /// this returns.
 pub async fn ping(link: &Link, worker: &mut FakeWorker, running: u32, queued: u32) {
     let pong = link.ping();
-    let Some(HostFrame::Ping(ping)) = worker.next().await else {
-        panic!("expected a ping")
-    };
-    let beat = v1::Heartbeat {
-        running,
-        queued,
-        gil_enabled: false,
-        nonce: ping.nonce,
-    };
+    let Some(HostFrame::Ping(ping)) = worker.next().await else { panic!("expected a ping") };
+    let beat = v1::Heartbeat { running, queued, gil_enabled: false, nonce: ping.nonce };
     worker.send(Frame::Heartbeat(beat));
     pong.await.unwrap();
 }
@@ -316,10 +253,7 @@ pub async fn attached_through_relay(server: &LinkServer) -> (Link, FakeWorker, R
         AsyncStream::from_std(socket).unwrap()
     });
     let (stop, stopped) = oneshot::channel();
-    let relay = Relay {
-        stop,
-        carried: tokio::spawn(carry(near, to_host, stopped)),
-    };
+    let relay = Relay { stop, carried: tokio::spawn(carry(near, to_host, stopped)) };
     let hello = Frame::Hello(hello());
     let (link, worker) = tokio::join!(attaching, FakeWorker::attach(launched, hello));
     let mut worker = worker.unwrap();

@@ -50,12 +50,7 @@ impl CallHandle {
         call: CallId,
         answer: oneshot::Receiver<Result<Completed, Error>>,
     ) -> Self {
-        Self {
-            shared,
-            call,
-            answer,
-            answered: false,
-        }
+        Self { shared, call, answer, answered: false }
     }
 
     /// The call's number.
@@ -101,12 +96,7 @@ pub struct CallStream {
 
 impl CallStream {
     pub(super) fn new(shared: Arc<Shared>, call: CallId, buffer: Arc<StreamBuffer>) -> Self {
-        Self {
-            shared,
-            call,
-            buffer,
-            taken: 0,
-        }
+        Self { shared, call, buffer, taken: 0 }
     }
 
     /// The call's number.
@@ -172,10 +162,7 @@ impl StreamBuffer {
             allowed: credit,
             reader: None,
         };
-        Self {
-            credit,
-            state: Mutex::new(state),
-        }
+        Self { credit, state: Mutex::new(state) }
     }
 
     /// Takes an item from the worker; the returned waker is to be woken without any lock held.

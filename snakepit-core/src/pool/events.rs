@@ -24,11 +24,7 @@ impl CallSink for Shared {
     ) -> Result<(), CreditExceeded> {
         let mut turn = Turn::new(&self);
         // A late answer, of a call that is gone or has moved to another worker, reaches nobody.
-        let result = if turn.is_at(call, member) {
-            turn.hear(member, call, event)
-        } else {
-            Ok(())
-        };
+        let result = if turn.is_at(call, member) { turn.hear(member, call, event) } else { Ok(()) };
         turn.end();
         result
     }
@@ -44,11 +40,8 @@ impl Turn<'_> {
         match event {
             CallEvent::Chunk(item) => return self.chunk(call, item),
             CallEvent::Progress(progress) => {
-                let handler = self
-                    .state
-                    .calls
-                    .get(&call)
-                    .and_then(|r| r.call.request.on_progress.clone());
+                let handler =
+                    self.state.calls.get(&call).and_then(|r| r.call.request.on_progress.clone());
                 if let Some(handler) = handler {
                     self.report(handler, progress);
                 }
@@ -84,9 +77,7 @@ impl Turn<'_> {
         };
         let (lease, dispatched) = (assignment.lease.take(), assignment.dispatched);
         if let Some(run_time) = run_time {
-            self.state
-                .estimates
-                .observe(&record.call.request.command, run_time);
+            self.state.estimates.observe(&record.call.request.command, run_time);
         }
         self.pass_on(member, lease);
         let worker = self.state.members.get_mut(&member).map(|member| {

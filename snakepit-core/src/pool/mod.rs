@@ -95,10 +95,7 @@ impl Pool {
         // The requests are made before the lock is taken: the iterator is the caller's code.
         let requests: Vec<Request> = requests.into_iter().collect();
         let mut turn = Turn::new(&self.0);
-        let handles = requests
-            .into_iter()
-            .map(|r| self.submit_in(&mut turn, r))
-            .collect();
+        let handles = requests.into_iter().map(|r| self.submit_in(&mut turn, r)).collect();
         turn.end();
         handles
     }
@@ -129,15 +126,9 @@ impl Pool {
         state.failure = None;
         state.last_member += 1;
         let key = state.last_member;
-        state.members.insert(
-            key,
-            Member {
-                worker,
-                assigned: Default::default(),
-                open: true,
-                served: 0,
-            },
-        );
+        state
+            .members
+            .insert(key, Member { worker, assigned: Default::default(), open: true, served: 0 });
         state.ready.insert((0, key));
         turn.pump();
         turn.end();
@@ -198,13 +189,7 @@ impl Pool {
     /// What is going on, and the sums so far.
     pub fn stats(&self) -> PoolStats {
         let state = self.0.lock();
-        let open = || {
-            state
-                .members
-                .values()
-                .filter(|m| m.open)
-                .map(|m| m.worker.slots())
-        };
+        let open = || state.members.values().filter(|m| m.open).map(|m| m.worker.slots());
         let capacity: usize = open().map(|slots| slots.capacity()).sum();
         let busy: usize = open().map(|slots| slots.load()).sum();
         PoolStats {

@@ -54,10 +54,7 @@ mod tests {
     fn a_slow_call_ends_prefetching_of_its_command_until_fast_ones_outweigh_it() {
         let command: Arc<str> = Arc::from("mixed");
         let mut estimates = Estimates::default();
-        assert!(
-            estimates.of("mixed") > HORIZON,
-            "unknown commands may be slow"
-        );
+        assert!(estimates.of("mixed") > HORIZON, "unknown commands may be slow");
         estimates.observe(&command, Duration::from_micros(20));
         assert!(estimates.of("mixed") < HORIZON);
         estimates.observe(&command, Duration::from_millis(200));

@@ -50,20 +50,15 @@ impl FairQueue {
             Some(flow) => self.virtual_time.max(flow.last_tag + 1),
             None => self.virtual_time,
         };
-        let place = Place {
-            tag,
-            arrival: self.arrivals,
-        };
+        let place = Place { tag, arrival: self.arrivals };
         self.put_back(place, session, call);
         place
     }
 
     /// Puts a call where it stood before.
     pub(super) fn put_back(&mut self, place: Place, session: Option<&SessionId>, call: CallId) {
-        let flow = self.flows.entry(session.cloned()).or_insert(Flow {
-            last_tag: place.tag,
-            waiting: 0,
-        });
+        let flow =
+            self.flows.entry(session.cloned()).or_insert(Flow { last_tag: place.tag, waiting: 0 });
         flow.last_tag = flow.last_tag.max(place.tag);
         flow.waiting += 1;
         let earlier = self.line.insert(place, call);
@@ -122,22 +117,13 @@ mod tests {
         let mut queue = FairQueue::default();
         let mut places = FxHashMap::default();
         for n in 1..=4 {
-            places.insert(
-                id(n),
-                (queue.push(Some(&greedy), id(n)), Some(greedy.clone())),
-            );
+            places.insert(id(n), (queue.push(Some(&greedy), id(n)), Some(greedy.clone())));
         }
         for n in 5..=6 {
-            places.insert(
-                id(n),
-                (queue.push(Some(&modest), id(n)), Some(modest.clone())),
-            );
+            places.insert(id(n), (queue.push(Some(&modest), id(n)), Some(modest.clone())));
         }
         assert_eq!(drain(&mut queue, &places), [1, 5, 2, 6, 3, 4]);
-        assert!(
-            queue.flows.is_empty(),
-            "nothing is kept for sessions that wait no more"
-        );
+        assert!(queue.flows.is_empty(), "nothing is kept for sessions that wait no more");
     }
 
     proptest! {

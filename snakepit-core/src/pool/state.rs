@@ -126,8 +126,7 @@ impl State {
         }
         match &record.stage {
             Stage::Queued => {
-                self.queue
-                    .remove(record.place, record.call.request.session.as_ref());
+                self.queue.remove(record.place, record.call.request.session.as_ref());
             }
             Stage::Assigned(assignment) => {
                 self.take_from_member(assignment.member, call);
@@ -170,10 +169,7 @@ impl State {
     }
 
     pub(super) fn member_key(&self, id: &WorkerId) -> Option<u64> {
-        self.members
-            .iter()
-            .find(|(_, member)| member.id() == id)
-            .map(|(key, _)| *key)
+        self.members.iter().find(|(_, member)| member.id() == id).map(|(key, _)| *key)
     }
 
     /// When the timer task has to look next.
@@ -185,11 +181,7 @@ impl State {
     /// Panics if the parts contradict each other.
     #[cfg(test)]
     pub(super) fn check(&self) {
-        let queued = self
-            .calls
-            .values()
-            .filter(|r| matches!(r.stage, Stage::Queued))
-            .count();
+        let queued = self.calls.values().filter(|r| matches!(r.stage, Stage::Queued)).count();
         assert_eq!(queued, self.queue.len());
         let timers = self.calls.values().filter(|r| r.timer.is_some()).count();
         assert_eq!(timers, self.timers.len());
@@ -208,10 +200,7 @@ impl State {
             assert_eq!(leases, slots.load(), "leases and slots disagree");
             assert!(leases <= slots.capacity());
             leaseless += member.assigned.len() - leases;
-            assert_eq!(
-                member.open,
-                self.ready.contains(&(member.assigned.len(), *key))
-            );
+            assert_eq!(member.open, self.ready.contains(&(member.assigned.len(), *key)));
         }
         assert_eq!(leaseless, self.prefetched);
         let assigned: usize = self.members.values().map(|m| m.assigned.len()).sum();

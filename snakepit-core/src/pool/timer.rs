@@ -81,11 +81,7 @@ impl Turn<'_> {
                     (Caller::Stream(buffer), Some(_)) if buffer.has_unread() => self.now,
                     _ => assignment.last_chunk,
                 };
-                let next_idle = record
-                    .call
-                    .stream_credit
-                    .and(idle)
-                    .map(|idle| quiet_since + idle);
+                let next_idle = record.call.stream_credit.and(idle).map(|idle| quiet_since + idle);
                 if !overdue && next_idle.is_none_or(|at| at > self.now) {
                     let next = record.deadline.into_iter().chain(next_idle).min();
                     self.state.set_timer(call, next);

@@ -57,12 +57,7 @@ pub(super) enum Answer {
 impl<'a> Turn<'a> {
     pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
         let now = shared.clock.now();
-        Self {
-            shared,
-            state: shared.lock(),
-            now,
-            effects: Effects::default(),
-        }
+        Self { shared, state: shared.lock(), now, effects: Effects::default() }
     }
 
     pub(super) fn options(&self) -> &'a PoolOptions {
@@ -71,12 +66,7 @@ impl<'a> Turn<'a> {
 
     /// Ends the turn: releases the lock, then does what was noted.
     pub(super) fn end(self) {
-        let Self {
-            shared,
-            mut state,
-            mut effects,
-            ..
-        } = self;
+        let Self { shared, mut state, mut effects, .. } = self;
         let wake = state.next_wake();
         if wake.is_some_and(|at| state.armed.is_none_or(|armed| at < armed)) {
             effects.rearm = true;
@@ -90,12 +80,7 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn flush(&mut self, worker: &Arc<dyn Worker>) {
-        if !self
-            .effects
-            .flush
-            .iter()
-            .any(|noted| Arc::ptr_eq(noted, worker))
-        {
+        if !self.effects.flush.iter().any(|noted| Arc::ptr_eq(noted, worker)) {
             self.effects.flush.push(Arc::clone(worker));
         }
     }
@@ -140,11 +125,7 @@ impl<'a> Turn<'a> {
             }
         };
         // A stream lasts as long as items keep coming, unless its caller says otherwise.
-        let default = if stream_credit.is_some() {
-            None
-        } else {
-            options.call_timeout
-        };
+        let default = if stream_credit.is_some() { None } else { options.call_timeout };
         let deadline = request.timeout.or(default).map(|t| self.now + t);
         let queue_timeout = request.queue_timeout.or(options.queue_timeout);
 
@@ -153,11 +134,7 @@ impl<'a> Turn<'a> {
         let id = CallId::new(state.last_call).ok_or_else(super::pool_gone)?;
         let place = state.queue.push(request.session.as_ref(), id);
         let record = Record {
-            call: Call {
-                id,
-                request,
-                stream_credit,
-            },
+            call: Call { id, request, stream_credit },
             caller,
             place,
             submitted: self.now,
@@ -203,10 +180,7 @@ impl<'a> Turn<'a> {
         if let Some(failure) = &self.state.failure {
             return Err(failure.clone());
         }
-        let (size, limit) = (
-            request.arguments.len() as u64,
-            self.options().max_payload_bytes,
-        );
+        let (size, limit) = (request.arguments.len() as u64, self.options().max_payload_bytes);
         if size > limit {
             return Err(Error::new(
                 ErrorKind::PayloadTooLarge,
@@ -217,47 +191,33 @@ impl<'a> Turn<'a> {
             )
             .with_help("raise `max_payload` of the pool, or pass a path instead of the data"));
         }
-        request
-            .worker
-            .as_ref()
-            .map(|worker| self.slot_of(worker))
-            .transpose()
+        request.worker.as_ref().map(|worker| self.slot_of(worker)).transpose()
     }
 
     fn is_queued(&self, call: CallId) -> bool {
-        self.state
-            .calls
-            .get(&call)
-            .is_some_and(|record| matches!(record.stage, Stage::Queued))
+        self.state.calls.get(&call).is_some_and(|record| matches!(record.stage, Stage::Queued))
     }
 
     /// A call in line ends when it has waited long enough or its deadline passes.
     pub(super) fn time_queued(&mut self, call: CallId) {
-        let at = self.state.calls.get(&call).and_then(|record| {
-            record
-                .queue_deadline
-                .into_iter()
-                .chain(record.deadline)
-                .min()
-        });
+        let at = self
+            .state
+            .calls
+            .get(&call)
+            .and_then(|record| record.queue_deadline.into_iter().chain(record.deadline).min());
         self.state.set_timer(call, at);
     }
 
     fn slot_of(&self, worker: &WorkerId) -> Result<(u64, Lease), Error> {
         let key = self.state.member_key(worker);
-        let member = key
-            .and_then(|key| self.state.members.get(&key))
-            .filter(|m| m.open);
+        let member = key.and_then(|key| self.state.members.get(&key)).filter(|m| m.open);
         let (Some(key), Some(member)) = (key, member) else {
             return Err(worker_not_found(Some(worker)));
         };
         let lease = Lease::acquire(member.worker.slots()).ok_or_else(|| {
-            Error::new(
-                ErrorKind::WorkerBusy,
-                format!("worker `{worker}` has no free slot"),
-            )
-            .with_detail("worker", worker.as_str())
-            .with_help("call it later, or let the pool choose a worker")
+            Error::new(ErrorKind::WorkerBusy, format!("worker `{worker}` has no free slot"))
+                .with_detail("worker", worker.as_str())
+                .with_help("call it later, or let the pool choose a worker")
         })?;
         Ok((key, lease))
     }
@@ -293,9 +253,7 @@ impl<'a> Turn<'a> {
         let may_wait = limit > 0
             && request.session.is_none()
             && record.call.stream_credit.is_none()
-            && record
-                .deadline
-                .is_none_or(|at| at > self.now + DEADLINE_MARGIN);
+            && record.deadline.is_none_or(|at| at > self.now + DEADLINE_MARGIN);
         if !may_wait {
             return None;
         }
@@ -317,12 +275,7 @@ impl<'a> Turn<'a> {
             });
             ahead.is_some_and(|sum| sum <= HORIZON)
         };
-        self.state
-            .ready
-            .iter()
-            .take(LOOKS)
-            .find(takes)
-            .map(|(_, key)| (*key, None))
+        self.state.ready.iter().take(LOOKS).find(takes).map(|(_, key)| (*key, None))
     }
 
     /// Hands a queued call to a member. A member that refuses takes no more calls, and the call
@@ -333,9 +286,7 @@ impl<'a> Turn<'a> {
         else {
             return false;
         };
-        let timeout = record
-            .deadline
-            .map(|at| at.saturating_duration_since(self.now));
+        let timeout = record.deadline.map(|at| at.saturating_duration_since(self.now));
         let sink: Arc<dyn CallSink> = Arc::clone(self.shared) as _;
         let worker = Arc::clone(&member.worker);
         if let Err(reply) = worker.submit(&record.call, timeout, Reply::new(sink, key, call)) {
@@ -377,16 +328,8 @@ impl<'a> Turn<'a> {
         if !idle {
             return;
         }
-        let candidates = self
-            .state
-            .ready
-            .iter()
-            .rev()
-            .take(LOOKS)
-            .map(|(_, key)| *key);
-        let victim = candidates
-            .into_iter()
-            .find(|key| self.wait_at(*key) > STEAL_AFTER);
+        let candidates = self.state.ready.iter().rev().take(LOOKS).map(|(_, key)| *key);
+        let victim = candidates.into_iter().find(|key| self.wait_at(*key) > STEAL_AFTER);
         if let Some(key) = victim {
             self.revoke(key, 1);
         }
@@ -407,17 +350,9 @@ impl<'a> Turn<'a> {
                 continue;
             };
             if call == last {
-                return if a.lease.is_none() {
-                    wait
-                } else {
-                    Duration::ZERO
-                };
+                return if a.lease.is_none() { wait } else { Duration::ZERO };
             }
-            let running = if a.lease.is_some() {
-                self.now - a.since
-            } else {
-                Duration::ZERO
-            };
+            let running = if a.lease.is_some() { self.now - a.since } else { Duration::ZERO };
             wait = wait.saturating_add(a.estimate.max(running));
         }
         wait
@@ -431,11 +366,7 @@ impl<'a> Turn<'a> {
         };
         let mut calls: SmallVec<[CallId; 8]> = SmallVec::new();
         for call in member.assigned.iter().rev() {
-            let Some(Record {
-                stage: Stage::Assigned(a),
-                ..
-            }) = state.calls.get_mut(call)
-            else {
+            let Some(Record { stage: Stage::Assigned(a), .. }) = state.calls.get_mut(call) else {
                 continue;
             };
             if a.lease.is_none() && !a.revoking && calls.len() < most {
@@ -461,19 +392,13 @@ impl<'a> Turn<'a> {
     /// Takes back what waits where every running call is slow.
     pub(super) fn revoke_behind_slow(&mut self) {
         let is_slow = |member: &Member| {
-            member
-                .assigned
-                .iter()
-                .all(|call| match &self.state.calls[call].stage {
-                    Stage::Assigned(a) => a.lease.is_none() || self.now - a.since >= SLOW_AFTER,
-                    Stage::Queued => true,
-                })
+            member.assigned.iter().all(|call| match &self.state.calls[call].stage {
+                Stage::Assigned(a) => a.lease.is_none() || self.now - a.since >= SLOW_AFTER,
+                Stage::Queued => true,
+            })
         };
         let members = self.state.members.iter();
-        let slow: Vec<u64> = members
-            .filter(|(_, m)| is_slow(m))
-            .map(|(key, _)| *key)
-            .collect();
+        let slow: Vec<u64> = members.filter(|(_, m)| is_slow(m)).map(|(key, _)| *key).collect();
         for key in slow {
             self.revoke(key, usize::MAX);
         }
@@ -489,11 +414,7 @@ impl<'a> Turn<'a> {
             return;
         };
         for call in &member.assigned {
-            let Some(Record {
-                stage: Stage::Assigned(a),
-                ..
-            }) = state.calls.get_mut(call)
-            else {
+            let Some(Record { stage: Stage::Assigned(a), .. }) = state.calls.get_mut(call) else {
                 continue;
             };
             if a.lease.is_none() {
@@ -517,10 +438,7 @@ impl<'a> Turn<'a> {
                 }
             }
             Stage::Assigned(assignment) => {
-                if matches!(
-                    std::mem::replace(&mut record.caller, Caller::Gone),
-                    Caller::Gone
-                ) {
+                if matches!(std::mem::replace(&mut record.caller, Caller::Gone), Caller::Gone) {
                     return;
                 }
                 let member = assignment.member;
@@ -540,11 +458,7 @@ impl<'a> Turn<'a> {
 
     /// Allows a streamed call more items.
     pub(super) fn grant(&mut self, call: CallId, items: u32) {
-        let Some(Record {
-            stage: Stage::Assigned(a),
-            ..
-        }) = self.state.calls.get(&call)
-        else {
+        let Some(Record { stage: Stage::Assigned(a), .. }) = self.state.calls.get(&call) else {
             return;
         };
         if let Some(member) = self.state.members.get(&a.member) {
@@ -621,27 +535,18 @@ fn confused() -> Error {
 fn saturated(options: &PoolOptions) -> Error {
     Error::new(
         ErrorKind::PoolSaturated,
-        format!(
-            "pool `{}` has {} calls waiting, its limit",
-            options.name, options.queue_limit
-        ),
+        format!("pool `{}` has {} calls waiting, its limit", options.name, options.queue_limit),
     )
     .with_help("slow down, add workers, or raise `queue` of the pool")
 }
 
 pub(super) fn closed(options: &PoolOptions) -> Error {
-    Error::new(
-        ErrorKind::PoolClosed,
-        format!("pool `{}` is shutting down", options.name),
-    )
+    Error::new(ErrorKind::PoolClosed, format!("pool `{}` is shutting down", options.name))
 }
 
 fn worker_not_found(worker: Option<&WorkerId>) -> Error {
     let name = worker.map_or("?", WorkerId::as_str);
-    Error::new(
-        ErrorKind::WorkerNotFound,
-        format!("there is no worker `{name}`"),
-    )
-    .with_detail("worker", name)
-    .with_help("it may have been replaced: list the pool's workers")
+    Error::new(ErrorKind::WorkerNotFound, format!("there is no worker `{name}`"))
+        .with_detail("worker", name)
+        .with_help("it may have been replaced: list the pool's workers")
 }

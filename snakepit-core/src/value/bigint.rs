@@ -32,11 +32,7 @@ impl BigInt {
             }
             bytes = &bytes[1..];
         }
-        if bytes.is_empty() {
-            Self(vec![0])
-        } else {
-            Self(bytes.to_vec())
-        }
+        if bytes.is_empty() { Self(vec![0]) } else { Self(bytes.to_vec()) }
     }
 
     /// Two's complement, big-endian, shortest form.
@@ -69,11 +65,7 @@ impl BigInt {
 
     /// The integer, if it fits.
     pub fn to_i128(&self) -> Option<i128> {
-        let mut wide = if self.is_negative() {
-            [0xff; 16]
-        } else {
-            [0; 16]
-        };
+        let mut wide = if self.is_negative() { [0xff; 16] } else { [0; 16] };
         let start = wide.len().checked_sub(self.0.len())?;
         wide[start..].copy_from_slice(&self.0);
         Some(i128::from_be_bytes(wide))
@@ -89,10 +81,8 @@ impl BigInt {
         let padding = (4 - self.0.len() % 4) % 4;
         let mut bytes = vec![fill; padding];
         bytes.extend_from_slice(&self.0);
-        let mut limbs: Vec<u32> = bytes
-            .chunks_exact(4)
-            .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let mut limbs: Vec<u32> =
+            bytes.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])).collect();
         if self.is_negative() {
             negate(&mut limbs);
         }

@@ -31,10 +31,9 @@ impl Value {
             Self::String(text) => text.as_str().into(),
             Self::Bytes(bytes) => base64(bytes).into(),
             Self::Array(items) => items.iter().map(Self::to_json).collect(),
-            Self::Map(entries) => entries
-                .iter()
-                .map(|(k, value)| (key(k).into_owned(), value.to_json()))
-                .collect(),
+            Self::Map(entries) => {
+                entries.iter().map(|(k, value)| (key(k).into_owned(), value.to_json())).collect()
+            }
             Self::Marker { type_name, repr } => {
                 serde_json::json!({ MARKER_TYPE: type_name, "repr": repr })
             }
@@ -47,17 +46,11 @@ impl Value {
     /// When the text is not JSON.
     pub fn from_json_text(text: &str) -> Result<Self, serde_json::Error> {
         let is_digit = |byte: &u8| byte.is_ascii_digit();
-        let wide = text
-            .as_bytes()
-            .split(|byte| !is_digit(byte))
-            .any(|run| run.len() >= WIDE_DIGITS);
+        let wide =
+            text.as_bytes().split(|byte| !is_digit(byte)).any(|run| run.len() >= WIDE_DIGITS);
         // Reading it plainly first also bounds how deep it nests.
         let plain = serde_json::from_str(text)?;
-        if wide {
-            serde_json::from_str(text).map(|Exact(value)| value)
-        } else {
-            Ok(plain)
-        }
+        if wide { serde_json::from_str(text).map(|Exact(value)| value) } else { Ok(plain) }
     }
 }
 
@@ -83,10 +76,7 @@ impl From<serde_json::Value> for Value {
                 Self::Array(items.into_iter().map(Self::from).collect())
             }
             serde_json::Value::Object(entries) => Self::Map(
-                entries
-                    .into_iter()
-                    .map(|(key, value)| (Self::String(key), value.into()))
-                    .collect(),
+                entries.into_iter().map(|(key, value)| (Self::String(key), value.into())).collect(),
             ),
         }
     }
@@ -153,17 +143,11 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = [
-            chunk[0],
-            *chunk.get(1).unwrap_or(&0),
-            *chunk.get(2).unwrap_or(&0),
-        ];
+        let group = [chunk[0], *chunk.get(1).unwrap_or(&0), *chunk.get(2).unwrap_or(&0)];
         let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
         for position in 0..4 {
             if position <= chunk.len() {
-                out.push(char::from(
-                    ALPHABET[(bits >> (18 - 6 * position)) as usize & 63],
-                ));
+                out.push(char::from(ALPHABET[(bits >> (18 - 6 * position)) as usize & 63]));
             } else {
                 out.push('=');
             }

@@ -13,9 +13,9 @@ impl Value {
         match self {
             Self::BigInt(_) | Self::Marker { .. } => true,
             Self::Array(items) => items.iter().any(Self::holds_extension),
-            Self::Map(entries) => entries
-                .iter()
-                .any(|(key, value)| key.holds_extension() || value.holds_extension()),
+            Self::Map(entries) => {
+                entries.iter().any(|(key, value)| key.holds_extension() || value.holds_extension())
+            }
             _ => false,
         }
     }
@@ -51,23 +51,15 @@ impl<'de> Deserializer<'de> for Value {
     }
 
     fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.wide(visitor, |visitor, number| {
-            Some(visitor.visit_i128(number.to_i128()?))
-        })
+        self.wide(visitor, |visitor, number| Some(visitor.visit_i128(number.to_i128()?)))
     }
 
     fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.wide(visitor, |visitor, number| {
-            Some(visitor.visit_u128(number.to_u128()?))
-        })
+        self.wide(visitor, |visitor, number| Some(visitor.visit_u128(number.to_u128()?)))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.is_nil() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.is_nil() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -112,9 +104,7 @@ impl Value {
     ) -> Result<V::Value, Error> {
         match self {
             Self::BigInt(number) => visit(visitor, &number).unwrap_or_else(|| {
-                Err(serde::de::Error::custom(format!(
-                    "the integer {number} is out of range"
-                )))
+                Err(serde::de::Error::custom(format!("the integer {number} is out of range")))
             }),
             other => other.deserialize_any(visitor),
         }

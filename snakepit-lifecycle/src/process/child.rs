@@ -133,11 +133,7 @@ impl Child {
         let mut pumps = Vec::new();
         let streams = [
             (spawned.stdout.take(), output::Stream::Stdout, None),
-            (
-                spawned.stderr.take(),
-                output::Stream::Stderr,
-                Some(tail.clone()),
-            ),
+            (spawned.stderr.take(), output::Stream::Stderr, Some(tail.clone())),
         ];
         for (pipe, stream, tail) in streams {
             if let Some(pipe) = pipe {
@@ -145,16 +141,9 @@ impl Child {
                 pumps.push(reaper.spawn(pump.run(stopped.clone())));
             }
         }
-        let group = Arc::new(Group {
-            leader: spawned.pid,
-            alive: Mutex::new(true),
-        });
+        let group = Arc::new(Group { leader: spawned.pid, alive: Mutex::new(true) });
         // Until this copy is registered a failure drops `spawned`, which kills and reaps.
-        let pidfd = spawned
-            .pidfd
-            .as_ref()
-            .ok_or(io::ErrorKind::InvalidInput)?
-            .try_clone()?;
+        let pidfd = spawned.pidfd.as_ref().ok_or(io::ErrorKind::InvalidInput)?.try_clone()?;
         let pidfd = linux::watch(pidfd)?;
         spawned.pidfd = None;
 
@@ -168,10 +157,7 @@ impl Child {
             for pump in pumps {
                 let _ = pump.await;
             }
-            report.send_replace(Some(ExitReport {
-                status,
-                stderr: last_words.lines(),
-            }));
+            report.send_replace(Some(ExitReport { status, stderr: last_words.lines() }));
         });
         Ok(Self { group, tail, ended })
     }
@@ -229,10 +215,7 @@ impl Child {
 
 impl ExitReport {
     fn unknown() -> Self {
-        Self {
-            status: ExitStatus::Unknown,
-            stderr: Arc::new([]),
-        }
+        Self { status: ExitStatus::Unknown, stderr: Arc::new([]) }
     }
 }
 

@@ -33,14 +33,8 @@ static ORIGINAL_LIMIT: OnceLock<Rlimit> = OnceLock::new();
 /// Whatever the system says; the limit is then unchanged.
 pub fn raise_descriptor_limit() -> io::Result<()> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    let before = Rlimit {
-        current: limit.current,
-        maximum: limit.maximum,
-    };
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let before = Rlimit { current: limit.current, maximum: limit.maximum };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     rustix::process::setrlimit(Resource::Nofile, raised)?;
     // The first call saw the original limit; later ones see their own work.
     ORIGINAL_LIMIT.get_or_init(|| before);
@@ -59,12 +53,7 @@ pub(super) struct Inheritance {
 
 impl Inheritance {
     pub(super) fn new(descriptors: Vec<(OwnedFd, RawFd)>) -> io::Result<Self> {
-        let beyond = descriptors
-            .iter()
-            .map(|(_, target)| target + 1)
-            .max()
-            .unwrap_or(3)
-            .max(3);
+        let beyond = descriptors.iter().map(|(_, target)| target + 1).max().unwrap_or(3).max(3);
         if descriptors.iter().any(|(_, target)| *target < 3) {
             let text = "a child's descriptors start at 3";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -72,10 +61,7 @@ impl Inheritance {
         let mut fillers = Vec::new();
         let mut sources = Vec::with_capacity(descriptors.len());
         for (descriptor, target) in descriptors {
-            sources.push((
-                rustix::io::fcntl_dupfd_cloexec(&descriptor, beyond)?,
-                target,
-            ));
+            sources.push((rustix::io::fcntl_dupfd_cloexec(&descriptor, beyond)?, target));
         }
         if let Some((any, _)) = sources.first() {
             loop {
@@ -86,27 +72,18 @@ impl Inheritance {
                 fillers.push(filler);
             }
         }
-        Ok(Self {
-            sources,
-            _fillers: fillers,
-            beyond,
-        })
+        Ok(Self { sources, _fillers: fillers, beyond })
     }
 }
 
 /// Has the child of `command` die with the host, take its descriptors and nothing else. The result
 /// must live until the child is made.
 pub(super) fn prepare(command: &mut Command, inheritance: &Inheritance) {
-    let plan: Vec<(RawFd, RawFd)> = inheritance
-        .sources
-        .iter()
-        .map(|(fd, target)| (fd.as_raw_fd(), *target))
-        .collect();
+    let plan: Vec<(RawFd, RawFd)> =
+        inheritance.sources.iter().map(|(fd, target)| (fd.as_raw_fd(), *target)).collect();
     let beyond = inheritance.beyond;
     let host = rustix::process::getpid();
-    let limit = ORIGINAL_LIMIT
-        .get()
-        .map(|limit| (limit.current, limit.maximum));
+    let limit = ORIGINAL_LIMIT.get().map(|limit| (limit.current, limit.maximum));
     let in_child = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if rustix::process::getppid() != Some(host) {
@@ -144,14 +121,8 @@ fn give(source: RawFd, target: RawFd) -> io::Result<()> {
 fn keep_from_exec(first: RawFd) -> io::Result<()> {
     let (first, last) = (first as libc::c_uint, libc::c_uint::MAX);
     // SAFETY: the call changes a flag of descriptors and reads or writes no memory.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            last,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) };
     // Kernels before 5.11 do not have it; there the usual close-on-exec flags must do.
     let error = if done == 0 {
         return Ok(());

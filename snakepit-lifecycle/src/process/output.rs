@@ -54,12 +54,7 @@ impl Tail {
     }
 
     pub(super) fn lines(&self) -> Arc<[String]> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
@@ -78,19 +73,8 @@ impl Pump {
         tail: Option<Tail>,
     ) -> io::Result<Self> {
         let pipe = pipe::Receiver::from_owned_fd(pipe)?;
-        let events = Events {
-            stream,
-            label,
-            tail,
-            second: Instant::now(),
-            told: 0,
-            left_out: 0,
-        };
-        Ok(Self {
-            pipe,
-            lines: Lines::default(),
-            events,
-        })
+        let events = Events { stream, label, tail, second: Instant::now(), told: 0, left_out: 0 };
+        Ok(Self { pipe, lines: Lines::default(), events })
     }
 
     /// Reads until the pipe ends, or until `stopped` and the pipe is empty.
@@ -216,9 +200,7 @@ impl Events {
     fn tell_left_out(&mut self) {
         if self.left_out > 0 {
             let lines = std::mem::take(&mut self.left_out);
-            self.emit(&format!(
-                "… {lines} lines left out: more than {LINES_PER_SECOND} a second"
-            ));
+            self.emit(&format!("… {lines} lines left out: more than {LINES_PER_SECOND} a second"));
         }
     }
 
@@ -251,10 +233,7 @@ mod tests {
 
     #[test]
     fn lines_come_out_whole_however_they_were_read() {
-        assert_eq!(
-            lines(&[b"one\ntw", b"o\r\n", b"\nlast"]),
-            ["one", "two", "", "last"]
-        );
+        assert_eq!(lines(&[b"one\ntw", b"o\r\n", b"\nlast"]), ["one", "two", "", "last"]);
         assert!(lines(&[b""]).is_empty());
     }
 

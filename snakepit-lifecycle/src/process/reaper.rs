@@ -19,10 +19,7 @@ pub struct Reaper {
 impl Reaper {
     /// A reaper whose tasks run on `runtime`.
     pub fn new(runtime: Handle) -> Self {
-        Self {
-            runtime,
-            tasks: TaskTracker::new(),
-        }
+        Self { runtime, tasks: TaskTracker::new() }
     }
 
     /// Resolves when every child was reaped and its output read.

@@ -60,9 +60,7 @@ impl Spawner {
     pub fn get() -> Result<Self, Error> {
         let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(requests) = &*thread {
-            return Ok(Self {
-                requests: requests.clone(),
-            });
+            return Ok(Self { requests: requests.clone() });
         }
         let (requests, received) = mpsc::channel();
         std::thread::Builder::new()
@@ -85,9 +83,7 @@ impl Spawner {
         let (pool, worker) = (spec.pool.clone(), spec.worker.clone());
         let (answer, spawned) = oneshot::channel();
         let stopped = || Error::new(ErrorKind::Internal, "the spawning thread has stopped");
-        self.requests
-            .send(Request { spec, answer })
-            .map_err(|_| stopped())?;
+        self.requests.send(Request { spec, answer }).map_err(|_| stopped())?;
         let spawned = spawned.await.map_err(|_| stopped())??;
         Child::watch(spawned, pool, worker, reaper)
             .map_err(|e| system("cannot watch the worker's process", &e))
@@ -103,22 +99,12 @@ fn serve(requests: &mpsc::Receiver<Request>) {
 }
 
 fn spawn(spec: ChildSpec) -> Result<Spawned, Error> {
-    let ChildSpec {
-        program,
-        args,
-        env,
-        cwd,
-        descriptors,
-        ..
-    } = spec;
+    let ChildSpec { program, args, env, cwd, descriptors, .. } = spec;
     if let Some(cwd) = &cwd
         && !fs::metadata(cwd).is_ok_and(|metadata| metadata.is_dir())
     {
         // exec reports a missing directory as a missing program.
-        let message = format!(
-            "there is no directory `{}` to start workers in",
-            cwd.display()
-        );
+        let message = format!("there is no directory `{}` to start workers in", cwd.display());
         return Err(Error::new(ErrorKind::InvalidConfig, message));
     }
     let refused = |e: io::Error| match e.kind() {
@@ -138,10 +124,7 @@ fn spawn(spec: ChildSpec) -> Result<Spawned, Error> {
     let inheritance = linux::Inheritance::new(descriptors).map_err(refused)?;
     let mut command = Command::new(&program);
     command.args(args).process_group(0);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, value) in env {
         match value {
             Some(value) => command.env(name, value),

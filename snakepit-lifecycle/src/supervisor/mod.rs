@@ -32,10 +32,7 @@ pub struct SupervisorOptions {
 impl SupervisorOptions {
     /// So many workers, each with a minute to become ready.
     pub fn new(workers: usize) -> Self {
-        Self {
-            workers,
-            start_timeout: Duration::from_secs(60),
-        }
+        Self { workers, start_timeout: Duration::from_secs(60) }
     }
 }
 
@@ -155,14 +152,9 @@ impl Supervisor {
             settled: watch::Sender::new(0),
         });
         let mut settled = shared.settled.subscribe();
-        let mut supervisor = Self {
-            shared: Arc::clone(&shared),
-            seats: JoinSet::new(),
-        };
+        let mut supervisor = Self { shared: Arc::clone(&shared), seats: JoinSet::new() };
         for index in 0..workers {
-            supervisor
-                .seats
-                .spawn_on(seat::keep(Arc::clone(&shared), index), runtime);
+            supervisor.seats.spawn_on(seat::keep(Arc::clone(&shared), index), runtime);
         }
         // The sender lives in `shared`.
         let _ = settled.wait_for(|settled| *settled == workers).await;
@@ -186,10 +178,7 @@ impl Supervisor {
     pub fn status(&self) -> SupervisorStatus {
         let book = self.shared.book();
         let degraded = book.crashes.degraded(Instant::now());
-        SupervisorStatus {
-            seats: book.seats.clone(),
-            degraded,
-        }
+        SupervisorStatus { seats: book.seats.clone(), degraded }
     }
 
     /// Stops all workers at the same time and resolves when they are gone, at the latest after
@@ -204,9 +193,7 @@ impl Supervisor {
         mut self,
         deadline: Duration,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        self.shared
-            .stop
-            .send_replace(Some(Instant::now() + deadline));
+        self.shared.stop.send_replace(Some(Instant::now() + deadline));
         async move {
             let mut outcome = Ok(());
             while let Some(ended) = self.seats.join_next().await {
@@ -227,10 +214,7 @@ impl Drop for Supervisor {
         let workers: Vec<_> = {
             let mut book = self.shared.book();
             book.abandoned = true;
-            let ready = book
-                .seats
-                .iter_mut()
-                .filter(|seat| seat.state == SeatState::Ready);
+            let ready = book.seats.iter_mut().filter(|seat| seat.state == SeatState::Ready);
             ready
                 .map(|seat| {
                     seat.state = SeatState::Stopped;

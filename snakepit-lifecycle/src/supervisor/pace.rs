@@ -73,10 +73,7 @@ impl Crashes {
     pub(super) fn degraded(&self, now: Instant) -> bool {
         // Only the newest few are kept, so it is enough to look at the oldest of them.
         self.times.len() == CRASH_LIMIT
-            && self
-                .times
-                .front()
-                .is_some_and(|first| now.duration_since(*first) <= CRASH_WINDOW)
+            && self.times.front().is_some_and(|first| now.duration_since(*first) <= CRASH_WINDOW)
     }
 }
 
@@ -88,13 +85,9 @@ mod tests {
     fn the_first_replacement_is_immediate_and_pauses_grow_to_a_limit() {
         let mut backoff = Backoff::default();
         let soon = Duration::from_secs(1);
-        let pauses: Vec<_> = (0..10)
-            .map(|_| backoff.after_death(soon).as_millis() as u64)
-            .collect();
-        assert_eq!(
-            pauses,
-            [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
-        );
+        let pauses: Vec<_> =
+            (0..10).map(|_| backoff.after_death(soon).as_millis() as u64).collect();
+        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
         assert_eq!(backoff.after_death(WELL_AFTER), Duration::ZERO);
         assert_eq!(backoff.after_failed_start(), FIRST_PAUSE);
         assert_eq!(backoff.after_failed_start(), FIRST_PAUSE * 2);

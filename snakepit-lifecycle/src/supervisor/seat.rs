@@ -19,11 +19,7 @@ const GRACE_SHARE: f64 = 0.75;
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 pub(super) fn of(pool: &PoolName, index: usize, incarnation: u64) -> Seat {
-    Seat {
-        pool: pool.clone(),
-        index,
-        incarnation,
-    }
+    Seat { pool: pool.clone(), index, incarnation }
 }
 
 /// Keeps a seat filled until the supervisor stops.
@@ -63,11 +59,7 @@ pub(super) async fn keep(shared: Arc<Shared>, index: usize) {
 
 /// Resolves with the instant by which everything must have stopped.
 async fn stop_asked(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
-    let deadline = stop
-        .wait_for(Option::is_some)
-        .await
-        .ok()
-        .and_then(|deadline| *deadline);
+    let deadline = stop.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline);
     match deadline {
         Some(deadline) => deadline,
         // The sender lives in the `Shared` this task holds.
@@ -175,10 +167,7 @@ fn failed(shared: &Shared, index: usize, error: Error, pause: Duration) {
         seat.state = SeatState::Failing;
         seat.last_failure = Some(error.to_string());
         tracing::warn!(%pool, worker = %seat.worker, %error, ?pause, "worker did not start");
-        let nobody = book
-            .seats
-            .iter()
-            .all(|seat| seat.state == SeatState::Failing);
+        let nobody = book.seats.iter().all(|seat| seat.state == SeatState::Failing);
         (book.crashes.note(Instant::now()), nobody)
     };
     tell_degraded(shared, degraded);

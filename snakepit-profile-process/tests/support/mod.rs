@@ -1,10 +1,6 @@
 //! Real Python workers, and a way to call them without a pool.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its part of it"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,11 +28,7 @@ pub fn python() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| workspace.join("target"));
     let path = target.join("snakepit/venvs/gil/bin/python");
-    assert!(
-        path.exists(),
-        "no interpreter at {}: run `cargo xtask setup`",
-        path.display()
-    );
+    assert!(path.exists(), "no interpreter at {}: run `cargo xtask setup`", path.display());
     path
 }
 
@@ -55,17 +47,11 @@ pub fn profile(options: ProcessOptions) -> ProcessProfile {
 }
 
 pub fn seat(index: usize) -> Seat {
-    Seat {
-        pool: "pool".into(),
-        index,
-        incarnation: 0,
-    }
+    Seat { pool: "pool".into(), index, incarnation: 0 }
 }
 
 pub async fn start(options: ProcessOptions) -> Result<Arc<dyn Worker>, Error> {
-    tokio::time::timeout(LONG, profile(options).start(seat(0)))
-        .await
-        .unwrap()
+    tokio::time::timeout(LONG, profile(options).start(seat(0))).await.unwrap()
 }
 
 /// One call's events.
@@ -85,10 +71,7 @@ pub struct InFlight {
 
 impl InFlight {
     pub async fn last_event(&mut self) -> CallEvent {
-        tokio::time::timeout(LONG, self.events.recv())
-            .await
-            .unwrap()
-            .unwrap()
+        tokio::time::timeout(LONG, self.events.recv()).await.unwrap().unwrap()
     }
 
     pub async fn value<T: serde::de::DeserializeOwned>(mut self) -> T {
@@ -114,17 +97,7 @@ pub fn call(worker: &Arc<dyn Worker>, command: &str, arguments: serde_json::Valu
     let request = Request::new(command, arguments);
     let (sent, events) = mpsc::unbounded_channel();
     let reply = Reply::new(Arc::new(Sink(sent)), 0, id);
-    worker
-        .submit(
-            &Call {
-                id,
-                request,
-                stream_credit: None,
-            },
-            None,
-            reply,
-        )
-        .unwrap();
+    worker.submit(&Call { id, request, stream_credit: None }, None, reply).unwrap();
     worker.flush();
     InFlight { id, events }
 }
@@ -138,9 +111,7 @@ impl Sign {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let sign = Self { directory };
-        let made = std::process::Command::new("mkfifo")
-            .arg(sign.path())
-            .status();
+        let made = std::process::Command::new("mkfifo").arg(sign.path()).status();
         assert!(made.unwrap().success());
         sign
     }
@@ -158,8 +129,6 @@ impl Sign {
 }
 
 pub fn kill(pid: u32, signal: &str) {
-    let status = std::process::Command::new("kill")
-        .args([signal, &pid.to_string()])
-        .status();
+    let status = std::process::Command::new("kill").args([signal, &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }

@@ -39,32 +39,20 @@ impl Failure {
 
     /// Something the user wrote is wrong.
     pub(super) fn invalid(error: Error) -> Self {
-        Self {
-            stage: Stage::Usage,
-            error,
-        }
+        Self { stage: Stage::Usage, error }
     }
 
     /// The pool did not start.
     pub(super) fn start(error: Error) -> Self {
-        let usage = matches!(
-            error.kind(),
-            ErrorKind::InvalidConfig | ErrorKind::PoolNotFound
-        );
-        Self {
-            stage: if usage { Stage::Usage } else { Stage::Start },
-            error,
-        }
+        let usage = matches!(error.kind(), ErrorKind::InvalidConfig | ErrorKind::PoolNotFound);
+        Self { stage: if usage { Stage::Usage } else { Stage::Start }, error }
     }
 
     /// A call failed.
     pub(super) fn call(error: Error) -> Self {
         // A pool can also fail while it is used: its interpreter is gone, its adapter has changed.
         let start = error.category() == Category::Initialization;
-        Self {
-            stage: if start { Stage::Start } else { Stage::Call },
-            error,
-        }
+        Self { stage: if start { Stage::Start } else { Stage::Call }, error }
     }
 
     pub(super) fn exit_code(&self) -> ExitCode {

@@ -44,11 +44,8 @@ pub(super) async fn run(args: Args, reporter: Reporter) -> Result<Outcome, Failu
     let running = Running::start(settings).await?;
     let mut interrupt = Interrupt::listen(running.snakepit.handle());
     let progress = args.progress.then(|| Arc::new(Shown::new(reporter)));
-    let mut call = running
-        .snakepit
-        .call(args.command.as_str())
-        .args(&arguments)
-        .pool(running.pool.as_str());
+    let mut call =
+        running.snakepit.call(args.command.as_str()).args(&arguments).pool(running.pool.as_str());
     if let Some(progress) = progress.clone() {
         call = call.on_progress(move |report| progress.update(&report));
     }
@@ -69,11 +66,8 @@ async fn print(call: Call, stream: bool) -> Result<Outcome, Failure> {
     if !stream {
         let value: Value = call.execute().await.map_err(Failure::call)?;
         let text = JsonText(&value);
-        let written = if out.is_terminal() {
-            writeln!(out, "{text:#}")
-        } else {
-            writeln!(out, "{text}")
-        };
+        let written =
+            if out.is_terminal() { writeln!(out, "{text:#}") } else { writeln!(out, "{text}") };
         return map::written(written);
     }
     let mut items = call.stream::<Value>().await.map_err(Failure::call)?;
@@ -109,18 +103,11 @@ impl Shown {
 
     fn update(&self, report: &Progress) {
         if self.reporter.json {
-            let Progress {
-                done,
-                total,
-                message,
-            } = report;
+            let Progress { done, total, message } = report;
             let report = json!({"done": done, "total": total, "message": message});
             eprintln!("{}", json!({ "progress": report }));
         } else if self.bar.is_hidden() {
-            let total = report
-                .total
-                .map(|total| format!("/{total}"))
-                .unwrap_or_default();
+            let total = report.total.map(|total| format!("/{total}")).unwrap_or_default();
             let line = format!("{}{total} {}", report.done, report.message);
             eprintln!("{}", line.trim_end());
         } else {

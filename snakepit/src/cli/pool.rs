@@ -57,18 +57,12 @@ impl PoolArgs {
         let mut pool = match &self.config {
             None => {
                 let pool = PoolConfig::builder(DEFAULT_POOL);
-                default_workers
-                    .into_iter()
-                    .fold(pool, |pool, n| pool.workers(n))
+                default_workers.into_iter().fold(pool, |pool, n| pool.workers(n))
             }
             Some(path) => {
                 let config =
                     Config::from_toml_file(path).map_err(|e| Failure::invalid(e.into()))?;
-                let names = config
-                    .pools()
-                    .iter()
-                    .map(PoolConfig::name)
-                    .collect::<Vec<_>>();
+                let names = config.pools().iter().map(PoolConfig::name).collect::<Vec<_>>();
                 let found = config.pool(&self.pool).ok_or_else(|| {
                     let message = format!("the file has no pool named `{}`", self.pool);
                     let help = format!("its pools are: {}", names.join(", "));
@@ -104,10 +98,7 @@ impl Running {
     pub(super) async fn start(settings: PoolConfig) -> Result<Self, Failure> {
         let pool = settings.name().to_owned();
         let started = Snakepit::builder().pool(settings).start().await;
-        Ok(Self {
-            snakepit: started.map_err(Failure::start)?,
-            pool,
-        })
+        Ok(Self { snakepit: started.map_err(Failure::start)?, pool })
     }
 
     /// Ends the pool.

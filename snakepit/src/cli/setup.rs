@@ -52,11 +52,7 @@ pub(super) fn run(args: Args, reporter: Reporter) -> Result<Outcome, Failure> {
     let written = if reporter.json {
         writeln!(out, "{}", serde_json::json!(report))
     } else {
-        let what = if report.changed {
-            "installed"
-        } else {
-            "up to date"
-        };
+        let what = if report.changed { "installed" } else { "up to date" };
         let package = report.package.display();
         writeln!(
             out,

@@ -24,25 +24,15 @@ pub(super) async fn run(args: Args, reporter: Reporter) -> Result<Outcome, Failu
     let tools = running.snakepit.tools(&running.pool);
     running.stop().await;
     let tools = tools.map_err(Failure::call)?;
-    let text = if reporter.json {
-        format!("{}\n", json!(tools))
-    } else {
-        table(&tools)
-    };
+    let text = if reporter.json { format!("{}\n", json!(tools)) } else { table(&tools) };
     let mut out = std::io::stdout();
     map::written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
 fn table(tools: &[Tool]) -> String {
-    let rows: Vec<(String, &str)> = tools
-        .iter()
-        .map(|tool| (signature(tool), summary(tool)))
-        .collect();
-    let width = rows
-        .iter()
-        .map(|(signature, _)| signature.chars().count())
-        .max()
-        .unwrap_or(0);
+    let rows: Vec<(String, &str)> =
+        tools.iter().map(|tool| (signature(tool), summary(tool))).collect();
+    let width = rows.iter().map(|(signature, _)| signature.chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for (signature, summary) in rows {
         let row = format!("{signature:width$}  {summary}");
@@ -55,11 +45,7 @@ fn table(tools: &[Tool]) -> String {
 /// `name(a: integer, b: number = 1) -> string`, with `-> stream of …` for streams.
 fn signature(tool: &Tool) -> String {
     let empty = serde_json::Map::new();
-    let properties = tool
-        .parameters
-        .get("properties")
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
+    let properties = tool.parameters.get("properties").and_then(Value::as_object).unwrap_or(&empty);
     let required: Vec<&str> = tool
         .parameters
         .get("required")
@@ -67,10 +53,7 @@ fn signature(tool: &Tool) -> String {
         .map(|names| names.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
     // Required ones come in their own order, which is the function's; the schema's map may not.
-    let optional = properties
-        .keys()
-        .map(String::as_str)
-        .filter(|name| !required.contains(name));
+    let optional = properties.keys().map(String::as_str).filter(|name| !required.contains(name));
     let names = required.iter().copied().chain(optional);
     let parameters: Vec<String> = names
         .map(|name| {
@@ -109,18 +92,11 @@ fn type_name(schema: &Value) -> Option<String> {
             Some(items.map_or_else(|| name.clone(), |items| format!("array of {items}")))
         }
         Some(Value::String(name)) => Some(name.clone()),
-        Some(Value::Array(names)) => join(
-            names
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
-        ),
+        Some(Value::Array(names)) => {
+            join(names.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+        }
         _ => {
-            let any = schema
-                .get("anyOf")
-                .or_else(|| schema.get("oneOf"))?
-                .as_array()?;
+            let any = schema.get("anyOf").or_else(|| schema.get("oneOf"))?.as_array()?;
             join(any.iter().filter_map(type_name).collect())
         }
     }

@@ -11,11 +11,7 @@ fn import_error_comes_with_its_traceback() {
     let exception = error.python().expect("the exception");
     assert_eq!(exception.type_name, "RuntimeError");
     let traceback = exception.traceback();
-    for expected in [
-        "import_error.py",
-        "in explode",
-        "no weights on this machine",
-    ] {
+    for expected in ["import_error.py", "in explode", "no weights on this machine"] {
         assert!(traceback.contains(expected), "{traceback}");
     }
 }
@@ -25,8 +21,5 @@ fn setup_error_names_the_step() {
     let error = start_error(builder("x").adapter(format!("{}:Broken", adapter("setup_error.py"))));
     assert_eq!(error.kind(), ErrorKind::AdapterFailed);
     assert!(error.message().contains("setup"), "{error}");
-    assert_eq!(
-        error.python().expect("the exception").type_name,
-        "ConnectionError"
-    );
+    assert_eq!(error.python().expect("the exception").type_name, "ConnectionError");
 }

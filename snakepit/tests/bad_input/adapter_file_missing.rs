@@ -10,26 +10,17 @@ fn missing_file_is_told_before_any_worker_starts_and_the_nearest_one_named() {
     let error = start_error(builder("plian.py").python("/nonexistent/python3"));
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert!(error.message().contains("plian.py"), "{error}");
-    assert!(
-        error.help().is_some_and(|help| help.contains("`plain.py`")),
-        "{error:?}"
-    );
+    assert!(error.help().is_some_and(|help| help.contains("`plain.py`")), "{error:?}");
 }
 
 #[test]
 fn missing_module_and_missing_class_are_adapter_failures() {
     let error = start_error(builder("plain.py").adapter("no_such_module_anywhere"));
     assert_eq!(error.kind(), ErrorKind::AdapterFailed);
-    assert!(
-        error.message().contains("no_such_module_anywhere"),
-        "{error}"
-    );
+    assert!(error.message().contains("no_such_module_anywhere"), "{error}");
 
     let error =
         start_error(builder("plain.py").adapter(format!("{}:Confgured", adapter("plain.py"))));
     assert_eq!(error.kind(), ErrorKind::AdapterFailed);
-    assert!(
-        error.help().is_some_and(|help| help.contains("Configured")),
-        "{error:?}"
-    );
+    assert!(error.help().is_some_and(|help| help.contains("Configured")), "{error:?}");
 }

@@ -16,12 +16,7 @@ fn name_that_is_not_on_the_path_is_named() {
     let error = start_error(builder("plain.py").python("no-such-python"));
     assert_eq!(error.kind(), ErrorKind::InterpreterNotFound);
     assert!(error.message().contains("no-such-python"), "{error}");
-    assert!(
-        error
-            .help()
-            .is_some_and(|help| help.contains("SNAKEPIT_PYTHON")),
-        "{error:?}"
-    );
+    assert!(error.help().is_some_and(|help| help.contains("SNAKEPIT_PYTHON")), "{error:?}");
 }
 
 #[test]

@@ -24,13 +24,7 @@ fn environment_without_the_package_says_how_to_install_it() {
     let output = crate::support::cli()
         .env("SNAKEPIT_CACHE_DIR", directory.path().join("cache"))
         .env_remove("SNAKEPIT_WORKER_PACKAGE")
-        .args([
-            "exec",
-            "--json",
-            "--adapter",
-            &crate::support::adapter("plain.py"),
-            "--python",
-        ])
+        .args(["exec", "--json", "--adapter", &crate::support::adapter("plain.py"), "--python"])
         .arg(&python)
         .arg("echo")
         .output()
@@ -38,10 +32,7 @@ fn environment_without_the_package_says_how_to_install_it() {
     let said: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(said["error"]["kind"], "worker_package_missing", "{said}");
     let help = said["error"]["help"].as_str().unwrap();
-    assert!(
-        help.contains("snakepit setup --python") && help.contains("venv/bin/python"),
-        "{help}"
-    );
+    assert!(help.contains("snakepit setup --python") && help.contains("venv/bin/python"), "{help}");
     assert_eq!(output.status.code(), Some(3));
 }
 
@@ -51,8 +42,5 @@ fn directory_that_holds_no_package_is_named() {
     let pool = builder("plain.py").default_pool(|pool| pool.worker_package(directory.path()));
     let error = start_error(pool);
     assert_eq!(error.kind(), ErrorKind::WorkerPackageMissing);
-    assert!(
-        error.message().contains(directory.path().to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.message().contains(directory.path().to_str().unwrap()), "{error}");
 }

@@ -10,10 +10,7 @@ use crate::support::{builder, python, start_error};
 /// The directory of the worker package the interpreter has.
 fn installed_package() -> PathBuf {
     let output = Command::new(python())
-        .args([
-            "-c",
-            "import os, snakepit; print(os.path.dirname(snakepit.__file__))",
-        ])
+        .args(["-c", "import os, snakepit; print(os.path.dirname(snakepit.__file__))"])
         .output()
         .unwrap();
     assert!(output.status.success(), "run `cargo xtask setup`");
@@ -39,9 +36,7 @@ fn package_of_another_contract_is_told_as_such() {
     let package = directory.path().join("snakepit");
     copy(&installed_package(), &package);
     // The contract's fingerprint is a number in the extension: another one in its place.
-    let contract = u64::from_str_radix(&snakepit_proto::contract(), 16)
-        .unwrap()
-        .to_ne_bytes();
+    let contract = u64::from_str_radix(&snakepit_proto::contract(), 16).unwrap().to_ne_bytes();
     let extension = std::fs::read_dir(&package)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -65,10 +60,5 @@ fn package_of_another_contract_is_told_as_such() {
     let error =
         start_error(builder("plain.py").default_pool(|pool| pool.worker_package(directory.path())));
     assert_eq!(error.kind(), ErrorKind::VersionMismatch, "{error:?}");
-    assert!(
-        error
-            .help()
-            .is_some_and(|help| help.contains("snakepit setup")),
-        "{error:?}"
-    );
+    assert!(error.help().is_some_and(|help| help.contains("snakepit setup")), "{error:?}");
 }

@@ -18,10 +18,7 @@ fn exception_arrives_with_type_frames_and_cause() {
     );
     assert_eq!(exception.cause.as_ref().unwrap().type_name, "KeyError");
     let traceback = exception.traceback();
-    assert!(
-        traceback.contains("plain.py") && traceback.contains("in fail"),
-        "{traceback}"
-    );
+    assert!(traceback.contains("plain.py") && traceback.contains("in fail"), "{traceback}");
     assert!(traceback.contains("direct cause"), "{traceback}");
     assert_serves(&snakepit);
     stop(snakepit);

@@ -11,10 +11,7 @@ fn nearest_name_is_suggested_and_the_pool_serves_on() {
     let error = wait(snakepit.execute::<Value>("ehco", json!({"value": 1}))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownCommand);
     assert!(error.message().contains("ehco"), "{error}");
-    assert!(
-        error.help().is_some_and(|help| help.contains("`echo`")),
-        "{error:?}"
-    );
+    assert!(error.help().is_some_and(|help| help.contains("`echo`")), "{error:?}");
     assert_serves(&snakepit);
     stop(snakepit);
 }

@@ -13,10 +13,7 @@ fn unknown_pool_lists_those_that_exist() {
     let error = wait(call.execute::<Value>()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PoolNotFound);
     assert!(error.message().contains("defualt"), "{error}");
-    assert!(
-        error.help().is_some_and(|help| help.contains("default")),
-        "{error:?}"
-    );
+    assert!(error.help().is_some_and(|help| help.contains("default")), "{error:?}");
     stop(snakepit);
 }
 

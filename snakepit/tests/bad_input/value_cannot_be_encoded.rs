@@ -30,17 +30,10 @@ fn results_that_fail_to_encode_are_told_as_such() {
     let snakepit = start("misbehaving.py");
     for command in ["surrogate", "cycle"] {
         let error = wait(snakepit.execute::<Json>(command, ())).unwrap_err();
-        assert_eq!(
-            error.kind(),
-            ErrorKind::EncodeFailed,
-            "{command}: {error:?}"
-        );
+        assert_eq!(error.kind(), ErrorKind::EncodeFailed, "{command}: {error:?}");
     }
     let nan = snakepit.call("echo").args(json!([1])).codec(Codec::Json);
-    assert_eq!(
-        wait(nan.execute::<Vec<Json>>()).unwrap_err().kind(),
-        ErrorKind::DecodeFailed
-    );
+    assert_eq!(wait(nan.execute::<Vec<Json>>()).unwrap_err().kind(), ErrorKind::DecodeFailed);
     assert_serves(&snakepit);
     stop(snakepit);
 }
@@ -59,20 +52,9 @@ fn result_of_another_type_says_which_was_wanted() {
 fn object_without_a_form_becomes_a_marker() {
     let snakepit = start("misbehaving.py");
     let value: Value = wait(snakepit.execute("opaque", ())).unwrap();
-    let Value::Marker { type_name, repr } = &value else {
-        panic!("{value:?}")
-    };
-    assert!(
-        type_name.contains("lock") && repr.contains("lock"),
-        "{value:?}"
-    );
+    let Value::Marker { type_name, repr } = &value else { panic!("{value:?}") };
+    assert!(type_name.contains("lock") && repr.contains("lock"), "{value:?}");
     let json: Json = wait(snakepit.execute("opaque", ())).unwrap();
-    assert!(
-        json["__snakepit_marker__"]
-            .as_str()
-            .unwrap()
-            .contains("lock"),
-        "{json}"
-    );
+    assert!(json["__snakepit_marker__"].as_str().unwrap().contains("lock"), "{json}");
     stop(snakepit);
 }

@@ -8,19 +8,11 @@ use crate::support::PATIENCE;
 use crate::{last_json, snakepit, stdout};
 
 fn start(command: &mut Command) -> Child {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn interrupt(child: &Child) {
-    let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }
 
@@ -29,9 +21,7 @@ fn map_finishes_what_is_under_way_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("out");
     let mut command = snakepit("map", "plain.py");
-    command
-        .args(["--json", "--workers", "1", "--concurrency", "2", "--output"])
-        .arg(&out);
+    command.args(["--json", "--workers", "1", "--concurrency", "2", "--output"]).arg(&out);
     let mut child = start(command.arg("nap"));
     let mut stdin = child.stdin.take().unwrap();
     let input: String = (0..100).map(|_| "[0.3]\n").collect();
@@ -49,10 +39,7 @@ fn map_finishes_what_is_under_way_and_says_so() {
     let summary = &last_json(&output)["summary"];
     assert_eq!(summary["interrupted"], true);
     let written = std::fs::read_to_string(&out).unwrap();
-    assert_eq!(
-        written.lines().count() as u64,
-        summary["done"].as_u64().unwrap()
-    );
+    assert_eq!(written.lines().count() as u64, summary["done"].as_u64().unwrap());
     assert!((2..=6).contains(&written.lines().count()), "{written}");
     assert!(written.lines().all(|line| line == "0.3"), "{written}");
 }

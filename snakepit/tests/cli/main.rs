@@ -53,9 +53,6 @@ fn stderr(output: &Output) -> &str {
 
 /// The last line of standard error, as JSON.
 fn last_json(output: &Output) -> Value {
-    let line = stderr(output)
-        .lines()
-        .last()
-        .expect("something on standard error");
+    let line = stderr(output).lines().last().expect("something on standard error");
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }

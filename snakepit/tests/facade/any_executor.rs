@@ -9,10 +9,7 @@ use crate::support::{builder, start, stop, wait};
 
 #[test]
 fn tokio_and_no_runtime_at_all_serve_alike() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let snakepit = runtime.block_on(builder("plain.py").start()).unwrap();
     let tasks: Vec<_> = (0..20)
         .map(|n| {
@@ -24,9 +21,7 @@ fn tokio_and_no_runtime_at_all_serve_alike() {
         assert_eq!(wait(task).unwrap().unwrap(), n as i64 + 1);
     }
     let local = snakepit.clone();
-    let on_io = snakepit
-        .handle()
-        .spawn(async move { local.execute::<i64>("add", (1, 1)).await });
+    let on_io = snakepit.handle().spawn(async move { local.execute::<i64>("add", (1, 1)).await });
     assert_eq!(wait(on_io).unwrap().unwrap(), 2);
     stop(snakepit);
 }
@@ -37,9 +32,7 @@ fn call_outlives_the_runtime_that_polled_it_first() {
     let mut stream = wait(snakepit.call("count").args((3, 0.01)).stream::<u64>()).unwrap();
     // Behind the stream, so it cannot have ended when it is polled.
     let mut call = Box::pin(snakepit.call("nap").args([0.2]).execute::<f64>());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(poll_fn(|cx| {
         assert!(call.as_mut().poll(cx).is_pending());
         Poll::Ready(())

@@ -40,11 +40,7 @@ fn any_serde_type_goes_in_and_comes_out() {
     assert_eq!(sum, 8);
     let sum: i64 = wait(snakepit.execute("add", (5,))).unwrap();
     assert_eq!(sum, 6, "positional, with a default");
-    assert!(
-        wait(snakepit.execute::<Value>("echo", ()))
-            .unwrap()
-            .is_nil()
-    );
+    assert!(wait(snakepit.execute::<Value>("echo", ())).unwrap().is_nil());
     stop(snakepit);
 }
 
@@ -65,36 +61,19 @@ fn integers_of_any_width_stay_integers() {
 #[test]
 fn codecs_can_be_chosen_and_raw_bytes_go_untouched() {
     let snakepit = start("plain.py");
-    let sum = snakepit
-        .call("add")
-        .args(json!({"a": 1, "b": 2}))
-        .codec(Codec::Json);
+    let sum = snakepit.call("add").args(json!({"a": 1, "b": 2})).codec(Codec::Json);
     assert_eq!(wait(sum.execute::<i64>()).unwrap(), 3);
-    let sum = snakepit
-        .call("add")
-        .codec(Codec::Json)
-        .args(json!({"a": 1, "b": 2}));
+    let sum = snakepit.call("add").codec(Codec::Json).args(json!({"a": 1, "b": 2}));
     assert_eq!(wait(sum.complete()).unwrap().payload.codec(), Codec::Json);
 
-    let size: usize = wait(
-        snakepit
-            .call("size")
-            .args([Value::Bytes(vec![7; 9])])
-            .execute(),
-    )
-    .unwrap();
+    let size: usize =
+        wait(snakepit.call("size").args([Value::Bytes(vec![7; 9])]).execute()).unwrap();
     assert_eq!(size, 9);
     let completed = wait(snakepit.call("reverse").bytes(vec![1, 2, 3]).complete()).unwrap();
     assert_eq!(completed.payload.codec(), Codec::Raw);
     assert_eq!(completed.payload.into_bytes(), [3, 2, 1].as_slice());
 
-    let error = wait(
-        snakepit
-            .call("echo")
-            .args(json!({"a": 1}))
-            .codec(Codec::Raw)
-            .complete(),
-    );
+    let error = wait(snakepit.call("echo").args(json!({"a": 1})).codec(Codec::Raw).complete());
     assert_eq!(error.unwrap_err().kind(), ErrorKind::EncodeFailed);
     stop(snakepit);
 }
@@ -135,14 +114,9 @@ fn progress_is_told_while_the_call_runs() {
     let snakepit = start("plain.py");
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
-    let call = snakepit
-        .call("steps")
-        .args([3])
-        .on_progress(move |progress| {
-            sink.lock()
-                .unwrap()
-                .push((progress.done, progress.total, progress.message));
-        });
+    let call = snakepit.call("steps").args([3]).on_progress(move |progress| {
+        sink.lock().unwrap().push((progress.done, progress.total, progress.message));
+    });
     assert_eq!(wait(call.execute::<u64>()).unwrap(), 3);
     let seen = seen.lock().unwrap();
     assert_eq!(seen.last(), Some(&(3.0, Some(3.0), "step 3".to_owned())));
@@ -152,10 +126,7 @@ fn progress_is_told_while_the_call_runs() {
 #[test]
 fn deadline_ends_a_call_and_names_its_phase() {
     let snakepit = start("plain.py");
-    let call = snakepit
-        .call("nap")
-        .args([30.0])
-        .timeout(Duration::from_millis(200));
+    let call = snakepit.call("nap").args([30.0]).timeout(Duration::from_millis(200));
     let error = wait(call.execute::<Json>()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Call));
     assert_serves(&snakepit);
@@ -181,23 +152,13 @@ fn tools_and_statistics_tell_what_there_is() {
     let add = tools.iter().find(|tool| tool.name == "add").unwrap();
     assert_eq!(add.description, "Adds two integers.");
     assert_eq!(add.parameters["properties"]["a"]["type"], "integer");
-    assert!(
-        tools
-            .iter()
-            .any(|tool| tool.name == "count" && tool.streaming)
-    );
-    assert_eq!(
-        snakepit.tools("other").unwrap_err().kind(),
-        ErrorKind::PoolNotFound
-    );
+    assert!(tools.iter().any(|tool| tool.name == "count" && tool.streaming));
+    assert_eq!(snakepit.tools("other").unwrap_err().kind(), ErrorKind::PoolNotFound);
 
     let _: i64 = wait(snakepit.execute("add", (1, 2))).unwrap();
     let stats = serde_json::to_value(snakepit.stats()).unwrap();
     let pool = &stats["pools"][0];
-    assert_eq!(
-        (&pool["pool"], &pool["completed"]),
-        (&json!("default"), &json!(1))
-    );
+    assert_eq!((&pool["pool"], &pool["completed"]), (&json!("default"), &json!(1)));
     assert_eq!(pool["workers"].as_array().unwrap().len(), 1);
     stop(snakepit);
 }

@@ -47,36 +47,18 @@ fn file_sets_up_several_pools_and_its_directory_is_the_base() {
 fn invalid_settings_are_all_told_before_anything_starts() {
     let error = wait(Snakepit::builder().start()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    let error = wait(
-        builder("plain.py")
-            .workers(0)
-            .default_pool(|p| p.queue(0))
-            .start(),
-    )
-    .err()
-    .unwrap();
+    let error =
+        wait(builder("plain.py").workers(0).default_pool(|p| p.queue(0)).start()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    assert!(
-        error.message().contains("workers") && error.message().contains("queue"),
-        "{error}"
-    );
-    assert!(
-        error.details()["pool.default.workers"].starts_with("invalid_pool_size"),
-        "{error:?}"
-    );
+    assert!(error.message().contains("workers") && error.message().contains("queue"), "{error}");
+    assert!(error.details()["pool.default.workers"].starts_with("invalid_pool_size"), "{error:?}");
 }
 
 #[test]
 fn two_pools_of_one_name_are_refused() {
-    let pool = PoolConfig::builder("default")
-        .adapter("a.py")
-        .build()
-        .unwrap();
+    let pool = PoolConfig::builder("default").adapter("a.py").build().unwrap();
     let error = wait(builder("plain.py").pool(pool).start()).err().unwrap();
-    assert!(
-        error.details()["pool.default"].starts_with("duplicate_pool_names"),
-        "{error:?}"
-    );
+    assert!(error.details()["pool.default"].starts_with("duplicate_pool_names"), "{error:?}");
 }
 
 #[test]

@@ -57,11 +57,7 @@ fn deadline_cuts_off_what_still_runs() {
     let before = Instant::now();
     let error = wait(snakepit.shutdown(Duration::from_secs(2))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Drain));
-    assert!(
-        before.elapsed() < Duration::from_secs(6),
-        "{:?}",
-        before.elapsed()
-    );
+    assert!(before.elapsed() < Duration::from_secs(6), "{:?}", before.elapsed());
     assert!(wait(running).is_err(), "a call that is cut off still ends");
     assert!(!is_alive(pid));
 }
@@ -75,11 +71,7 @@ fn dropping_the_last_handle_ends_the_workers_without_waiting() {
     assert_eq!(worker_pid(&clone), pid, "a clone keeps everything alive");
     let begun = Instant::now();
     drop(clone);
-    assert!(
-        begun.elapsed() < Duration::from_millis(500),
-        "drop waited {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_millis(500), "drop waited {:?}", begun.elapsed());
     while is_alive(pid) {
         assert!(begun.elapsed() < PATIENCE, "the worker outlives its host");
         std::thread::yield_now();

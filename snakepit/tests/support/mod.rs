@@ -21,11 +21,7 @@ pub(crate) fn python() -> PathBuf {
             target.join("snakepit/venvs/gil/bin/python")
         }
     };
-    assert!(
-        path.exists(),
-        "{} is not there: run `cargo xtask setup`",
-        path.display()
-    );
+    assert!(path.exists(), "{} is not there: run `cargo xtask setup`", path.display());
     path
 }
 
@@ -37,10 +33,7 @@ pub(crate) fn adapter(name: &str) -> String {
 
 /// A pool with one worker that runs one of the adapters, still to be started.
 pub(crate) fn builder(name: &str) -> Builder {
-    Snakepit::builder()
-        .adapter(adapter(name))
-        .python(python())
-        .workers(1)
+    Snakepit::builder().adapter(adapter(name)).python(python()).workers(1)
 }
 
 /// A started pool with one worker.
@@ -68,19 +61,13 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
 
 /// Asserts that the pool still serves.
 pub(crate) fn assert_serves(snakepit: &Snakepit) {
-    let call = snakepit
-        .call("echo")
-        .args(["still here"])
-        .queue_timeout(PATIENCE);
+    let call = snakepit.call("echo").args(["still here"]).queue_timeout(PATIENCE);
     assert_eq!(wait(call.execute::<String>()).unwrap(), "still here");
 }
 
 /// The `snakepit` command, without the caller's own settings.
 pub(crate) fn cli() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snakepit"));
-    command
-        .env_remove("RUST_LOG")
-        .env_remove("NO_COLOR")
-        .env_remove("SNAKEPIT_PYTHON");
+    command.env_remove("RUST_LOG").env_remove("NO_COLOR").env_remove("SNAKEPIT_PYTHON");
     command
 }

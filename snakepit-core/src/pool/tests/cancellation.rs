@@ -19,15 +19,7 @@ enum At {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_returns_its_slot_at_every_stage() {
     use At::*;
-    for at in [
-        Queued,
-        Running,
-        AfterDeadline,
-        AfterAnswer,
-        AfterFailure,
-        AfterReturn,
-        AfterClose,
-    ] {
+    for at in [Queued, Running, AfterDeadline, AfterAnswer, AfterFailure, AfterReturn, AfterClose] {
         let pool = pool(|o| o.queue_timeout = None);
         let worker = FakeWorker::new("w", 1);
         pool.join(worker.clone());
@@ -50,36 +42,21 @@ async fn a_dropped_call_returns_its_slot_at_every_stage() {
         drop(handle);
         if let Some(blocker) = blocker {
             worker.finish(blocker.id().get());
-            assert!(
-                worker.holds().is_empty(),
-                "{at:?}: a dropped call was dispatched"
-            );
+            assert!(worker.holds().is_empty(), "{at:?}: a dropped call was dispatched");
         }
         for held in worker.holds() {
-            let reasons: Vec<_> = worker
-                .cancelled()
-                .iter()
-                .map(|(_, reason)| *reason)
-                .collect();
+            let reasons: Vec<_> = worker.cancelled().iter().map(|(_, reason)| *reason).collect();
             let reason = if matches!(at, AfterDeadline) {
                 CancelReason::Deadline
             } else {
                 CancelReason::Dropped
             };
             assert_eq!(reasons, [reason], "{at:?}");
-            assert_eq!(
-                worker.load(),
-                1,
-                "{at:?}: the slot is the running call's until it answers"
-            );
+            assert_eq!(worker.load(), 1, "{at:?}: the slot is the running call's until it answers");
             worker.finish(held);
         }
         let stats = pool.stats();
-        assert_eq!(
-            (worker.load(), stats.queued, stats.in_flight),
-            (0, 0, 0),
-            "{at:?}"
-        );
+        assert_eq!((worker.load(), stats.queued, stats.in_flight), (0, 0, 0), "{at:?}");
     }
 }
 
@@ -118,9 +95,8 @@ async fn a_request_that_owns_a_handle_of_the_same_pool_can_be_dropped_anywhere()
     let owning = |inner| {
         let mut request = request("outer");
         let inner = std::sync::Mutex::new(Some(inner));
-        request.on_progress = Some(std::sync::Arc::new(move |_| {
-            drop(inner.lock().unwrap().take())
-        }));
+        request.on_progress =
+            Some(std::sync::Arc::new(move |_| drop(inner.lock().unwrap().take())));
         request
     };
     let inner = pool.submit(request("inner")).unwrap();

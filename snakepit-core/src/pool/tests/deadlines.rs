@@ -13,10 +13,7 @@ use crate::error::{ErrorKind, Phase};
 async fn waiting_too_long_in_line_is_a_queue_timeout() {
     let pool = pool(|_| {});
     let start = Instant::now();
-    assert_eq!(
-        kind(pool.submit(request("x")).unwrap().await),
-        ErrorKind::Timeout(Phase::Queue)
-    );
+    assert_eq!(kind(pool.submit(request("x")).unwrap().await), ErrorKind::Timeout(Phase::Queue));
     let waited = start.elapsed();
     assert!((10.0..10.1).contains(&waited.as_secs_f64()), "{waited:?}");
     assert_eq!(pool.stats().queued, 0);
@@ -27,10 +24,7 @@ async fn a_call_past_its_deadline_never_starts() {
     let pool = pool(|_| {});
     let mut late = request("late");
     late.timeout = Some(Duration::from_millis(50));
-    assert_eq!(
-        kind(pool.submit(late).unwrap().await),
-        ErrorKind::Timeout(Phase::Queue)
-    );
+    assert_eq!(kind(pool.submit(late).unwrap().await), ErrorKind::Timeout(Phase::Queue));
     let worker = FakeWorker::new("w", 1);
     pool.join(worker.clone());
     assert!(worker.holds().is_empty());
@@ -48,10 +42,7 @@ async fn a_running_call_times_out_keeps_its_slot_and_is_reported_when_stuck() {
     assert_eq!(worker.cancelled(), [(1, CancelReason::Deadline)]);
     assert_eq!(worker.load(), 1);
     sleep(Duration::from_millis(1900)).await;
-    assert!(
-        worker.stuck_calls().is_empty(),
-        "still within the grace period"
-    );
+    assert!(worker.stuck_calls().is_empty(), "still within the grace period");
     sleep(Duration::from_millis(200)).await;
     assert_eq!(worker.stuck_calls(), [1]);
     let next = pool.submit(request("next")).unwrap();

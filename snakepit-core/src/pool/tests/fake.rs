@@ -38,23 +38,14 @@ impl FakeWorker {
     pub(super) fn new(name: &str, capacity: usize) -> Arc<Self> {
         Arc::new(Self {
             info: WorkerInfo::new(WorkerId::from(name), "fake"),
-            slots: Arc::new(Counted {
-                capacity,
-                taken: AtomicUsize::new(0),
-            }),
+            slots: Arc::new(Counted { capacity, taken: AtomicUsize::new(0) }),
             said: Mutex::default(),
         })
     }
 
     /// Numbers of the calls it holds, in order.
     pub(super) fn holds(&self) -> Vec<u64> {
-        self.said
-            .lock()
-            .unwrap()
-            .calls
-            .iter()
-            .map(|(id, _)| *id)
-            .collect()
+        self.said.lock().unwrap().calls.iter().map(|(id, _)| *id).collect()
     }
 
     /// Commands it was ever given, in order.
@@ -67,13 +58,7 @@ impl FakeWorker {
     }
 
     pub(super) fn granted(&self) -> u32 {
-        self.said
-            .lock()
-            .unwrap()
-            .granted
-            .iter()
-            .map(|(_, n)| n)
-            .sum()
+        self.said.lock().unwrap().granted.iter().map(|(_, n)| n).sum()
     }
 
     pub(super) fn stuck_calls(&self) -> Vec<u64> {
@@ -104,15 +89,13 @@ impl FakeWorker {
 
     pub(super) fn finish_after(&self, call: u64, run_time: Duration) {
         let value = Payload::encode(Codec::MsgPack, &call).unwrap();
-        self.take(call)
-            .finish(CallEvent::Finished { value, run_time });
+        self.take(call).finish(CallEvent::Finished { value, run_time });
     }
 
     pub(super) fn fail(&self, call: u64) {
         let error = Error::new(ErrorKind::Python, "boom");
         let run_time = Some(Duration::from_micros(20));
-        self.take(call)
-            .finish(CallEvent::Failed { error, run_time });
+        self.take(call).finish(CallEvent::Failed { error, run_time });
     }
 
     pub(super) fn give_back(&self, call: u64) {
@@ -121,26 +104,20 @@ impl FakeWorker {
 
     pub(super) fn chunk(&self, call: u64, item: u64) -> Result<(), CreditExceeded> {
         let reply = self.take(call);
-        let told = reply.tell(CallEvent::Chunk(
-            Payload::encode(Codec::MsgPack, &item).unwrap(),
-        ));
+        let told = reply.tell(CallEvent::Chunk(Payload::encode(Codec::MsgPack, &item).unwrap()));
         self.said.lock().unwrap().calls.push((call, reply));
         told
     }
 
     pub(super) fn end_stream(&self, call: u64) {
-        self.take(call).finish(CallEvent::StreamEnded {
-            run_time: Duration::from_millis(1),
-        });
+        self.take(call).finish(CallEvent::StreamEnded { run_time: Duration::from_millis(1) });
     }
 
     /// Takes the reply of a call it holds.
     pub(super) fn take(&self, call: u64) -> Reply {
         let mut said = self.said.lock().unwrap();
         let position = said.calls.iter().position(|(id, _)| *id == call);
-        said.calls
-            .remove(position.unwrap_or_else(|| panic!("does not hold call {call}")))
-            .1
+        said.calls.remove(position.unwrap_or_else(|| panic!("does not hold call {call}"))).1
     }
 }
 
@@ -215,9 +192,7 @@ impl Slots for Counted {
 
     fn try_acquire(&self) -> bool {
         let more = |taken| (taken < self.capacity).then_some(taken + 1);
-        self.taken
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
-            .is_ok()
+        self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
     fn release(&self) {
@@ -239,10 +214,7 @@ pub(super) fn request(command: &str) -> Request {
 }
 
 pub(super) fn session_request(command: &str, session: &str) -> Request {
-    Request {
-        session: Some(SessionId::from(session)),
-        ..request(command)
-    }
+    Request { session: Some(SessionId::from(session)), ..request(command) }
 }
 
 /// The number a fake worker answered with: the call's own.

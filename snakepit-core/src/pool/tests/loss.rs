@@ -14,12 +14,7 @@ async fn started_calls_of_a_dead_worker_fail_and_others_run_elsewhere_unnoticed(
     a.refuse_from_now_on();
     drop(a.take(1));
     a.give_back(2);
-    assert_eq!(
-        kind(started.await),
-        ErrorKind::WorkerLost {
-            maybe_executed: true
-        }
-    );
+    assert_eq!(kind(started.await), ErrorKind::WorkerLost { maybe_executed: true });
     pool.leave(&WorkerId::from("a"));
     assert_eq!(pool.stats().workers, 0);
     let b = FakeWorker::new("b", 1);
@@ -64,16 +59,7 @@ async fn leaving_ends_calls_the_worker_forgot() {
     pool.join(worker.clone());
     let handle = pool.submit(request("x")).unwrap();
     pool.leave(&WorkerId::from("w"));
-    assert_eq!(
-        kind(handle.await),
-        ErrorKind::WorkerLost {
-            maybe_executed: true
-        }
-    );
+    assert_eq!(kind(handle.await), ErrorKind::WorkerLost { maybe_executed: true });
     worker.finish(1);
-    assert_eq!(
-        pool.stats().counters.completed,
-        0,
-        "a late answer counts for nothing"
-    );
+    assert_eq!(pool.stats().counters.completed, 0, "a late answer counts for nothing");
 }

@@ -27,9 +27,7 @@ fn trained(workers: &[&Arc<FakeWorker>]) -> Pool {
 }
 
 fn submit(pool: &Pool, command: &str, count: usize) -> Vec<CallHandle> {
-    (0..count)
-        .map(|_| pool.submit(request(command)).unwrap())
-        .collect()
+    (0..count).map(|_| pool.submit(request(command)).unwrap()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -38,19 +36,11 @@ async fn short_calls_are_lined_up_at_busy_workers_up_to_the_limit() {
     let pool = trained(&[&a, &b]);
     let _calls = submit(&pool, "fast", 10);
     assert_eq!((a.holds().len(), b.holds().len()), (4, 4));
-    assert_eq!(
-        (a.load(), b.load()),
-        (1, 1),
-        "prefetched calls hold no slot"
-    );
+    assert_eq!((a.load(), b.load()), (1, 1), "prefetched calls hold no slot");
     assert_eq!(pool.stats().queued, 2);
     let first = a.holds()[0];
     a.finish(first);
-    assert_eq!(
-        a.holds().len(),
-        4,
-        "the slot passed on and the line moved up"
-    );
+    assert_eq!(a.holds().len(), 4, "the slot passed on and the line moved up");
     assert_eq!(a.load(), 1);
 }
 
@@ -71,12 +61,9 @@ async fn slow_unknown_session_and_urgent_calls_are_never_lined_up() {
     let worker = FakeWorker::new("w", 1);
     let pool = trained(&[&worker]);
     let _running = submit(&pool, "fast", 1);
-    for mut unfit in [
-        request("slow"),
-        request("unknown"),
-        session_request("fast", "s"),
-        request("fast"),
-    ] {
+    for mut unfit in
+        [request("slow"), request("unknown"), session_request("fast", "s"), request("fast")]
+    {
         if unfit.session.is_none() && &*unfit.command == "fast" {
             unfit.timeout = Some(Duration::from_millis(5));
         }
@@ -125,11 +112,7 @@ async fn a_free_worker_takes_what_would_wait_long_elsewhere() {
     let _handles = submit(&pool, "fast", 2);
     sleep(Duration::from_micros(1500)).await;
     pool.join(b.clone());
-    assert_eq!(
-        a.take_revoked().len(),
-        1,
-        "joined idle, one call waits behind an overdue one"
-    );
+    assert_eq!(a.take_revoked().len(), 1, "joined idle, one call waits behind an overdue one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,8 +136,5 @@ async fn closing_takes_lined_up_calls_back_and_ends_them() {
     pool.close();
     let lined_up = worker.take_revoked();
     worker.give_back(lined_up[0]);
-    assert_eq!(
-        kind(handles.pop().unwrap().await),
-        crate::ErrorKind::PoolClosed
-    );
+    assert_eq!(kind(handles.pop().unwrap().await), crate::ErrorKind::PoolClosed);
 }

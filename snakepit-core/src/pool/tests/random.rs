@@ -15,19 +15,10 @@ use crate::pool::{CallHandle, Pool};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit {
-        session: Option<u8>,
-        timeout_ms: Option<u16>,
-    },
+    Submit { session: Option<u8>, timeout_ms: Option<u16> },
     Drop(usize),
-    Finish {
-        worker: usize,
-        call: usize,
-    },
-    Fail {
-        worker: usize,
-        call: usize,
-    },
+    Finish { worker: usize, call: usize },
+    Fail { worker: usize, call: usize },
     GiveBackRevoked(usize),
     Join,
     Lose(usize),
@@ -67,11 +58,7 @@ impl World {
         let worker = self.workers.remove(index % self.workers.len());
         worker.refuse_from_now_on();
         for (n, call) in worker.holds().into_iter().enumerate() {
-            if n < 2 {
-                drop(worker.take(call))
-            } else {
-                worker.give_back(call)
-            }
+            if n < 2 { drop(worker.take(call)) } else { worker.give_back(call) }
         }
         self.pool.leave(&crate::worker::Worker::info(&*worker).id);
         assert_eq!(worker.load(), 0, "a lost worker's slots were all returned");
@@ -80,10 +67,7 @@ impl World {
     async fn step(&mut self, step: Step) {
         let count = self.workers.len();
         match step {
-            Step::Submit {
-                session,
-                timeout_ms,
-            } => {
+            Step::Submit { session, timeout_ms } => {
                 let mut request = match session {
                     Some(n) => session_request("x", &n.to_string()),
                     None => request("x"),
@@ -127,10 +111,8 @@ impl World {
 
     fn finish_everything(&mut self) {
         self.join();
-        while let Some((worker, call)) = self
-            .workers
-            .iter()
-            .find_map(|w| Some((w.clone(), *w.holds().first()?)))
+        while let Some((worker, call)) =
+            self.workers.iter().find_map(|w| Some((w.clone(), *w.holds().first()?)))
         {
             worker.finish(call);
         }

@@ -24,10 +24,7 @@ async fn a_call_reaches_a_worker_and_its_answer_the_caller() {
 
 #[test]
 fn a_handle_can_be_awaited_without_any_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (pool, worker) = runtime.block_on(async { (pool(|_| {}), FakeWorker::new("w", 1)) });
     drop(runtime);
     pool.join(worker.clone());
@@ -73,15 +70,9 @@ async fn the_next_call_is_on_its_way_before_the_caller_wakes() {
     pool.join(worker.clone());
     let mut first = Box::pin(pool.submit(request("x")).unwrap());
     let _second = pool.submit(request("x")).unwrap();
-    let observer = Arc::new(Observer {
-        worker: worker.clone(),
-        seen: Default::default(),
-    });
+    let observer = Arc::new(Observer { worker: worker.clone(), seen: Default::default() });
     let waker = observer.clone().into();
-    assert!(matches!(
-        first.as_mut().poll(&mut Context::from_waker(&waker)),
-        Poll::Pending
-    ));
+    assert!(matches!(first.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending));
     worker.finish(1);
     assert_eq!(*observer.seen.lock().unwrap(), [2]);
 }
@@ -118,17 +109,13 @@ async fn sessions_share_a_busy_worker_fairly() {
     let worker = FakeWorker::new("w", 1);
     pool.join(worker.clone());
     let _blocker = pool.submit(request("blocker")).unwrap();
-    let mut handles: Vec<_> = (0..3)
-        .map(|_| pool.submit(session_request("greedy", "g")).unwrap())
-        .collect();
+    let mut handles: Vec<_> =
+        (0..3).map(|_| pool.submit(session_request("greedy", "g")).unwrap()).collect();
     handles.push(pool.submit(session_request("modest", "m")).unwrap());
     for n in [1, 2, 5, 3, 4] {
         worker.finish(n);
     }
-    assert_eq!(
-        worker.commands(),
-        ["blocker", "greedy", "modest", "greedy", "greedy"]
-    );
+    assert_eq!(worker.commands(), ["blocker", "greedy", "modest", "greedy", "greedy"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,12 +133,7 @@ async fn a_call_bound_to_a_worker_runs_there_or_says_why_not() {
     assert_eq!((a.holds(), b.holds()), (vec![], vec![1]));
     assert_eq!(kind(pool.submit(bound())), ErrorKind::WorkerBusy);
     b.give_back(1);
-    assert_eq!(
-        kind(handle.await),
-        ErrorKind::WorkerLost {
-            maybe_executed: false
-        }
-    );
+    assert_eq!(kind(handle.await), ErrorKind::WorkerLost { maybe_executed: false });
     b.refuse_from_now_on();
     assert_eq!(kind(pool.submit(bound())), ErrorKind::WorkerNotFound);
     pool.leave(&WorkerId::from("b"));
@@ -189,10 +171,7 @@ async fn closing_ends_what_waits_and_lets_what_runs_finish() {
 async fn a_failed_pool_says_so_at_once_until_a_worker_joins() {
     let pool = pool(|_| {});
     let waiting = pool.submit(request("x")).unwrap();
-    pool.fail(crate::Error::new(
-        ErrorKind::StartFailed,
-        "no worker starts",
-    ));
+    pool.fail(crate::Error::new(ErrorKind::StartFailed, "no worker starts"));
     assert_eq!(kind(waiting.await), ErrorKind::StartFailed);
     assert_eq!(kind(pool.submit(request("x"))), ErrorKind::StartFailed);
     let worker = FakeWorker::new("w", 1);

@@ -89,14 +89,7 @@ async fn a_silent_stream_ends_and_one_nobody_reads_does_not() {
     sleep(Duration::from_secs(4)).await;
     worker.chunk(1, 0).unwrap();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(
-        item(&mut stream).await,
-        0,
-        "unread items are the reader's silence"
-    );
-    assert_eq!(
-        kind(stream.next().await.unwrap()),
-        ErrorKind::Timeout(Phase::StreamIdle)
-    );
+    assert_eq!(item(&mut stream).await, 0, "unread items are the reader's silence");
+    assert_eq!(kind(stream.next().await.unwrap()), ErrorKind::Timeout(Phase::StreamIdle));
     assert_eq!(worker.cancelled(), [(1, CancelReason::Deadline)]);
 }

@@ -149,8 +149,7 @@ impl<B: Batch> Engine<B> {
         let result = match &line.value {
             Ok(value) => {
                 let position = self.batch.push(value);
-                self.under_way
-                    .insert(position, self.written + self.window.len());
+                self.under_way.insert(position, self.written + self.window.len());
                 None
             }
             Err(message) => {
@@ -158,11 +157,7 @@ impl<B: Batch> Engine<B> {
                 Some(Err(Error::new(ErrorKind::InvalidArguments, message)))
             }
         };
-        self.window.push_back(Entry {
-            line,
-            submitted: Instant::now(),
-            result,
-        });
+        self.window.push_back(Entry { line, submitted: Instant::now(), result });
         true
     }
 
@@ -180,26 +175,15 @@ impl<B: Batch> Engine<B> {
     /// Writes the results whose turn it is; gives how many.
     fn write_ready(&mut self, sink: &mut Sink, bar: &ProgressBar) -> Result<usize, Failure> {
         let mut count = 0;
-        while let Some(Entry {
-            result: Some(_), ..
-        }) = self.window.front()
-        {
-            let Some(Entry {
-                line,
-                result: Some(result),
-                ..
-            }) = self.window.pop_front()
-            else {
+        while let Some(Entry { result: Some(_), .. }) = self.window.front() {
+            let Some(Entry { line, result: Some(result), .. }) = self.window.pop_front() else {
                 break;
             };
             self.written += 1;
             count += 1;
             self.summary.line_ended(result.is_ok());
             bar.inc(line.bytes);
-            sink.write(&Record {
-                line: &line,
-                result: &result,
-            })?;
+            sink.write(&Record { line: &line, result: &result })?;
         }
         if count > 0 {
             bar.set_message(self.summary.message());

@@ -54,19 +54,11 @@ impl Lines {
             return Err(Failure::usage(format!("{} is a directory", path.display())));
         }
         let bytes = metadata.is_file().then_some(metadata.len());
-        Ok(Self {
-            bytes,
-            ..Self::new(BufReader::with_capacity(1 << 16, file))
-        })
+        Ok(Self { bytes, ..Self::new(BufReader::with_capacity(1 << 16, file)) })
     }
 
     pub(super) fn new(reader: impl BufRead + Send + 'static) -> Self {
-        Self {
-            reader: Box::new(reader),
-            bytes: None,
-            number: 0,
-            buffer: Vec::new(),
-        }
+        Self { reader: Box::new(reader), bytes: None, number: 0, buffer: Vec::new() }
     }
 
     /// Size of the input, where it is known.
@@ -142,16 +134,8 @@ impl Lines {
                 let value = Value::from_json_text(text).map_err(|error| error.to_string());
                 (text.to_owned(), value)
             }
-            Err(error) => (
-                String::from_utf8_lossy(text).into_owned(),
-                Err(error.to_string()),
-            ),
+            Err(error) => (String::from_utf8_lossy(text).into_owned(), Err(error.to_string())),
         };
-        Line {
-            number: self.number,
-            bytes,
-            text,
-            value,
-        }
+        Line { number: self.number, bytes, text, value }
     }
 }

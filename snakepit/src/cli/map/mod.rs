@@ -71,12 +71,8 @@ pub(super) async fn run(args: Args, reporter: Reporter) -> Result<Outcome, Failu
     let settings = args.pool.settings(args.workers, None)?;
     let workers = settings.workers();
     let mut lines = Lines::open(args.input.as_deref())?;
-    let mut sink = Sink::open(
-        args.output.as_deref(),
-        args.failures.as_deref(),
-        args.resume,
-        args.overwrite,
-    )?;
+    let mut sink =
+        Sink::open(args.output.as_deref(), args.failures.as_deref(), args.resume, args.overwrite)?;
     let skipped = sink.skip_done(&mut lines)?;
     let bar = progress_bar(&lines, reporter);
 
@@ -103,10 +99,7 @@ fn progress_bar(lines: &Lines, reporter: Reporter) -> ProgressBar {
             ProgressBar::new(bytes),
             "{elapsed_precise} {wide_bar} {percent:>3} % {msg} (left {eta})",
         ),
-        None => (
-            ProgressBar::new_spinner(),
-            "{elapsed_precise} {spinner} {msg}",
-        ),
+        None => (ProgressBar::new_spinner(), "{elapsed_precise} {spinner} {msg}"),
     };
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| {
         // Only a template that does not parse comes here, and ours are fixed.

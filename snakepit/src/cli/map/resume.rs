@@ -53,11 +53,7 @@ fn complete_lines(file: &mut File) -> std::io::Result<u64> {
         if read == 0 {
             break;
         }
-        for (position, _) in buffer[..read]
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
+        for (position, _) in buffer[..read].iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
             lines += 1;
             end = offset + position as u64 + 1;
         }

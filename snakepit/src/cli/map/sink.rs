@@ -54,31 +54,16 @@ impl Sink {
             None => None,
             Some(path) => {
                 let file = resume::open_failures(path, resume)?;
-                Some(Failures {
-                    path: path.to_owned(),
-                    file: BufWriter::new(file),
-                })
+                Some(Failures { path: path.to_owned(), file: BufWriter::new(file) })
             }
         };
-        Ok(Self {
-            output,
-            done,
-            resume,
-            failures,
-            closed: false,
-        })
+        Ok(Self { output, done, resume, failures, closed: false })
     }
 
     /// A sink into memory or the like.
     #[cfg(test)]
     pub(super) fn into_writer(output: impl Write + Send + 'static) -> Self {
-        Self {
-            output: Box::new(output),
-            done: 0,
-            resume: false,
-            failures: None,
-            closed: false,
-        }
+        Self { output: Box::new(output), done: 0, resume: false, failures: None, closed: false }
     }
 
     /// Passes over the inputs of lines that are done; gives how many.
@@ -124,11 +109,7 @@ impl Sink {
         if !self.closed {
             self.closed = written(self.output.flush())? == Outcome::OutputClosed;
         }
-        Ok(if self.closed {
-            Outcome::OutputClosed
-        } else {
-            Outcome::Fine
-        })
+        Ok(if self.closed { Outcome::OutputClosed } else { Outcome::Fine })
     }
 }
 
@@ -140,14 +121,9 @@ impl Failures {
             Err(_) => JsonText(&Value::from(line.text.as_str())).to_string(),
         };
         let error = json!(error);
-        let text = format!(
-            "{{\"line\":{},\"input\":{input},\"error\":{error}}}",
-            line.number
-        );
-        writeln!(self.file, "{text}")
-            .and_then(|()| self.file.flush())
-            .map_err(|error| {
-                Failure::usage(format!("cannot write {}: {error}", self.path.display()))
-            })
+        let text = format!("{{\"line\":{},\"input\":{input},\"error\":{error}}}", line.number);
+        writeln!(self.file, "{text}").and_then(|()| self.file.flush()).map_err(|error| {
+            Failure::usage(format!("cannot write {}: {error}", self.path.display()))
+        })
     }
 }

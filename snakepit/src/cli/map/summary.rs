@@ -81,11 +81,7 @@ impl Summary {
 
     fn rate(&self, wall: Duration) -> f64 {
         let seconds = wall.as_secs_f64();
-        if seconds > 0.0 {
-            (self.done + self.failed) as f64 / seconds
-        } else {
-            0.0
-        }
+        if seconds > 0.0 { (self.done + self.failed) as f64 / seconds } else { 0.0 }
     }
 
     fn latency_ms(&self, quantile: f64) -> f64 {

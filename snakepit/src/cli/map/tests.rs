@@ -110,13 +110,9 @@ fn run_interrupted(
     sink: &mut Sink,
     interrupt: Interrupt,
 ) -> (Outcome, Summary) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let engine = Engine::new(batch, lines.start(), interrupt, Summary::new(1, 0));
-    runtime
-        .block_on(engine.run(sink, &ProgressBar::hidden()))
-        .unwrap()
+    runtime.block_on(engine.run(sink, &ProgressBar::hidden())).unwrap()
 }
 
 fn run_text(batch: Fake, input: &str) -> (Outcome, Summary, String) {
@@ -138,10 +134,8 @@ fn run_files(input: &str, output: &Path, failures: &Path, resume: bool, picks: V
 #[test]
 fn a_line_that_is_not_json_fails_with_its_number_and_the_others_go_on() {
     let (outcome, summary, out) = run_text(Fake::new(2, vec![]), "1\n\n{oops\n-3\n\u{fffd}\n4");
-    let lines: Vec<serde_json::Value> = out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<serde_json::Value> =
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(outcome, Outcome::SomeFailed);
     assert_eq!((summary.done(), summary.failed()), (2, 3));
     assert_eq!(lines[0], 2);
@@ -149,10 +143,7 @@ fn a_line_that_is_not_json_fails_with_its_number_and_the_others_go_on() {
         (&lines[1]["line"], &lines[1]["error"]["kind"]),
         (&3.into(), &"invalid_arguments".into())
     );
-    assert_eq!(
-        (&lines[2]["line"], &lines[2]["error"]["kind"]),
-        (&4.into(), &"python".into())
-    );
+    assert_eq!((&lines[2]["line"], &lines[2]["error"]["kind"]), (&4.into(), &"python".into()));
     assert_eq!(lines[3]["line"], 5);
     assert_eq!(lines[4], 8, "a last line without an end counts");
 }
@@ -168,15 +159,8 @@ fn an_interrupt_finishes_what_is_under_way_and_takes_no_more() {
     let lines = Lines::new(Cursor::new(input));
     let (outcome, summary) = run_interrupted(batch, lines, &mut sink, interrupt);
     assert_eq!(outcome, Outcome::Interrupted);
-    let written: Vec<i64> = out
-        .text()
-        .lines()
-        .map(|line| line.parse().unwrap())
-        .collect();
-    assert_eq!(
-        written,
-        (0..written.len() as i64).map(|n| n * 2).collect::<Vec<_>>()
-    );
+    let written: Vec<i64> = out.text().lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(written, (0..written.len() as i64).map(|n| n * 2).collect::<Vec<_>>());
     assert_eq!(summary.done(), written.len() as u64);
     assert!((3..=7).contains(&written.len()), "{written:?}");
 }
@@ -198,11 +182,7 @@ fn a_closed_output_ends_the_run() {
     impl<R: std::io::Read> std::io::Read for OneLines<R> {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             let read = self.0.read(buffer)?;
-            buffer[..read]
-                .iter_mut()
-                .skip(1)
-                .step_by(2)
-                .for_each(|byte| *byte = b'\n');
+            buffer[..read].iter_mut().skip(1).step_by(2).for_each(|byte| *byte = b'\n');
             Ok(read / 2 * 2)
         }
     }
@@ -219,10 +199,7 @@ fn an_output_that_is_there_is_neither_lost_nor_mixed_up() {
     assert!(Sink::open(Some(&output), None, false, false).is_err());
     let mut sink = Sink::open(Some(&output), Some(&failures), true, false).unwrap();
     let mut other = Lines::new(Cursor::new("1\n"));
-    assert!(
-        sink.skip_done(&mut other).is_err(),
-        "an input with fewer lines is another input"
-    );
+    assert!(sink.skip_done(&mut other).is_err(), "an input with fewer lines is another input");
     assert_eq!(std::fs::read_to_string(&output).unwrap(), "2\n4\n");
     drop(Sink::open(Some(&output), None, false, true).unwrap());
     assert_eq!(std::fs::read_to_string(&output).unwrap(), "");

@@ -1,0 +1,101 @@
+//! Calls through workers without the pool engine: what the link alone can do. A fixed window of
+//! calls is kept at each worker; an answer sends the next one from where it arrives.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use snakepit_core::{
+    Call, CallEvent, CallId, CallSink, CreditExceeded, Payload, Reply, Request, Worker,
+};
+use tokio::sync::oneshot;
+
+/// Sends the same call again and again to a set of workers.
+struct Loop {
+    workers: Vec<Arc<dyn Worker>>,
+    arguments: Payload,
+    command: Arc<str>,
+    last_id: AtomicUsize,
+    calls: usize,
+    finished: AtomicUsize,
+    done: Mutex<Option<oneshot::Sender<Result<(), String>>>>,
+}
+
+impl Loop {
+    /// Sends one more call to a worker unless enough were sent.
+    fn send(self: &Arc<Self>, worker: usize) {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        if id > self.calls {
+            return;
+        }
+        let Some(id) = CallId::new(id as u64) else { return };
+        let request = Request::new(Arc::clone(&self.command), self.arguments.clone());
+        let call = Call { id, request, stream_credit: None };
+        let reply = Reply::new(Arc::clone(self) as _, worker as u64, id);
+        let timeout = Some(Duration::from_secs(300));
+        if self.workers[worker].submit(&call, timeout, reply).is_err() {
+            self.end(Err("the worker refused a call".to_owned()));
+        }
+        self.workers[worker].flush();
+    }
+
+    fn end(&self, result: Result<(), String>) {
+        let done = self.done.lock().ok().and_then(|mut done| done.take());
+        if let Some(done) = done {
+            // Nobody waits any more once the sample was given up.
+            let _ = done.send(result);
+        }
+    }
+}
+
+impl CallSink for Loop {
+    fn event(
+        self: Arc<Self>,
+        member: u64,
+        _: CallId,
+        event: CallEvent,
+    ) -> Result<(), CreditExceeded> {
+        match event {
+            CallEvent::Finished { .. } => {
+                self.send(member as usize);
+                if self.finished.fetch_add(1, Ordering::Relaxed) + 1 == self.calls {
+                    self.end(Ok(()));
+                }
+            }
+            other => self.end(Err(format!("{other:?}"))),
+        }
+        Ok(())
+    }
+}
+
+/// Runs `calls` with `window` of them at each worker; returns the wall time.
+///
+/// # Errors
+/// The first call that does not end well.
+pub async fn sample(
+    workers: &[Arc<dyn Worker>],
+    command: &str,
+    arguments: &Payload,
+    calls: usize,
+    window: usize,
+) -> Result<Duration> {
+    let (done, ended) = oneshot::channel();
+    let sends = Arc::new(Loop {
+        workers: workers.to_vec(),
+        arguments: arguments.clone(),
+        command: Arc::from(command),
+        last_id: AtomicUsize::new(0),
+        calls,
+        finished: AtomicUsize::new(0),
+        done: Mutex::new(Some(done)),
+    });
+    let start = Instant::now();
+    for _ in 0..window {
+        for worker in 0..workers.len() {
+            sends.send(worker);
+        }
+    }
+    ended.await?.map_err(anyhow::Error::msg)?;
+    Ok(start.elapsed())
+}

@@ -1,0 +1,66 @@
+//! What the operating system says a process costs.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// Sums of one process since its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Costs {
+    /// CPU time, user and system, in microseconds.
+    pub cpu_us: f64,
+    /// Times a thread went to sleep and was woken.
+    pub wake_ups: f64,
+    /// `read` and `write` calls of any form.
+    pub reads_and_writes: f64,
+}
+
+impl Costs {
+    /// Reads the sums of a process.
+    ///
+    /// # Errors
+    /// When the process is gone or `/proc` is not Linux's.
+    pub fn of(pid: u32) -> Result<Self> {
+        let mut costs = Self::default();
+        for task in fs::read_dir(format!("/proc/{pid}/task")).context("reading /proc")? {
+            let status = fs::read_to_string(task?.path().join("status"))?;
+            costs.wake_ups += field(&status, "voluntary_ctxt_switches:");
+        }
+        // The first number of a thread's schedstat is its time on a CPU in nanoseconds.
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let stat = fs::read_to_string(task?.path().join("schedstat"))?;
+            let nanoseconds = stat.split_whitespace().next().and_then(|n| n.parse::<f64>().ok());
+            costs.cpu_us += nanoseconds.unwrap_or_default() / 1e3;
+        }
+        let io = fs::read_to_string(format!("/proc/{pid}/io"))?;
+        costs.reads_and_writes = field(&io, "syscr:") + field(&io, "syscw:");
+        Ok(costs)
+    }
+
+    /// What came since an earlier reading, per call.
+    pub fn per_call_since(self, earlier: Self, calls: usize) -> Self {
+        let per_call = |now: f64, then: f64| (now - then) / calls as f64;
+        Self {
+            cpu_us: per_call(self.cpu_us, earlier.cpu_us),
+            wake_ups: per_call(self.wake_ups, earlier.wake_ups),
+            reads_and_writes: per_call(self.reads_and_writes, earlier.reads_and_writes),
+        }
+    }
+}
+
+/// Memory that only this process has, in bytes.
+///
+/// # Errors
+/// When the process is gone or `/proc` is not Linux's.
+pub fn private_bytes(pid: u32) -> Result<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    Ok((field(&rollup, "Private_Clean:") + field(&rollup, "Private_Dirty:")) * 1024.0)
+}
+
+fn field(text: &str, name: &str) -> f64 {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(f64::NAN)
+}

@@ -1,0 +1,112 @@
+//! What the pool engine costs on top of the link: the same workers, driven by a pool and driven
+//! without one, both from the runtime that the links live on, with the same calls at each worker.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use snakepit_bench::bare;
+use snakepit_bench::sample::Table;
+use snakepit_bench::workload::{SMALL, Setting};
+use snakepit_bridge::LinkServer;
+use snakepit_core::{
+    Clock, Codec, Payload, Pool, PoolName, PoolOptions, Profile, Request, Seat, Worker,
+};
+use snakepit_profile_process::{ProcessOptions, ProcessProfile};
+use tokio::runtime::Handle;
+
+use super::{Bound, Run};
+
+const COMMAND: &str = "small";
+
+pub(crate) async fn run(run: &mut Run) -> Result<()> {
+    run.title("Engine: a pool against the same workers driven without one");
+    let calls = run.calls(20_000);
+    let setting = run.setting.clone();
+    let samples = run.samples;
+    // A thread with a runtime of its own, as the facade has: both contenders live on it.
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(measure(setting, samples, calls, runtime.handle().clone()))
+    });
+    let tables = thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))??;
+    for (window, table) in tables {
+        run.table(&format!("calls/s, {window} at each worker"), &table);
+        let ratio = table.median("engine") / table.median("bare link");
+        let claim = format!("engine over bare link, {window} at each worker");
+        run.gate(&claim, ratio, Bound::AtLeast(0.9));
+    }
+    Ok(())
+}
+
+async fn measure(
+    setting: Setting,
+    samples: usize,
+    calls: usize,
+    runtime: Handle,
+) -> Result<Vec<(usize, Table)>> {
+    let links = Arc::new(LinkServer::start(runtime.clone()));
+    let options = ProcessOptions::new(&setting.python, setting.adapter());
+    let profile = ProcessProfile::new(options, links, runtime.clone())?;
+    let pool_name = PoolName::from("bench");
+    let mut workers: Vec<Arc<dyn Worker>> = Vec::new();
+    for index in 0..setting.workers {
+        let seat = Seat { pool: pool_name.clone(), index, incarnation: 0 };
+        workers.push(profile.start(seat).await?);
+    }
+    let arguments = Payload::encode(Codec::MsgPack, &SMALL)?;
+    let mut tables = Vec::new();
+    for window in [1, 8] {
+        let mut options = PoolOptions::new(pool_name.clone());
+        options.prefetch = window - 1;
+        let pool = Pool::new(options, Clock::system(), &runtime);
+        for worker in &workers {
+            pool.join(Arc::clone(worker));
+        }
+        let in_flight = window * workers.len();
+        let mut table = Table::default();
+        for round in 0..=samples {
+            let bare = bare::sample(&workers, COMMAND, &arguments, calls, window).await?;
+            let engine = engine(&pool, &arguments, calls, in_flight).await?;
+            if round > 0 {
+                table.add("bare link", calls as f64 / bare.as_secs_f64());
+                table.add("engine", calls as f64 / engine.as_secs_f64());
+            }
+        }
+        for worker in &workers {
+            pool.leave(&worker.info().id);
+        }
+        tables.push((window, table));
+    }
+    for worker in workers {
+        worker.stop(Duration::from_secs(5)).await;
+    }
+    Ok(tables)
+}
+
+async fn engine(
+    pool: &Pool,
+    arguments: &Payload,
+    calls: usize,
+    in_flight: usize,
+) -> Result<Duration> {
+    let command: Arc<str> = Arc::from(COMMAND);
+    let submit = || pool.submit(Request::new(Arc::clone(&command), arguments.clone()));
+    let mut under_way = FuturesUnordered::new();
+    let start = Instant::now();
+    for _ in 0..in_flight {
+        under_way.push(submit()?);
+    }
+    let mut submitted = in_flight;
+    while submitted < calls {
+        under_way.next().await.context("calls are under way")??;
+        under_way.push(submit()?);
+        submitted += 1;
+    }
+    while let Some(completed) = under_way.next().await {
+        completed?;
+    }
+    Ok(start.elapsed())
+}

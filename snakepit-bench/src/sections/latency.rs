@@ -1,0 +1,51 @@
+//! One call at a time: the caller on its own runtime, on Snakepit's, and the peers.
+
+use anyhow::Result;
+use snakepit::Snakepit;
+use snakepit_bench::facade::{self, Sample};
+use snakepit_bench::peers::{PEERS, Peers};
+use snakepit_bench::sample::{Table, median};
+use snakepit_bench::workload::SMALL;
+
+use super::{Bound, Run};
+
+const OWN: &str = "snakepit, caller on its own runtime";
+const INSIDE: &str = "snakepit, caller on snakepit's runtime";
+
+pub(crate) async fn run(run: &mut Run) -> Result<()> {
+    run.title("Latency: one small call at a time");
+    let calls = run.calls(4_000);
+    let snakepit = facade::start(&run.setting, 8).await?;
+    let mut peers = Peers::start(&run.setting)?;
+    let (mut p50, mut p99) = (Table::default(), Table::default());
+    for round in 0..=run.samples {
+        let mut add = |name: &str, middle: f64, tail: f64| {
+            if round > 0 {
+                p50.add(name, middle);
+                p99.add(name, tail);
+            }
+        };
+        let own = facade::windowed(&snakepit, "small", &SMALL, calls, 1).await?;
+        add(OWN, own.latencies.percentile_us(50.0), own.latencies.percentile_us(99.0));
+        let inside = inside(&snakepit, calls).await?;
+        add(INSIDE, inside.latencies.percentile_us(50.0), inside.latencies.percentile_us(99.0));
+        for peer in PEERS {
+            let mut latencies = peers.sample(peer, "small", 0, calls, 1)?.latencies_us;
+            latencies.sort_by(f64::total_cmp);
+            add(peer, median(&latencies), latencies[latencies.len() * 99 / 100]);
+        }
+    }
+    run.table("p50 µs", &p50);
+    run.table("p99 µs", &p99);
+    let best = PEERS.iter().map(|peer| p50.median(peer)).fold(f64::INFINITY, f64::min);
+    run.gate("p50, own runtime, over the better peer", p50.median(OWN) / best, Bound::AtMost(0.3));
+    super::stop([snakepit]).await
+}
+
+/// The same loop as a task of Snakepit's own I/O thread: no hand-off between threads in the host.
+async fn inside(snakepit: &Snakepit, calls: usize) -> Result<Sample> {
+    let handle = snakepit.handle();
+    let snakepit = snakepit.clone();
+    let task = async move { facade::windowed(&snakepit, "small", &SMALL, calls, 1).await };
+    handle.spawn(task).await?
+}
