@@ -1,6 +1,8 @@
 //! What the operating system says a process costs.
 
 use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -55,6 +57,47 @@ impl Costs {
 pub fn private_bytes(pid: u32) -> Result<f64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     Ok((field(&rollup, "Private_Clean:") + field(&rollup, "Private_Dirty:")) * 1024.0)
+}
+
+/// A running count of a process's system calls.
+pub struct Strace(Child);
+
+impl Strace {
+    /// Starts counting; `None` where there is no strace.
+    ///
+    /// # Errors
+    /// When strace may not trace the process.
+    pub fn attach(pid: u32) -> Result<Option<Self>> {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-c", "-U", "calls,name", "-p"]).arg(pid.to_string());
+        let mut child = match command.stderr(Stdio::piped()).spawn() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            child => child?,
+        };
+        // It says "attached" once it has all threads.
+        let mut line = String::new();
+        let stderr = child.stderr.as_mut().context("no stderr")?;
+        BufReader::with_capacity(1, stderr).read_line(&mut line)?;
+        anyhow::ensure!(line.contains("attached"), "strace: {}", line.trim());
+        Ok(Some(Self(child)))
+    }
+
+    /// Ends counting; gives each call's name and count.
+    ///
+    /// # Errors
+    /// When strace cannot be told to end.
+    pub fn detach(self) -> Result<Vec<(String, f64)>> {
+        let interrupt = ["-INT", &self.0.id().to_string()].map(str::to_owned);
+        anyhow::ensure!(Command::new("kill").args(interrupt).status()?.success(), "kill failed");
+        let output = self.0.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let rows = text.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let count = words.next()?.parse().ok()?;
+            Some((words.next()?.to_owned(), count))
+        });
+        Ok(rows.filter(|(name, _)| name != "total").collect())
+    }
 }
 
 fn field(text: &str, name: &str) -> f64 {

@@ -1,8 +1,9 @@
 //! What one small call costs on each side: CPU time, wake-ups, allocations, reads and writes.
 
 use anyhow::{Context, Result};
+use snakepit::Snakepit;
 use snakepit_bench::facade;
-use snakepit_bench::os::Costs;
+use snakepit_bench::os::{Costs, Strace};
 use snakepit_bench::workload::SMALL;
 
 use super::Run;
@@ -32,7 +33,29 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
         row(window, "worker", worker_costs, "–");
     }
     println!();
+    system_calls(&snakepit, worker, run.calls(5_000)).await?;
     super::stop([snakepit]).await
+}
+
+/// Counts system calls with strace, which slows everything down and so has a sample of its own.
+async fn system_calls(snakepit: &Snakepit, worker: u32, calls: usize) -> Result<()> {
+    for window in [1, 64] {
+        for (side, pid) in [("host", std::process::id()), ("worker", worker)] {
+            let Some(strace) = Strace::attach(pid)? else {
+                println!("System calls are not counted: there is no `strace` on this machine.");
+                return Ok(());
+            };
+            facade::windowed(snakepit, "small", &SMALL, calls, window).await?;
+            let counts = strace.detach()?;
+            let per_call = |(name, count): &(String, f64)| {
+                let rate = count / calls as f64;
+                (rate >= 0.05).then(|| format!("{name} {rate:.2}"))
+            };
+            let named: Vec<String> = counts.iter().filter_map(per_call).collect();
+            println!("System calls per call, {window} in flight, {side}: {}", named.join(", "));
+        }
+    }
+    Ok(())
 }
 
 fn row(window: usize, side: &str, costs: Costs, allocations: &str) {
