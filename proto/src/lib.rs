@@ -26,6 +26,10 @@ pub const FRAGMENT_BYTES: usize = 128 * 1024;
 /// which two cores move in about a millisecond.
 pub const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
+/// Largest HTTP/2 frame on a link: one fragment travels in one frame, where h2's default of 16 KiB
+/// would cut it into nine.
+pub const HTTP2_FRAME_BYTES: u32 = 256 * 1024;
+
 /// Largest single gRPC message on a link: a fragment and its frame, with room for the longest
 /// tool list and traceback. Tonic's default of 4 MiB is neither here nor there.
 pub const MESSAGE_BYTES: usize = 16 * 1024 * 1024;

@@ -8,12 +8,31 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::sockopt::SndBuf;
+use nix::sys::socket::{Shutdown, setsockopt, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tonic::transport::server::Connected;
 
 use crate::server::Session;
+
+/// What may lie in a link's socket unread, in each direction. The system's default of some 200 KiB
+/// makes a payload of 1 MB wait for its reader five times.
+const SOCKET_BYTES: usize = 4 * 1024 * 1024;
+
+/// Makes the two ends of a link: one to adopt, one for the worker.
+///
+/// # Errors
+/// When the system has no descriptors left.
+pub fn socket_pair() -> io::Result<(std::os::unix::net::UnixStream, std::os::unix::net::UnixStream)>
+{
+    let pair = std::os::unix::net::UnixStream::pair()?;
+    for end in [&pair.0, &pair.1] {
+        // The system caps it silently; whatever it allows is better than its default.
+        setsockopt(end, SndBuf, &SOCKET_BYTES)?;
+    }
+    Ok(pair)
+}
 
 /// One adopted socket, as the tonic server sees it.
 pub(crate) struct LinkIo {

@@ -12,6 +12,7 @@ mod server;
 mod shared;
 
 pub use hello::{Hello, Python};
+pub use io::socket_pair;
 pub use link::{Link, Vitals};
 pub use server::{Attaching, LinkOptions, LinkServer};
 pub use shared::LinkEnd;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use snakepit_core::{Error, ErrorKind, PoolName, WorkerId};
 use snakepit_proto::v1::WorkerMessage;
 use snakepit_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
-use snakepit_proto::{MAX_PAYLOAD_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
+use snakepit_proto::{HTTP2_FRAME_BYTES, MAX_PAYLOAD_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
 use snakepit_shm::ControlReader;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -32,9 +32,6 @@ use crate::shared::Shared;
 
 /// Adopted sockets that may wait for the accept loop, which only has to spawn a task for each.
 const ADOPT_BACKLOG: usize = 1024;
-
-/// Largest HTTP/2 frame a worker may send: one fragment travels in one frame.
-const HTTP2_FRAME_BYTES: u32 = 256 * 1024;
 
 /// One gRPC server for all workers of a host, without a path, a port or a listener.
 ///

@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use snakepit_bridge::{Attaching, Link, LinkOptions};
+use snakepit_bridge::{Attaching, Link, LinkOptions, socket_pair};
 use snakepit_core::{Error, ErrorKind, Phase, Seat, WorkerId};
 use snakepit_lifecycle::process::{Child, ChildSpec, ExitReport};
 use snakepit_shm::ControlReader;
@@ -52,7 +52,7 @@ async fn make(parts: &Parts, seat: &Seat) -> Result<(Child, Attaching, OwnedFd),
             .with_help("raise the limit on open files (`ulimit -n`)")
     };
     let control = ControlReader::create().map_err(system)?;
-    let (host_link, worker_link) = UnixStream::pair().map_err(system)?;
+    let (host_link, worker_link) = socket_pair().map_err(system)?;
     let (host_liveness, worker_liveness) = UnixStream::pair().map_err(system)?;
     let control_page = control.as_fd().try_clone_to_owned().map_err(system)?;
 
