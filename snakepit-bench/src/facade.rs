@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use serde::Serialize;
 use snakepit::{PoolConfig, PoolReport, Snakepit};
 
 use crate::sample::Latencies;
-use crate::workload::Setting;
+use crate::workload::{Arguments, Setting};
 
 /// One sample of calls.
 #[derive(Debug)]
@@ -43,21 +42,20 @@ pub async fn start(setting: &Setting, prefetch: usize) -> Result<Snakepit> {
     Ok(Snakepit::builder().pool(pool).start().await?)
 }
 
-/// Runs `calls` of a command, `window` at a time, on the caller's runtime.
+/// Runs `calls` of a command, `window` at a time, on the caller's runtime. Every result is decoded.
 ///
 /// # Errors
 /// The first call that fails.
-pub async fn windowed<A: Serialize>(
+pub async fn windowed<A: Arguments>(
     snakepit: &Snakepit,
-    command: &str,
     arguments: &A,
     calls: usize,
     window: usize,
 ) -> Result<Sample> {
-    let command: Arc<str> = Arc::from(command);
+    let command: Arc<str> = Arc::from(A::COMMAND);
     let one = || {
         let submitted = Instant::now();
-        let call = snakepit.call(Arc::clone(&command)).args(arguments).complete();
+        let call = snakepit.call(Arc::clone(&command)).args(arguments).execute::<A::Result>();
         async move { call.await.map(|_| submitted.elapsed()) }
     };
     let mut latencies = Latencies::default();

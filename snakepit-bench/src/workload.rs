@@ -1,12 +1,49 @@
 //! The work that everybody does.
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The arguments of one tool, and what it returns.
+pub trait Arguments: Serialize {
+    /// Name of the tool.
+    const COMMAND: &'static str;
+    /// What it returns.
+    type Result: DeserializeOwned;
+}
 
 /// Arguments of the small call, about 160 bytes encoded.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Small {
     n: i64,
     text: &'static str,
+}
+
+/// What the small call returns.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SmallResult {
+    /// One more than was given.
+    pub n: i64,
+    /// Length of the text.
+    pub length: usize,
+    /// Its most frequent letter.
+    pub most: String,
+    /// The text in capitals.
+    pub upper: String,
+}
+
+impl Arguments for Small {
+    const COMMAND: &'static str = "small";
+    type Result = SmallResult;
+}
+
+impl Arguments for Nap {
+    const COMMAND: &'static str = "nap";
+    type Result = f64;
+}
+
+impl Arguments for Echo {
+    const COMMAND: &'static str = "echo";
+    type Result = serde_bytes::ByteBuf;
 }
 
 /// The small call. `peers.py` has the same text.

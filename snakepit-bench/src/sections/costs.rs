@@ -20,12 +20,12 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     let snakepit = facade::start(&setting, 8).await?;
     let worker = *facade::worker_pids(&snakepit).first().context("a worker with a process")?;
     let host = std::process::id();
-    facade::windowed(&snakepit, "small", &SMALL, 1_000, 16).await?;
+    facade::windowed(&snakepit, &SMALL, 1_000, 16).await?;
     for window in [1, 16, 64] {
         let calls = run.calls(20_000);
         let (host_before, worker_before) = (Costs::of(host)?, Costs::of(worker)?);
         let allocations = alloc::allocations();
-        facade::windowed(&snakepit, "small", &SMALL, calls, window).await?;
+        facade::windowed(&snakepit, &SMALL, calls, window).await?;
         let allocations = (alloc::allocations() - allocations) as f64 / calls as f64;
         let host_costs = Costs::of(host)?.per_call_since(host_before, calls);
         let worker_costs = Costs::of(worker)?.per_call_since(worker_before, calls);
@@ -45,7 +45,7 @@ async fn system_calls(snakepit: &Snakepit, worker: u32, calls: usize) -> Result<
                 println!("System calls are not counted: there is no `strace` on this machine.");
                 return Ok(());
             };
-            facade::windowed(snakepit, "small", &SMALL, calls, window).await?;
+            facade::windowed(snakepit, &SMALL, calls, window).await?;
             let counts = strace.detach()?;
             let per_call = |(name, count): &(String, f64)| {
                 let rate = count / calls as f64;

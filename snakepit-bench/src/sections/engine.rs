@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use snakepit_bench::bare;
 use snakepit_bench::sample::Table;
-use snakepit_bench::workload::{SMALL, Setting};
+use snakepit_bench::workload::{Arguments, SMALL, Setting, Small};
 use snakepit_bridge::LinkServer;
 use snakepit_core::{
     Clock, Codec, Payload, Pool, PoolName, PoolOptions, Profile, Request, Seat, Worker,
@@ -18,8 +18,6 @@ use snakepit_profile_process::{ProcessOptions, ProcessProfile};
 use tokio::runtime::Handle;
 
 use super::{Bound, Run};
-
-const COMMAND: &str = "small";
 
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
     run.title("Engine: a pool against the same workers driven without one");
@@ -68,7 +66,7 @@ async fn measure(
         let in_flight = window * workers.len();
         let mut table = Table::default();
         for round in 0..=samples {
-            let bare = bare::sample(&workers, COMMAND, &arguments, calls, window).await?;
+            let bare = bare::sample(&workers, Small::COMMAND, &arguments, calls, window).await?;
             let engine = engine(&pool, &arguments, calls, in_flight).await?;
             if round > 0 {
                 table.add("bare link", calls as f64 / bare.as_secs_f64());
@@ -92,7 +90,7 @@ async fn engine(
     calls: usize,
     in_flight: usize,
 ) -> Result<Duration> {
-    let command: Arc<str> = Arc::from(COMMAND);
+    let command: Arc<str> = Arc::from(Small::COMMAND);
     let submit = || pool.submit(Request::new(Arc::clone(&command), arguments.clone()));
     let mut under_way = FuturesUnordered::new();
     let start = Instant::now();

@@ -20,7 +20,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     for window in [1, 4] {
         let mut table = Table::default();
         for round in 0..=run.samples {
-            let ours = facade::windowed(&snakepit, "echo", &echo, calls, window).await?;
+            let ours = facade::windowed(&snakepit, &echo, calls, window).await?;
             let theirs = peers.sample(PEER, "echo", SIZE, calls, window)?;
             if round > 0 {
                 table.add("snakepit", ours.rate(calls));

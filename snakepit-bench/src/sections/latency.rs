@@ -25,7 +25,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
                 p99.add(name, tail);
             }
         };
-        let own = facade::windowed(&snakepit, "small", &SMALL, calls, 1).await?;
+        let own = facade::windowed(&snakepit, &SMALL, calls, 1).await?;
         add(OWN, own.latencies.percentile_us(50.0), own.latencies.percentile_us(99.0));
         let inside = inside(&snakepit, calls).await?;
         add(INSIDE, inside.latencies.percentile_us(50.0), inside.latencies.percentile_us(99.0));
@@ -46,6 +46,6 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
 async fn inside(snakepit: &Snakepit, calls: usize) -> Result<Sample> {
     let handle = snakepit.handle();
     let snakepit = snakepit.clone();
-    let task = async move { facade::windowed(&snakepit, "small", &SMALL, calls, 1).await };
+    let task = async move { facade::windowed(&snakepit, &SMALL, calls, 1).await };
     handle.spawn(task).await?
 }

@@ -16,7 +16,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
     run.title("Memory: private bytes of a worker that has served calls");
     let snakepit = facade::start(&run.setting, 8).await?;
-    facade::windowed(&snakepit, "small", &SMALL, 1_000, 16).await?;
+    facade::windowed(&snakepit, &SMALL, 1_000, 16).await?;
     let mut table = Table::default();
     for pid in facade::worker_pids(&snakepit) {
         table.add("worker", os::private_bytes(pid)? / MIB);

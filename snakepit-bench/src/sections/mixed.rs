@@ -6,7 +6,7 @@ use anyhow::Result;
 use snakepit::Snakepit;
 use snakepit_bench::facade;
 use snakepit_bench::sample::{Latencies, Table};
-use snakepit_bench::workload::Nap;
+use snakepit_bench::workload::{Arguments, Nap};
 
 use super::{Bound, Run};
 
@@ -38,7 +38,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
 
 async fn sample(snakepit: &Snakepit, calls: usize) -> Result<Latencies> {
     let mut latencies = Latencies::default();
-    let nap = |ms: f64| snakepit.call("nap").args(Nap { ms }).complete();
+    let nap = |ms: f64| snakepit.call(Nap::COMMAND).args(Nap { ms }).execute::<f64>();
     for _ in 0..calls / EVERY {
         let slow = nap(200.0);
         let fast = async {

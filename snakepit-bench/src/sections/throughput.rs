@@ -27,7 +27,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
             }
         };
         for (name, snakepit) in ours {
-            let sample = facade::windowed(snakepit, "small", &SMALL, calls, WINDOW).await?;
+            let sample = facade::windowed(snakepit, &SMALL, calls, WINDOW).await?;
             add(name, sample.rate(calls));
         }
         for peer in PEERS {
