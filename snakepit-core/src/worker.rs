@@ -53,6 +53,12 @@ pub trait Worker: Send + Sync + 'static {
     /// itself, by force if it must.
     fn stuck(&self, call: CallId);
 
+    /// Bytes of memory that are the worker's alone; `None` where that is not known. The exception
+    /// among these functions: it may take milliseconds, and nobody calls it with the pool locked.
+    fn private_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Resolves when the worker is gone, however it went; each call in flight has had its last
     /// event by then.
     fn exited(&self) -> BoxFuture<'static, WorkerExit>;

@@ -80,11 +80,16 @@ impl Turn<'_> {
             self.state.estimates.observe(&record.call.request.command, run_time);
         }
         self.pass_on(member, lease);
-        let worker = self.state.members.get_mut(&member).map(|member| {
+        let state = &mut *self.state;
+        let worker = state.members.get_mut(&member).map(|member| {
             member.served += 1;
+            let served = member.served;
+            if let Some((_, told)) = member.milestone.take_if(|(at, _)| *at <= served) {
+                state.reached.push(told);
+            }
             member.id().clone()
         });
-        let counters = &mut self.state.counters;
+        let counters = &mut state.counters;
         let answer = match outcome {
             _ if matches!(record.caller, Caller::Gone) => return self.retire(record, None),
             Outcome::Value(payload) => {

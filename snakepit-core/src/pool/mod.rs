@@ -9,6 +9,7 @@ mod events;
 mod options;
 mod prefetch;
 mod queue;
+mod retire;
 mod state;
 mod stats;
 #[cfg(test)]
@@ -126,9 +127,7 @@ impl Pool {
         state.failure = None;
         state.last_member += 1;
         let key = state.last_member;
-        state
-            .members
-            .insert(key, Member { worker, assigned: Default::default(), open: true, served: 0 });
+        state.members.insert(key, Member::new(worker));
         state.ready.insert((0, key));
         turn.pump();
         turn.end();
@@ -148,6 +147,10 @@ impl Pool {
                 }
             }
             gone = turn.state.members.remove(&key);
+            if let Some(member) = &mut gone {
+                // Without a call it has been told; this is for a member that lost its last one here.
+                turn.state.reached.append(&mut member.retiring);
+            }
         }
         turn.end();
         // Not under the lock: the last handle to a worker may have replies to drop.

@@ -3,7 +3,8 @@
 //!
 //! Invariants, checked by `State::check` in tests: a queued call is in line and holds no lease; an
 //! assigned call is in its member's list; a member's leases never exceed its capacity; each call
-//! has at most one timer.
+//! has at most one timer; a member that retires is shut, and whoever waits for its last call is told
+//! in the turn in which that ends.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub(super) struct State {
     /// Assigned calls without a lease.
     pub(super) prefetched: usize,
     pub(super) counters: Counters,
+    /// To be told when the turn ends: members without calls left, members at their milestone.
+    pub(super) reached: Vec<oneshot::Sender<()>>,
     pub(super) closed: bool,
     /// Why nobody can run calls, while there is no member.
     pub(super) failure: Option<Error>,
@@ -93,9 +96,24 @@ pub(super) struct Member {
     /// Whether it takes calls.
     pub(super) open: bool,
     pub(super) served: u64,
+    /// Who is told when it has served so many calls.
+    pub(super) milestone: Option<(u64, oneshot::Sender<()>)>,
+    /// Who waits for it to have no call left.
+    pub(super) retiring: Vec<oneshot::Sender<()>>,
 }
 
 impl Member {
+    pub(super) fn new(worker: Arc<dyn Worker>) -> Self {
+        Self {
+            worker,
+            assigned: VecDeque::new(),
+            open: true,
+            served: 0,
+            milestone: None,
+            retiring: Vec::new(),
+        }
+    }
+
     pub(super) fn id(&self) -> &WorkerId {
         &self.worker.info().id
     }
@@ -156,6 +174,8 @@ impl State {
             }
             if member.open {
                 self.ready.insert((member.assigned.len(), key));
+            } else if member.assigned.is_empty() {
+                self.reached.append(&mut member.retiring);
             }
         }
     }
@@ -201,6 +221,11 @@ impl State {
             assert!(leases <= slots.capacity());
             leaseless += member.assigned.len() - leases;
             assert_eq!(member.open, self.ready.contains(&(member.assigned.len(), *key)));
+            let waits = !member.retiring.is_empty();
+            assert!(!waits || !member.open, "a member that retires takes calls");
+            assert!(!waits || !member.assigned.is_empty(), "nobody was told that it is idle");
+            let due = member.milestone.as_ref().is_some_and(|(at, _)| *at <= member.served);
+            assert!(!due, "nobody was told of the milestone");
         }
         assert_eq!(leaseless, self.prefetched);
         let assigned: usize = self.members.values().map(|m| m.assigned.len()).sum();

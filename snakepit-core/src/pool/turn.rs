@@ -8,6 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -43,6 +44,7 @@ struct Effects {
     retired: SmallVec<[Record; 1]>,
     refused: Vec<Request>,
     reader: Option<Waker>,
+    reached: Vec<oneshot::Sender<()>>,
     rearm: bool,
     drained: bool,
 }
@@ -72,6 +74,7 @@ impl<'a> Turn<'a> {
             effects.rearm = true;
             state.armed = wake;
         }
+        effects.reached = std::mem::take(&mut state.reached);
         effects.drained = state.closed && state.calls.is_empty();
         #[cfg(test)]
         state.check();
@@ -359,7 +362,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Asks a member for up to `most` of its lined-up calls, the last ones first.
-    fn revoke(&mut self, key: u64, most: usize) {
+    pub(super) fn revoke(&mut self, key: u64, most: usize) {
         let state = &mut *self.state;
         let Some(member) = state.members.get(&key) else {
             return;
@@ -501,6 +504,10 @@ impl Effects {
             if std::panic::catch_unwind(told).is_err() {
                 tracing::warn!(pool = %shared.options.name, "a progress handler panicked");
             }
+        }
+        for told in self.reached {
+            // Whoever no longer waits need not be told.
+            let _ = told.send(());
         }
         if self.drained {
             shared.drained.send_replace(true);

@@ -7,5 +7,6 @@ mod fake;
 mod loss;
 mod prefetch;
 mod random;
+mod retire;
 mod scheduling;
 mod streams;

@@ -2,7 +2,7 @@
 //! back. Each turn checks the state's invariants by itself.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::fake::*;
 
 use crate::pool::{CallHandle, Pool};
+use crate::worker::Worker;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -22,6 +23,8 @@ enum Step {
     GiveBackRevoked(usize),
     Join,
     Lose(usize),
+    Retire(usize),
+    LeaveRetired(usize),
     Wait(u16),
 }
 
@@ -35,6 +38,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::GiveBackRevoked),
         1 => Just(Step::Join),
         1 => any::<usize>().prop_map(Step::Lose),
+        1 => any::<usize>().prop_map(Step::Retire),
+        1 => any::<usize>().prop_map(Step::LeaveRetired),
         2 => (0_u16..50).prop_map(Step::Wait),
     ]
 }
@@ -44,6 +49,14 @@ struct World {
     workers: Vec<Arc<FakeWorker>>,
     handles: Vec<Pin<Box<CallHandle>>>,
     joined: usize,
+    retiring: Vec<Retiring>,
+}
+
+/// A worker that was asked to go, what it held then, and the wait for it.
+struct Retiring {
+    worker: Arc<FakeWorker>,
+    held: Vec<u64>,
+    idle: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 impl World {
@@ -60,8 +73,33 @@ impl World {
         for (n, call) in worker.holds().into_iter().enumerate() {
             if n < 2 { drop(worker.take(call)) } else { worker.give_back(call) }
         }
-        self.pool.leave(&crate::worker::Worker::info(&*worker).id);
+        self.pool.leave(&worker.info().id);
         assert_eq!(worker.load(), 0, "a lost worker's slots were all returned");
+    }
+
+    fn retire(&mut self, index: usize) {
+        let worker = self.workers[index % self.workers.len()].clone();
+        let idle = Box::pin(self.pool.retire(&worker.info().id));
+        let held = worker.holds();
+        self.retiring.push(Retiring { worker, held, idle });
+    }
+
+    /// A retiring worker gets nothing new, and its wait is over exactly when it holds no call.
+    fn check_retiring(&mut self) {
+        for Retiring { worker, held, idle } in &mut self.retiring {
+            let holds = worker.holds();
+            assert!(holds.iter().all(|call| held.contains(call)), "a new call came");
+            let mut cx = Context::from_waker(Waker::noop());
+            // Asking anew gives the same answer.
+            let again = pin!(self.pool.retire(&worker.info().id)).poll(&mut cx).is_ready();
+            assert_eq!(again, holds.is_empty());
+            if idle.as_mut().poll(&mut cx).is_ready() {
+                assert!(holds.is_empty());
+                *idle = Box::pin(std::future::ready(()));
+            } else {
+                assert!(!holds.is_empty(), "nobody was told");
+            }
+        }
     }
 
     async fn step(&mut self, step: Step) {
@@ -104,6 +142,16 @@ impl World {
             }
             Step::Join => self.join(),
             Step::Lose(n) if count > 0 => self.lose(n),
+            Step::Retire(n) if count > 0 => self.retire(n),
+            Step::LeaveRetired(n) if !self.retiring.is_empty() => {
+                let n = n % self.retiring.len();
+                let worker = self.retiring[n].worker.clone();
+                if worker.holds().is_empty() {
+                    self.pool.leave(&worker.info().id);
+                    self.retiring.retain(|other| !Arc::ptr_eq(&other.worker, &worker));
+                    self.workers.retain(|other| !Arc::ptr_eq(other, &worker));
+                }
+            }
             Step::Wait(ms) => tokio::time::sleep(Duration::from_millis(ms.into())).await,
             _ => {}
         }
@@ -132,10 +180,11 @@ proptest! {
                 o.prefetch = 3;
                 o.queue_limit = 8;
             });
-            let mut world = World { pool, workers: Vec::new(), handles: Vec::new(), joined: 0 };
+            let mut world = World { pool, workers: Vec::new(), handles: Vec::new(), joined: 0, retiring: Vec::new() };
             world.join();
             for step in steps {
                 world.step(step).await;
+                world.check_retiring();
                 for worker in &world.workers {
                     assert!(worker.is_flushed(), "something noted was not sent");
                 }
