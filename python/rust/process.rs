@@ -6,6 +6,8 @@
 
 use std::io::{self, Write as _};
 use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, pthread_sigmask};
@@ -16,6 +18,12 @@ const EXIT_HOST_GONE: i32 = 5;
 
 /// Exit code after the host or this worker broke the link's rules.
 const EXIT_BROKEN_LINK: i32 = 4;
+
+/// Exit code of a forked child that came back into the worker's loop.
+const EXIT_STRAY_CHILD: i32 = 1;
+
+/// Set in a child that was forked after [`note_forks`].
+static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Takes over a descriptor that was inherited under a known number, and keeps it from children.
 ///
@@ -45,6 +53,31 @@ pub(crate) fn leave_signals_to_main_thread() {
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&signals), None);
 }
 
+/// Lets [`leave_if_forked`] tell from here on.
+///
+/// # Errors
+/// Fails if there is no memory.
+pub(crate) fn note_forks() -> io::Result<()> {
+    extern "C" fn in_child() {
+        // Relaxed: the child has one thread, this one.
+        FORKED.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: the handler may run in any forked child, as it only stores to an atomic; an
+    // extension is never unloaded, so it stays where it is.
+    match unsafe { nix::libc::pthread_atfork(None, None, Some(in_child)) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Ends a child whose tool forked and returned in both processes: the link is its parent's, and
+/// two that write to it would break it.
+pub(crate) fn leave_if_forked() {
+    if FORKED.load(Ordering::Relaxed) {
+        exit_now(EXIT_STRAY_CHILD);
+    }
+}
+
 /// The host is gone: ends this process and everything it started.
 pub(crate) fn die_with_host() -> ! {
     // Only a leader's group holds nobody but its own children.
@@ -59,6 +92,17 @@ pub(crate) fn die_of_broken_link(reason: &str) -> ! {
     // The host may have closed the pipe, and then there is nobody to tell.
     let _ = writeln!(io::stderr(), "snakepit: worker link broken: {reason}");
     exit_now(EXIT_BROKEN_LINK)
+}
+
+/// A panic must not leave a worker that nobody can reach: while this is held, it ends the process.
+pub(crate) struct DieOnPanic(pub(crate) &'static str);
+
+impl Drop for DieOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            die_of_broken_link(self.0);
+        }
+    }
 }
 
 fn exit_now(code: i32) -> ! {

@@ -1,7 +1,7 @@
 //! Calls inside the worker: their state and the queue they wait in.
 //!
-//! Owns what the network thread and the dispatch threads share about calls. Knows neither frames
-//! on the wire nor Python objects, but for the class that shows a call to the running tool.
+//! Owns what the link and the dispatch threads share about calls. Knows neither frames on the wire
+//! nor Python objects, but for the class that shows a call to the running tool.
 
 mod current;
 mod queue;

@@ -5,7 +5,9 @@
 //! so a call is either given back or was announced as started, never both.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,7 +51,6 @@ pub(crate) enum Cancelled {
 
 pub(crate) struct Queue {
     inner: Mutex<Inner>,
-    ready: Condvar,
     control: ControlWriter,
 }
 
@@ -57,8 +58,8 @@ struct Inner {
     waiting: VecDeque<Pending>,
     /// One entry per dispatch thread.
     running: Vec<Option<Arc<CallState>>>,
-    /// Dispatch threads that sleep; a wake-up costs a system call even if there are none.
-    sleepers: usize,
+    /// Dispatch threads that wait for something to do, by their slot.
+    sleepers: Vec<Option<Waker>>,
     draining: bool,
     drain_said: bool,
     stopping: bool,
@@ -69,12 +70,12 @@ impl Queue {
         let inner = Inner {
             waiting: VecDeque::new(),
             running: vec![None; capacity],
-            sleepers: 0,
+            sleepers: vec![None; capacity],
             draining: false,
             drain_said: false,
             stopping: false,
         };
-        Self { inner: Mutex::new(inner), ready: Condvar::new(), control }
+        Self { inner: Mutex::new(inner), control }
     }
 
     /// Puts a call at the end; gives it back when no more calls are taken.
@@ -84,10 +85,10 @@ impl Queue {
             return Err(call);
         }
         inner.waiting.push_back(call);
-        let wake = inner.sleepers > 0;
+        let sleeper = inner.sleepers.iter_mut().find_map(Option::take);
         drop(inner);
-        if wake {
-            self.ready.notify_one();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
         }
         Ok(())
     }
@@ -95,6 +96,8 @@ impl Queue {
     /// Takes the next call for dispatch thread `slot`, without waiting.
     pub(crate) fn next(&self, slot: usize) -> Next {
         let mut inner = self.lock();
+        // It is awake, or it would not ask: a wake-up is for another.
+        inner.sleepers[slot] = None;
         if inner.stopping {
             return Next::Stop;
         }
@@ -113,24 +116,29 @@ impl Queue {
         Next::Idle
     }
 
-    /// Sleeps until there may be something to do, at most `slice`.
-    pub(crate) fn wait(&self, slice: Duration) {
-        let mut inner = self.lock();
-        let drained = inner.draining && !inner.drain_said;
-        if inner.stopping || drained || !inner.waiting.is_empty() {
-            return;
-        }
-        inner.sleepers += 1;
-        let waited = self.ready.wait_timeout(inner, slice);
-        let (mut inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        inner.sleepers -= 1;
+    /// Ready when there may be something to do for dispatch thread `slot`.
+    ///
+    /// # Cancel safety
+    /// Nothing is taken from the queue; [`next`](Self::next) must follow in any case.
+    pub(crate) async fn ready(&self, slot: usize) {
+        poll_fn(|context| {
+            let mut inner = self.lock();
+            let drained = inner.draining && !inner.drain_said;
+            if inner.stopping || drained || !inner.waiting.is_empty() {
+                return Poll::Ready(());
+            }
+            inner.sleepers[slot] = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
-    /// Dispatch thread `slot` has answered its call.
-    pub(crate) fn finish(&self, slot: usize) {
+    /// Dispatch thread `slot` has answered its call; returns whether others wait.
+    pub(crate) fn finish(&self, slot: usize) -> bool {
         let mut inner = self.lock();
         inner.running[slot] = None;
         self.control.finish(slot);
+        !inner.waiting.is_empty()
     }
 
     /// Removes a waiting call, or tells a running one.
@@ -181,14 +189,16 @@ impl Queue {
 
     /// Takes no more calls; [`Next::Drained`] comes when the last one has ended.
     pub(crate) fn drain(&self) {
-        self.lock().draining = true;
-        self.ready.notify_all();
+        let mut inner = self.lock();
+        inner.draining = true;
+        inner.wake_all();
     }
 
     /// Lets the dispatch threads leave after the calls they run.
     pub(crate) fn stop(&self) {
-        self.lock().stopping = true;
-        self.ready.notify_all();
+        let mut inner = self.lock();
+        inner.stopping = true;
+        inner.wake_all();
     }
 
     /// Calls that run, and calls that wait.
@@ -203,6 +213,12 @@ impl Queue {
 }
 
 impl Inner {
+    fn wake_all(&mut self) {
+        for sleeper in self.sleepers.iter_mut().filter_map(Option::take) {
+            sleeper.wake();
+        }
+    }
+
     fn running_call(&self, id: u64) -> Option<Arc<CallState>> {
         self.running.iter().flatten().find(|call| call.id == id).cloned()
     }

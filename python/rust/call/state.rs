@@ -1,11 +1,13 @@
-//! The state of one call, shared between the network thread and the thread that runs it.
+//! The state of one call, shared between the link and the thread that runs it.
 //!
 //! Owns its description, whether it was cancelled, and its credit for chunks. Invariant: a
 //! cancellation is never taken back, and the first reason stays.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Why a running call should stop.
@@ -29,8 +31,14 @@ pub(crate) struct CallState {
     pub(crate) streaming: bool,
     pub(crate) deadline: Option<Instant>,
     stopped: AtomicU8,
-    credit: Mutex<u64>,
-    changed: Condvar,
+    credit: Mutex<Credit>,
+}
+
+#[derive(Debug, Default)]
+struct Credit {
+    chunks: u64,
+    /// The thread that waits for credit.
+    waiter: Option<Waker>,
 }
 
 impl CallState {
@@ -45,8 +53,7 @@ impl CallState {
             // A timeout too long for the clock is none.
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             stopped: AtomicU8::new(0),
-            credit: Mutex::new(0),
-            changed: Condvar::new(),
+            credit: Mutex::default(),
         }
     }
 
@@ -69,36 +76,48 @@ impl CallState {
     /// Tells the call to stop, and wakes it if it waits for credit.
     pub(crate) fn stop(&self, reason: StopReason) {
         // Under the lock, so that a waiter cannot miss it between its look and its sleep.
-        let _credit = self.credit();
+        let mut credit = self.credit();
         let _ =
             self.stopped.compare_exchange(0, reason as u8, Ordering::Relaxed, Ordering::Relaxed);
-        self.changed.notify_all();
+        credit.wake();
     }
 
     pub(crate) fn add_credit(&self, chunks: u32) {
-        *self.credit() += u64::from(chunks);
-        self.changed.notify_all();
+        let mut credit = self.credit();
+        credit.chunks += u64::from(chunks);
+        credit.wake();
     }
 
     /// Takes one credit if there is any.
     pub(crate) fn try_take_credit(&self) -> bool {
         let mut credit = self.credit();
-        let taken = *credit > 0;
-        *credit -= u64::from(taken);
+        let taken = credit.chunks > 0;
+        credit.chunks -= u64::from(taken);
         taken
     }
 
-    /// Waits for credit, for the call to be stopped, or for `slice` to pass.
-    pub(crate) fn wait_for_credit(&self, slice: Duration) {
-        let credit = self.credit();
-        if *credit > 0 || self.stop_reason().is_some() {
-            return;
-        }
-        let slice = self.remaining().map_or(slice, |remaining| remaining.min(slice));
-        drop(self.changed.wait_timeout(credit, slice));
+    /// Ready when there is credit, or the call was stopped; not at its deadline.
+    pub(crate) async fn credit_or_stop(&self) {
+        poll_fn(|context| {
+            let mut credit = self.credit();
+            if credit.chunks > 0 || self.stop_reason().is_some() {
+                return Poll::Ready(());
+            }
+            credit.waiter = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
-    fn credit(&self) -> MutexGuard<'_, u64> {
+    fn credit(&self) -> MutexGuard<'_, Credit> {
         self.credit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Credit {
+    fn wake(&mut self) {
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
     }
 }

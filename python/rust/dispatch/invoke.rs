@@ -19,6 +19,7 @@ use super::failure::Failure;
 use super::stream;
 use crate::call::{CallState, CurrentCall, Pending};
 use crate::codec;
+use crate::link::Driver;
 use crate::tool::{Kind, Tool};
 
 /// A call that is being run.
@@ -29,11 +30,12 @@ pub(super) struct Running<'a, 'py> {
     pub(super) context: Bound<'py, PyAny>,
     pub(super) current: Bound<'py, CurrentCall>,
     pub(super) runner: &'a Py<PyAny>,
+    pub(super) driver: &'a Driver,
 }
 
 impl Dispatcher<'_> {
-    /// Runs one call and answers it.
-    pub(super) fn run_call(&mut self, py: Python<'_>, call: Pending) {
+    /// Runs one call and answers it; returns whether others wait.
+    pub(super) fn run_call(&mut self, py: Python<'_>, call: Pending) -> bool {
         let state = call.state.clone();
         let mut entered = None;
         let frame = match self.answer(py, call, &mut entered) {
@@ -41,7 +43,7 @@ impl Dispatcher<'_> {
             Err(failure) => Frame::Error(failure.into_frame(state.id, entered)),
         };
         self.shared.outbox.push(frame);
-        self.shared.queue.finish(self.slot);
+        self.shared.queue.finish(self.slot)
     }
 
     fn answer(
@@ -99,7 +101,8 @@ impl Dispatcher<'_> {
         let current = Bound::new(py, current)?;
         let set = self.hooks.current.bind(py).getattr(intern!(py, "set"))?;
         context.call_method1(intern!(py, "run"), (set, &current))?;
-        Ok(Running { py, state, context, current, runner: &self.hooks.runner })
+        let (runner, driver) = (&self.hooks.runner, self.driver);
+        Ok(Running { py, state, context, current, runner, driver })
     }
 }
 

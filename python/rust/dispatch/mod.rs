@@ -1,7 +1,8 @@
 //! Running calls on a Python thread.
 //!
-//! Owns the loop that takes calls from the queue, and what becomes of each. Invariant: every call
-//! taken from the queue is answered exactly once, and then finished.
+//! Owns the loop that takes calls from the queue, and what becomes of each; the thread drives the
+//! link while it has none. Invariant: every call taken from the queue is answered exactly once, and
+//! then finished.
 
 mod chunks;
 mod exception;
@@ -11,7 +12,7 @@ mod stream;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
@@ -20,7 +21,7 @@ use snakepit_proto::v1::worker_message::Frame;
 
 use crate::call::Next;
 use crate::codec::KeyCache;
-use crate::link::Shared;
+use crate::link::{Driver, Shared};
 use crate::python;
 use crate::tool::Tool;
 pub(crate) use chunks::ChunkSink;
@@ -48,6 +49,7 @@ pub(crate) struct Hooks {
 pub(crate) fn run(
     py: Python<'_>,
     shared: &Arc<Shared>,
+    driver: &Driver,
     slot: usize,
     tools: Vec<Py<Tool>>,
     hooks: &Hooks,
@@ -55,17 +57,24 @@ pub(crate) fn run(
     let tools = tools.into_iter().map(|tool| (tool.get().name.clone(), tool)).collect();
     let mut dispatcher = Dispatcher {
         shared,
+        driver,
         slot,
         tools: &tools,
         hooks,
         keys: KeyCache::default(),
         gil: GilSampler::new(py)?,
     };
+    let mut driven = Instant::now();
     loop {
         match shared.queue.next(slot) {
             Next::Call(call) => {
-                dispatcher.run_call(py, call);
+                driver.entrust();
+                let more = dispatcher.run_call(py, call);
                 dispatcher.gil.sample(py, shared)?;
+                if more && driver.is_turn_due(driven) {
+                    py.detach(|| driver.turn());
+                    driven = Instant::now();
+                }
             }
             Next::Expired(state) => {
                 let failure = failure::Failure::expired();
@@ -73,7 +82,8 @@ pub(crate) fn run(
             }
             Next::Drained => shared.outbox.push(Frame::DrainDone(v1::DrainDone {})),
             Next::Idle => {
-                py.detach(|| shared.queue.wait(SLICE));
+                py.detach(|| driver.wait(shared.queue.ready(slot), SLICE));
+                driven = Instant::now();
                 py.check_signals()?;
             }
             Next::Stop => return Ok(()),
@@ -84,6 +94,7 @@ pub(crate) fn run(
 /// One thread that runs calls, one after the other.
 struct Dispatcher<'a> {
     shared: &'a Arc<Shared>,
+    driver: &'a Driver,
     slot: usize,
     tools: &'a FxHashMap<String, Py<Tool>>,
     hooks: &'a Hooks,

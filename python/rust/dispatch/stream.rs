@@ -3,6 +3,8 @@
 //! Owns the back pressure: the generator is asked for the next item only when the one before has
 //! left. Invariant: however the stream ends, the generator is closed, so its `finally` runs.
 
+use std::time::Instant;
+
 use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -44,6 +46,7 @@ fn run_sync(
     let py = running.py;
     let raised = |error: PyErr| Failure::raised(py, &error, running.state);
     let next = generator.getattr(intern!(py, "__next__")).map_err(raised)?;
+    let mut driven = None;
     loop {
         stop_if_told(running)?;
         match running.call(&next) {
@@ -53,8 +56,15 @@ fn run_sync(
         }
         while !chunks.try_send() {
             stop_if_told(running)?;
-            py.detach(|| running.state.wait_for_credit(SLICE));
+            let slice = running.state.remaining().map_or(SLICE, |left| left.min(SLICE));
+            py.detach(|| running.driver.wait(running.state.credit_or_stop(), slice));
             py.check_signals().map_err(raised)?;
+            driven = Some(Instant::now());
+        }
+        // The first chunk leaves at once: somebody waits for it.
+        if driven.is_none_or(|driven| running.driver.is_turn_due(driven)) {
+            py.detach(|| running.driver.turn());
+            driven = Some(Instant::now());
         }
     }
 }

@@ -1,13 +1,15 @@
 //! The link to the host.
 //!
-//! Owns the sockets, the network thread, and the Python class that starts and ends them. Knows
+//! Owns the sockets, the runtime they are served on, and the Python class that starts and ends it. Knows
 //! calls as bytes only. Invariant: until [`Link::serve`] or [`Link::fail`] there is no thread and
 //! no runtime, so a process may still fork.
 
 mod assembly;
+mod driver;
 mod network;
 mod outbox;
 mod reader;
+mod socket;
 mod wake;
 
 use std::os::unix::net::UnixStream;
@@ -24,7 +26,8 @@ use crate::call::Queue;
 use crate::dispatch::{self, Hooks};
 use crate::tool::Tool;
 use crate::{process, python};
-use network::{NetworkThread, Sockets};
+pub(crate) use driver::Driver;
+use network::{Network, Sockets};
 pub(crate) use outbox::Outbox;
 use wake::Wake;
 
@@ -37,7 +40,7 @@ impl Violation {
     }
 }
 
-/// What the network thread and the dispatch threads share.
+/// What the link's tasks and the dispatch threads share.
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) outbox: Arc<Outbox>,
@@ -68,9 +71,9 @@ pub(crate) struct Link {
     pool: String,
     capacity: usize,
     shared: Arc<Shared>,
-    /// Until the network thread has them.
+    /// Until they are served.
     sockets: Mutex<Option<Sockets>>,
-    network: Mutex<Option<NetworkThread>>,
+    network: Mutex<Option<Network>>,
 }
 
 #[pymethods]
@@ -128,8 +131,11 @@ impl Link {
             token: String::new(),
             pool: self.pool.clone(),
         }));
-        self.start()?;
-        dispatch::run(py, &self.shared, 0, tools, &hooks)
+        let driver = self.start()?;
+        let served = dispatch::run(py, &self.shared, &driver, 0, tools, &hooks);
+        // What follows is Python's, and may take its time.
+        driver.entrust();
+        served
     }
 
     /// Tells the host that the worker cannot start, and waits until that has left.
@@ -169,8 +175,8 @@ impl Link {
         self.shared.leaving.store(true, Ordering::Release);
         self.shared.outbox.close();
         py.detach(|| {
-            let network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(network) = &*network {
+            let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(network) = network {
                 network.wait(&self.shared.outbox);
             }
         });
@@ -188,11 +194,12 @@ impl Link {
 }
 
 impl Link {
-    fn start(&self) -> PyResult<()> {
+    fn start(&self) -> PyResult<Arc<Driver>> {
         let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sockets = sockets.ok_or_else(|| PyRuntimeError::new_err("the link is in use"))?;
-        let thread = NetworkThread::start(sockets, self.shared.clone())?;
-        *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        Ok(())
+        let network = Network::start(sockets, self.shared.clone())?;
+        let driver = network.driver().clone();
+        *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Some(network);
+        Ok(driver)
     }
 }

@@ -1,29 +1,31 @@
-//! The network thread: one current-thread runtime with the link, the heartbeats and the watch
-//! over the host's life.
+//! What is served: the link, the heartbeats and the watch over the host's life.
 //!
-//! Owns connecting, attaching and the end of the link. Never touches Python. Invariant: when the
-//! host is gone or the link is broken, this process ends, whatever the main thread is doing.
+//! Owns connecting, attaching and the end of the link; which thread drives it is the driver's.
+//! Never touches Python. Invariant: when the host is gone or the link is broken, this process ends,
+//! whatever the main thread is doing.
 
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
 use snakepit_proto::v1::worker_service_client::WorkerServiceClient;
 use snakepit_proto::v1::{HostMessage, Welcome};
-use snakepit_proto::{MESSAGE_BYTES, WINDOW_BYTES};
+use snakepit_proto::{HTTP2_FRAME_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
+use super::driver::Driver;
 use super::outbox::{Outbox, Outgoing};
 use super::reader::{After, Reader};
+use super::socket::LinkSocket;
 use super::{Shared, Violation};
 use crate::process;
 
@@ -39,61 +41,47 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the host has to end the link after the last frame; writing it takes microseconds.
 const LINGER: Duration = Duration::from_millis(20);
 
-/// A running network thread.
-pub(super) struct NetworkThread {
-    /// Disconnects when the thread ends.
-    ended: Mutex<Receiver<()>>,
+/// A link that is being served.
+pub(super) struct Network {
+    driver: Arc<Driver>,
+    serving: JoinHandle<()>,
 }
 
-impl NetworkThread {
-    /// Starts the thread. The first frame must be in the outbox.
+impl Network {
+    /// Starts serving. The first frame must be in the outbox.
     pub(super) fn start(sockets: Sockets, shared: Arc<Shared>) -> io::Result<Self> {
         sockets.link.set_nonblocking(true)?;
         sockets.liveness.set_nonblocking(true)?;
-        let (alive, ended) = mpsc::channel();
-        thread::Builder::new().name("snakepit-link".to_owned()).spawn(move || {
-            let _alive = alive;
-            process::leave_signals_to_main_thread();
-            run(sockets, shared);
-        })?;
-        Ok(Self { ended: Mutex::new(ended) })
+        let driver = Driver::start(shared.outbox.clone())?;
+        let serving = driver.spawn(run(sockets, shared));
+        Ok(Self { driver, serving })
     }
 
-    /// Waits until the last frames have left: until the host has ended the link too, or has had
+    pub(super) fn driver(&self) -> &Arc<Driver> {
+        &self.driver
+    }
+
+    /// Drives until the last frames have left: until the host has ended the link too, or has had
     /// [`LINGER`] to read what tonic took from the outbox, at most [`FAREWELL`] in all.
-    pub(super) fn wait(&self, outbox: &Outbox) {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = Instant::now() + FAREWELL;
-        while !outbox.is_drained() && Instant::now() < last {
-            if ended.recv_timeout(LINGER / 10) != Err(RecvTimeoutError::Timeout) {
-                return;
+    pub(super) fn wait(mut self, outbox: &Outbox) {
+        let serving = &mut self.serving;
+        self.driver.drive(async {
+            let last = Instant::now() + FAREWELL;
+            while !outbox.is_drained() && Instant::now() < last {
+                if timeout(LINGER / 10, &mut *serving).await.is_ok() {
+                    return;
+                }
             }
-        }
-        // Either way there is nothing more to wait for.
-        let _ = ended.recv_timeout(LINGER);
+            // Either way there is nothing more to wait for.
+            let _ = timeout(LINGER, serving).await;
+        });
     }
 }
 
-/// A panic on this thread must not leave a worker that nobody can reach.
-struct DieOnPanic;
-
-impl Drop for DieOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            process::die_of_broken_link("the network thread panicked");
-        }
-    }
-}
-
-fn run(sockets: Sockets, shared: Arc<Shared>) {
-    let _guard = DieOnPanic;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let served = match runtime {
-        Ok(runtime) => runtime.block_on(serve(sockets, &shared)),
-        Err(error) => Err(Violation(format!("no runtime: {error}"))),
-    };
+async fn run(sockets: Sockets, shared: Arc<Shared>) {
+    let _guard = process::DieOnPanic("it panicked");
     // While leaving, the host may close its end in any way.
-    if let Err(Violation(reason)) = served
+    if let Err(Violation(reason)) = serve(sockets, &shared).await
         && !shared.leaving.load(Ordering::Acquire)
     {
         process::die_of_broken_link(&reason);
@@ -129,7 +117,7 @@ async fn serve(sockets: Sockets, shared: &Arc<Shared>) -> Result<(), Violation> 
 
 /// A channel over the one socket there is; it never connects again.
 async fn connect(link: StdUnixStream) -> Result<Channel, Violation> {
-    let link = UnixStream::from_std(link).map_err(Violation::of("link"))?;
+    let link = LinkSocket::new(link).map_err(Violation::of("link"))?;
     let mut link = Some(TokioIo::new(link));
     let connector = tower::service_fn(move |_: tonic::transport::Uri| {
         let link = link.take().ok_or_else(|| io::Error::other("the link is used up"));
@@ -139,6 +127,7 @@ async fn connect(link: StdUnixStream) -> Result<Channel, Violation> {
     Endpoint::from_static("http://snakepit.invalid")
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
+        .max_frame_size(HTTP2_FRAME_BYTES)
         .http2_adaptive_window(false)
         .connect_with_connector(connector)
         .await

@@ -24,8 +24,11 @@ pub(crate) struct Outbox {
 struct Inner {
     frames: VecDeque<Frame>,
     tails: VecDeque<Tail>,
-    /// Set while the network thread sleeps: a wake-up costs more than all else here.
+    /// The task that sends, while it waits for frames.
     sleeper: Option<Waker>,
+    /// Threads that drive the runtime. While there is none, waking the sleeper would be for nobody
+    /// and cost more than all else here: whoever drives next wakes it.
+    attendants: usize,
     fragment_bytes: usize,
     last_payload_id: u64,
     sent: u64,
@@ -48,6 +51,7 @@ impl Outbox {
             frames: VecDeque::new(),
             tails: VecDeque::new(),
             sleeper: None,
+            attendants: 0,
             fragment_bytes: snakepit_proto::FRAGMENT_BYTES,
             last_payload_id: 0,
             sent: 0,
@@ -56,7 +60,8 @@ impl Outbox {
         Arc::new(Self { inner: Mutex::new(inner) })
     }
 
-    /// Sends a frame. After [`close`](Self::close) it goes nowhere.
+    /// Sends a frame, at once if somebody [attends](Self::attend). After [`close`](Self::close) it
+    /// goes nowhere.
     pub(crate) fn push(&self, frame: Frame) {
         let mut inner = self.lock();
         if inner.closed {
@@ -83,6 +88,17 @@ impl Outbox {
         }
         drop(inner);
         self.push(Frame::Progress(progress));
+    }
+
+    /// Wakes the task that sends if frames wait, and again for each that comes until the guard is
+    /// dropped. For whoever drives the runtime, from within.
+    pub(super) fn attend(&self) -> Attendance<'_> {
+        let mut inner = self.lock();
+        inner.attendants += 1;
+        if inner.has_news() {
+            inner.wake_after();
+        }
+        Attendance(self)
     }
 
     pub(super) fn set_fragment_bytes(&self, bytes: usize) {
@@ -112,6 +128,15 @@ impl Outbox {
     }
 }
 
+/// Somebody drives the runtime.
+pub(super) struct Attendance<'a>(&'a Outbox);
+
+impl Drop for Attendance<'_> {
+    fn drop(&mut self) {
+        self.0.lock().attendants -= 1;
+    }
+}
+
 /// An extension, so that the lock is gone before the other thread is woken.
 trait WakeAfter {
     fn wake_after(self);
@@ -119,7 +144,7 @@ trait WakeAfter {
 
 impl WakeAfter for MutexGuard<'_, Inner> {
     fn wake_after(mut self) {
-        let sleeper = self.sleeper.take();
+        let sleeper = if self.attendants > 0 { self.sleeper.take() } else { None };
         drop(self);
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -128,6 +153,10 @@ impl WakeAfter for MutexGuard<'_, Inner> {
 }
 
 impl Inner {
+    fn has_news(&self) -> bool {
+        self.closed || !self.frames.is_empty() || !self.tails.is_empty()
+    }
+
     fn enqueue(&mut self, mut frame: Frame) {
         let Some(call_id) = call_of(&frame) else {
             self.frames.push_back(frame);

@@ -1,7 +1,7 @@
 //! Frames from the host.
 //!
-//! Owns what each of them does. Never touches Python: it runs on the network thread, where a tool
-//! that holds the GIL must not be in the way of a cancel. Invariant: each frame is handled at
+//! Owns what each of them does. Never touches Python: a tool that holds the GIL must not be in the
+//! way of a cancel. Invariant: each frame is handled at
 //! once; nothing here waits.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::assembly::Assembly;
 use super::{Shared, Violation};
 use crate::call::{CallState, Cancelled, Pending, StopReason};
 
-/// What the network thread has to do after a frame.
+/// What the link has to do after a frame.
 pub(super) enum After {
     /// Read on.
     Nothing,

@@ -1,7 +1,7 @@
 //! Waking the event loop.
 //!
-//! Owns a socket pair: the network thread writes a byte, the loop on the main thread reads it.
-//! So a cancellation reaches a coroutine without the network thread ever entering Python.
+//! Owns a socket pair: the link writes a byte, the loop on the main thread reads it. So a
+//! cancellation reaches a coroutine without the link ever entering Python.
 //! Invariant: nothing blocks on it, neither the writer nor the reader.
 
 use std::io::{self, Read as _, Write as _};

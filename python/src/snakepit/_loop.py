@@ -1,8 +1,8 @@
 """The event loop of coroutine tools.
 
 Owns one loop for the life of the worker. It runs only while a call runs; what a tool leaves
-behind on it goes on during the next call. Cancellation and credit come from the network thread
-through a descriptor the loop watches.
+behind on it goes on during the next call. Cancellation and credit come from the native link through
+a descriptor the loop watches.
 """
 
 from __future__ import annotations

@@ -1,0 +1,174 @@
+//! Who drives the link's runtime.
+//!
+//! The thread that runs calls drives it while it waits for one, so a call is run by the thread
+//! that read it, and its answer is written by the thread that made it: nobody is woken in between.
+//! While that thread is inside Python for longer than a moment, a standby drives instead.
+//!
+//! Owns the runtime, the standby thread and the seat between the two; not what runs on the runtime.
+//! Invariant: whoever drives is detached from Python. Invariant: the link is looked after within
+//! two [`TICK`]s whatever the main thread does, and a worker without calls has a standby that
+//! sleeps.
+
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::outbox::Outbox;
+use crate::process;
+
+/// How often the standby looks while there are calls. A call that ends sooner never meets it.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Looks without a call in between after which the standby goes to sleep. Waking it costs the main
+/// thread some microseconds at the start of a call, each look costs about as much elsewhere.
+const QUIET_TICKS: u32 = 4;
+
+/// How long answers may wait for those of the calls behind theirs. A write and a look at the socket
+/// take some 8 µs, half of what a small call takes.
+const HOLD_BACK: Duration = Duration::from_micros(60);
+
+/// The seat's states. [`MAIN`] and [`STANDBY`] say who drives or is about to.
+const FREE: u8 = 0;
+const MAIN: u8 = 1;
+const STANDBY: u8 = 2;
+
+pub(crate) struct Driver {
+    runtime: Runtime,
+    outbox: Arc<Outbox>,
+    seat: AtomicU8,
+    /// How often the main thread has left the seat.
+    left: AtomicU64,
+    /// The main thread has taken the seat from the standby.
+    claimed: Notify,
+    asleep: AtomicBool,
+    standby: OnceLock<Thread>,
+}
+
+impl Driver {
+    /// Makes the runtime and the standby. The calling thread is the main one from here on.
+    pub(super) fn start(outbox: Arc<Outbox>) -> io::Result<Arc<Self>> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let driver = Arc::new(Self {
+            runtime,
+            outbox,
+            seat: AtomicU8::new(FREE),
+            left: AtomicU64::new(0),
+            claimed: Notify::new(),
+            asleep: AtomicBool::new(false),
+            standby: OnceLock::new(),
+        });
+        process::note_forks()?;
+        let own = driver.clone();
+        let thread = thread::Builder::new().name("snakepit-link".to_owned()).spawn(move || {
+            let _guard = process::DieOnPanic("the standby panicked");
+            process::leave_signals_to_main_thread();
+            own.stand_by();
+        })?;
+        // It was empty: this is the only place that sets it.
+        let _ = driver.standby.set(thread.thread().clone());
+        Ok(driver)
+    }
+
+    pub(super) fn spawn<F>(&self, task: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.runtime.spawn(task)
+    }
+
+    /// Drives until the future is ready, or `limit` has passed. For the main thread, detached.
+    pub(crate) fn wait(&self, future: impl Future<Output = ()>, limit: Duration) {
+        self.drive(async {
+            // Either way the caller looks again.
+            let _ = tokio::time::timeout(limit, future).await;
+        });
+    }
+
+    /// Runs what is ready and looks at the sockets once, without waiting.
+    pub(crate) fn turn(&self) {
+        self.drive(tokio::task::yield_now());
+    }
+
+    /// Whether answers should not wait any longer, given when the main thread last drove.
+    pub(crate) fn is_turn_due(&self, last: Instant) -> bool {
+        last.elapsed() >= HOLD_BACK && self.seat.load(Ordering::Relaxed) == FREE
+    }
+
+    /// Makes sure that the standby is awake: the main thread is about to enter Python.
+    pub(crate) fn entrust(&self) {
+        // SeqCst here, at the seat and in `doze`: of a standby that goes to sleep and a main
+        // thread that leaves the seat, one sees the other.
+        if self.asleep.load(Ordering::SeqCst)
+            && self.asleep.swap(false, Ordering::SeqCst)
+            && let Some(standby) = self.standby.get()
+        {
+            standby.unpark();
+        }
+    }
+
+    /// Drives as the main thread, taking the seat from the standby if need be.
+    pub(super) fn drive(&self, future: impl Future<Output = ()>) {
+        process::leave_if_forked();
+        if self.seat.swap(MAIN, Ordering::SeqCst) == STANDBY {
+            // One permit for one stay of the standby. Until it is gone, `block_on` below polls the
+            // future alone and takes over the rest as soon as it can.
+            self.claimed.notify_one();
+        }
+        self.block_on(future);
+        self.left.fetch_add(1, Ordering::Relaxed);
+        self.seat.store(FREE, Ordering::SeqCst);
+    }
+
+    /// Drives on any thread; tokio lets one at a time do so, and the others wait in turn.
+    fn block_on(&self, future: impl Future<Output = ()>) {
+        self.runtime.block_on(async {
+            // Inside, where waking the task that sends costs no system call.
+            let _attended = self.outbox.attend();
+            future.await;
+        });
+    }
+
+    /// The standby thread.
+    fn stand_by(&self) {
+        let (mut seen, mut quiet) = (0, 0);
+        loop {
+            thread::sleep(TICK);
+            let left = self.left.load(Ordering::Relaxed);
+            if left != seen {
+                (seen, quiet) = (left, 0);
+            } else if self.take_seat() {
+                self.block_on(self.claimed.notified());
+                quiet = 0;
+            } else {
+                quiet += 1;
+            }
+            if quiet >= QUIET_TICKS {
+                self.doze();
+                quiet = 0;
+            }
+        }
+    }
+
+    fn take_seat(&self) -> bool {
+        self.seat.compare_exchange(FREE, STANDBY, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sleeps until the main thread enters Python, unless it is there.
+    fn doze(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+        if self.seat.load(Ordering::SeqCst) == FREE {
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+        while self.asleep.load(Ordering::SeqCst) {
+            thread::park();
+        }
+    }
+}
