@@ -3,4 +3,7 @@
 pub mod process;
 mod supervisor;
 
-pub use supervisor::{SeatState, SeatStatus, Supervisor, SupervisorOptions, SupervisorStatus};
+pub use supervisor::{
+    Exits, Limits, RecycleReason, Recycles, SeatState, SeatStatus, Supervisor, SupervisorOptions,
+    SupervisorStatus, WorkerLife, WorkerState,
+};

@@ -1,11 +1,19 @@
 //! Keeps one pool at its number of workers.
 //!
 //! Owns the seats of a pool, when a worker is replaced, and what people are told about it. How a
-//! worker is made and ended is the profile's. Invariants: each seat has one task and at most one
-//! worker; a worker that has joined the pool leaves it before its seat is filled again.
+//! worker is made and ended is the profile's. Invariants: each seat has one task; there are never
+//! more workers than seats and `max_surge`; a worker leaves the pool before its successor starts if
+//! it died, and after its successor has joined if it was recycled.
 
+mod book;
+mod dice;
+mod due;
+mod farewell;
 mod pace;
+mod policy;
 mod seat;
+mod state;
+mod status;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +21,16 @@ use std::time::Duration;
 
 use snakepit_core::{Error, ErrorKind, Pool, Profile, WorkerId};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use pace::Crashes;
+use book::Book;
+use dice::Dice;
+pub use policy::{Limits, RecycleReason};
+use state::Step;
+pub use state::WorkerState;
+pub use status::{Exits, Recycles, SeatState, SeatStatus, SupervisorStatus, WorkerLife};
 
 /// How a pool is supervised.
 #[derive(Clone, Debug)]
@@ -27,12 +40,33 @@ pub struct SupervisorOptions {
     pub workers: usize,
     /// Time a worker has to become ready.
     pub start_timeout: Duration,
+    /// After how much a worker is replaced.
+    pub limits: Limits,
+    /// The share, from 0 to 1, by which chance may shorten a worker's limits.
+    pub jitter: f64,
+    /// Workers that may exist beside the pool's number while others are replaced; at least one.
+    pub max_surge: usize,
+    /// Time between two readings of a worker's memory, where that has a limit.
+    pub memory_interval: Duration,
+    /// How long a replaced worker's calls may take before an event says so. They are never cut off.
+    pub drain: Duration,
+    /// Where the jitter's chance begins.
+    pub seed: u64,
 }
 
 impl SupervisorOptions {
-    /// So many workers, each with a minute to become ready.
+    /// So many workers without limits, each with a minute to become ready.
     pub fn new(workers: usize) -> Self {
-        Self { workers, start_timeout: Duration::from_secs(60) }
+        Self {
+            workers,
+            start_timeout: Duration::from_secs(60),
+            limits: Limits::default(),
+            jitter: 0.1,
+            max_surge: 1,
+            memory_interval: Duration::from_secs(10),
+            drain: Duration::from_secs(25),
+            seed: dice::any_seed(),
+        }
     }
 }
 
@@ -45,47 +79,6 @@ pub struct Supervisor {
     seats: JoinSet<()>,
 }
 
-/// What a seat is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SeatState {
-    /// A worker is being started.
-    Starting,
-    /// Its worker takes calls.
-    Ready,
-    /// Starting failed; it is or will be tried again.
-    Failing,
-    /// The supervisor has stopped it.
-    Stopped,
-}
-
-/// One place in a pool and its worker.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SeatStatus {
-    /// Position in the pool.
-    pub index: usize,
-    /// What it is doing.
-    pub state: SeatState,
-    /// Its worker, or the one being started.
-    pub worker: WorkerId,
-    /// How many workers of this seat died after they had been ready.
-    pub crashes: u64,
-    /// What went wrong last; `None` if nothing did.
-    pub last_failure: Option<String>,
-}
-
-/// How a pool's workers are.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SupervisorStatus {
-    /// The seats, in order.
-    pub seats: Vec<SeatStatus>,
-    /// Whether there were five crashes or failed starts within the last minute. A label: dead
-    /// workers are replaced all the same.
-    pub degraded: bool,
-}
-
 /// What the seats' tasks and the supervisor's owner share.
 struct Shared {
     pool: Pool,
@@ -96,20 +89,51 @@ struct Shared {
     stop: watch::Sender<Option<Instant>>,
     /// Counts seats whose first worker has become ready or failed.
     settled: watch::Sender<usize>,
-}
-
-struct Book {
-    seats: Vec<SeatStatus>,
-    crashes: Crashes,
-    first_error: Option<Error>,
-    /// The supervisor was dropped.
-    abandoned: bool,
+    /// For each seat, the worker that somebody wants replaced.
+    orders: Vec<watch::Sender<Option<WorkerId>>>,
+    /// Sends when a worker is gone.
+    departed: watch::Sender<()>,
+    /// Room for workers beside the pool's number. First come, first served.
+    surge: Arc<Semaphore>,
+    dice: Mutex<Dice>,
 }
 
 impl Shared {
     fn book(&self) -> MutexGuard<'_, Book> {
         // Plain assignments only: a poisoned book is whole.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Strikes a worker out.
+    fn gone(&self, worker: &WorkerId) {
+        self.book().step(worker, Step::Exited);
+        self.departed.send_replace(());
+    }
+
+    /// The limits of the next worker.
+    fn draw_limits(&self) -> Limits {
+        let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        self.options.limits.shortened(self.options.jitter, || dice.draw())
+    }
+
+    /// Orders workers to be replaced; resolves when they are gone.
+    fn recycle(self: &Arc<Self>, workers: Vec<WorkerId>) -> impl Future<Output = ()> + use<> {
+        for worker in &workers {
+            // One that is not ready is on its way already.
+            if let Some(seat) = self.book().seat_of_ready(worker) {
+                self.orders[seat].send_replace(Some(worker.clone()));
+            }
+        }
+        let shared = Arc::clone(self);
+        async move {
+            let mut departed = shared.departed.subscribe();
+            let all_gone = |_: &()| {
+                let book = shared.book();
+                !workers.iter().any(|worker| book.knows(worker))
+            };
+            // The sender lives in `shared`.
+            let _ = departed.wait_for(all_gone).await;
+        }
     }
 }
 
@@ -130,19 +154,9 @@ impl Supervisor {
     ) -> Result<Self, Error> {
         let workers = options.workers;
         let name = pool.name().clone();
-        let seats = (0..workers).map(|index| SeatStatus {
-            index,
-            state: SeatState::Starting,
-            worker: seat::of(&name, index, 0).worker_id(),
-            crashes: 0,
-            last_failure: None,
-        });
-        let book = Book {
-            seats: seats.collect(),
-            crashes: Crashes::default(),
-            first_error: None,
-            abandoned: false,
-        };
+        let book = Book::new(&name, workers);
+        let surge = Arc::new(Semaphore::new(options.max_surge.clamp(1, Semaphore::MAX_PERMITS)));
+        let dice = Mutex::new(Dice::seeded(options.seed));
         let shared = Arc::new(Shared {
             pool,
             profile,
@@ -150,6 +164,10 @@ impl Supervisor {
             book: Mutex::new(book),
             stop: watch::Sender::new(None),
             settled: watch::Sender::new(0),
+            orders: (0..workers).map(|_| watch::Sender::new(None)).collect(),
+            departed: watch::Sender::new(()),
+            surge,
+            dice,
         });
         let mut settled = shared.settled.subscribe();
         let mut supervisor = Self { shared: Arc::clone(&shared), seats: JoinSet::new() };
@@ -176,9 +194,41 @@ impl Supervisor {
 
     /// How the workers are.
     pub fn status(&self) -> SupervisorStatus {
-        let book = self.shared.book();
-        let degraded = book.crashes.degraded(Instant::now());
-        SupervisorStatus { seats: book.seats.clone(), degraded }
+        self.shared.book().status(Instant::now())
+    }
+
+    /// Has a worker replaced: another one starts in its seat and takes the calls, then this one ends
+    /// what it has and goes. The future resolves when it is gone, however it went; a replacement
+    /// that does not start is tried again for as long as it takes.
+    ///
+    /// # Errors
+    /// `WorkerNotFound` if no running worker has this id.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing: the worker is replaced all the same.
+    pub fn recycle(
+        &self,
+        worker: &WorkerId,
+    ) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
+        if !self.shared.book().joined().contains(worker) {
+            return Err(Error::new(
+                ErrorKind::WorkerNotFound,
+                format!("there is no running worker `{worker}`"),
+            )
+            .with_detail("worker", worker.as_str())
+            .with_help("it may have been replaced: list the pool's workers"));
+        };
+        Ok(self.shared.recycle(vec![worker.clone()]))
+    }
+
+    /// Has every running worker replaced, as many at a time as `max_surge` allows. The future
+    /// resolves when those that ran are gone.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing: the workers are replaced all the same.
+    pub fn recycle_all(&self) -> impl Future<Output = ()> + Send + use<> {
+        let joined = self.shared.book().joined();
+        self.shared.recycle(joined)
     }
 
     /// Stops all workers at the same time and resolves when they are gone, at the latest after
@@ -214,22 +264,14 @@ impl Drop for Supervisor {
         let workers: Vec<_> = {
             let mut book = self.shared.book();
             book.abandoned = true;
-            let ready = book.seats.iter_mut().filter(|seat| seat.state == SeatState::Ready);
-            ready
-                .map(|seat| {
-                    seat.state = SeatState::Stopped;
-                    seat.worker.clone()
-                })
-                .collect()
+            for seat in &mut book.seats {
+                seat.state = SeatState::Stopped;
+            }
+            book.clear()
         };
+        self.shared.departed.send_replace(());
         for worker in workers {
             self.shared.pool.leave(&worker);
         }
-    }
-}
-
-impl Book {
-    fn count(&self, state: SeatState) -> usize {
-        self.seats.iter().filter(|seat| seat.state == state).count()
     }
 }

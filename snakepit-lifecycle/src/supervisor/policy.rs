@@ -1,0 +1,181 @@
+//! When a worker has done enough. Pure: what is known of a worker and its limits go in, a verdict
+//! comes out. Who measures and who replaces is decided elsewhere.
+//!
+//! Invariants: without limits every worker is kept; chance only ever shortens a limit.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Samples over the memory limit that must follow each other: a single one may be a call that is
+/// about to give its memory back.
+pub(super) const SAMPLES: usize = 3;
+
+/// After how much a worker is replaced; `None` never is a reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Time since it became ready.
+    pub ttl: Option<Duration>,
+    /// Calls it has ended. Its replacement starts at four fifths of them; it serves until that is
+    /// ready.
+    pub max_requests: Option<u64>,
+    /// Bytes of memory that are its alone, three samples in a row.
+    pub max_memory: Option<u64>,
+}
+
+/// Why a worker was replaced although it was well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RecycleReason {
+    /// Somebody asked for it.
+    Manual,
+    /// It reached its age.
+    TtlExpired,
+    /// It served its calls.
+    MaxRequests,
+    /// It held too much memory.
+    MemoryThreshold,
+}
+
+/// What is known of a serving worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Vitals {
+    pub(super) age: Duration,
+    pub(super) served: u64,
+    pub(super) memory: Samples,
+}
+
+/// The last few readings of a worker's memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Samples([Option<u64>; SAMPLES]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Keep,
+    Replace(RecycleReason),
+}
+
+impl RecycleReason {
+    /// All reasons.
+    pub const ALL: [Self; 4] =
+        [Self::Manual, Self::TtlExpired, Self::MaxRequests, Self::MemoryThreshold];
+
+    /// The reason's name in events and statistics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::TtlExpired => "ttl_expired",
+            Self::MaxRequests => "max_requests",
+            Self::MemoryThreshold => "memory_threshold",
+        }
+    }
+}
+
+impl Samples {
+    pub(super) fn push(&mut self, bytes: u64) {
+        self.0.rotate_left(1);
+        self.0[SAMPLES - 1] = Some(bytes);
+    }
+
+    fn all_over(&self, limit: u64) -> bool {
+        self.0.iter().all(|sample| sample.is_some_and(|bytes| bytes > limit))
+    }
+}
+
+impl Limits {
+    /// The limits of one worker: each shortened by up to the share `jitter`, so that workers that
+    /// started together do not end together. `draw` gives numbers from 0 up to 1.
+    pub(super) fn shortened(&self, jitter: f64, mut draw: impl FnMut() -> f64) -> Self {
+        let mut keep = || 1.0 - jitter.clamp(0.0, 1.0) * draw();
+        // Rounding up must not lengthen what does not fit a float.
+        let count = |n: u64, keep: f64| ((n as f64 * keep).ceil() as u64).min(n);
+        let time = |ttl: Duration, keep: f64| {
+            Duration::try_from_secs_f64(ttl.as_secs_f64() * keep).map_or(ttl, |t| t.min(ttl))
+        };
+        Self {
+            ttl: self.ttl.map(|ttl| time(ttl, keep())),
+            max_requests: self.max_requests.map(|n| count(n, keep())),
+            max_memory: self.max_memory.map(|bytes| count(bytes, keep())),
+        }
+    }
+
+    /// At how many calls the replacement starts: four fifths, so that it is ready in time.
+    pub(super) fn replace_at_requests(&self) -> Option<u64> {
+        // Below the limit, so it fits.
+        self.max_requests.map(|n| (u128::from(n) * 4).div_ceil(5).max(1) as u64)
+    }
+}
+
+/// Whether a worker is to be replaced, and the first reason why.
+pub(super) fn judge(limits: &Limits, vitals: &Vitals) -> Verdict {
+    let over = |reason, over| if over { Some(reason) } else { None };
+    let age = limits.ttl.is_some_and(|ttl| vitals.age >= ttl);
+    let calls = limits.replace_at_requests().is_some_and(|n| vitals.served >= n);
+    let memory = limits.max_memory.is_some_and(|limit| vitals.memory.all_over(limit));
+    over(RecycleReason::TtlExpired, age)
+        .or_else(|| over(RecycleReason::MaxRequests, calls))
+        .or_else(|| over(RecycleReason::MemoryThreshold, memory))
+        .map_or(Verdict::Keep, Verdict::Replace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn each_limit_has_its_edge_and_the_first_reason_counts() {
+        use RecycleReason::{MaxRequests, MemoryThreshold, TtlExpired};
+        use Verdict::{Keep, Replace};
+        let none = Limits::default();
+        let ttl = Limits { ttl: Some(10 * SECOND), ..none };
+        let calls = |n| Limits { max_requests: Some(n), ..none };
+        let memory = Limits { max_memory: Some(100), ..none };
+        let all = Limits { ttl: ttl.ttl, max_requests: Some(10), max_memory: Some(100) };
+        let just_below = 10 * SECOND - Duration::from_nanos(1);
+        let rows: &[(Limits, Duration, u64, &[u64], Verdict)] = &[
+            (none, Duration::MAX, u64::MAX, &[u64::MAX; 3], Keep),
+            (ttl, just_below, u64::MAX, &[u64::MAX; 3], Keep),
+            (ttl, 10 * SECOND, 0, &[], Replace(TtlExpired)),
+            (calls(100), Duration::MAX, 79, &[], Keep),
+            (calls(100), SECOND, 80, &[], Replace(MaxRequests)),
+            (calls(1), SECOND, 0, &[], Keep),
+            (calls(1), SECOND, 1, &[], Replace(MaxRequests)),
+            (calls(2), SECOND, 1, &[], Keep),
+            (calls(6), SECOND, 4, &[], Keep),
+            (calls(6), SECOND, 5, &[], Replace(MaxRequests)),
+            (calls(0), SECOND, 0, &[], Keep),
+            (calls(u64::MAX), SECOND, u64::MAX / 2, &[], Keep),
+            (memory, Duration::MAX, u64::MAX, &[101, 101], Keep),
+            (memory, SECOND, 0, &[101, 101, 100], Keep),
+            (memory, SECOND, 0, &[101, 100, 101, 101], Keep),
+            (memory, SECOND, 0, &[1, 101, 101, 101], Replace(MemoryThreshold)),
+            (all, 10 * SECOND, 8, &[101, 101, 101], Replace(TtlExpired)),
+            (all, SECOND, 8, &[101, 101, 101], Replace(MaxRequests)),
+        ];
+        for (limits, age, served, readings, expected) in rows {
+            let mut memory = Samples::default();
+            readings.iter().for_each(|bytes| memory.push(*bytes));
+            let vitals = Vitals { age: *age, served: *served, memory };
+            assert_eq!(judge(limits, &vitals), *expected, "{limits:?} {vitals:?}");
+        }
+    }
+
+    #[test]
+    fn jitter_only_shortens() {
+        let limits =
+            Limits { ttl: Some(100 * SECOND), max_requests: Some(100), max_memory: Some(1000) };
+        assert_eq!(limits.shortened(0.1, || 0.0), limits);
+        assert_eq!(limits.shortened(0.0, || 0.999), limits);
+        let short =
+            Limits { ttl: Some(95 * SECOND), max_requests: Some(95), max_memory: Some(950) };
+        assert_eq!(limits.shortened(0.1, || 0.5), short);
+        let edge =
+            Limits { ttl: Some(Duration::MAX), max_requests: Some(u64::MAX), max_memory: Some(1) };
+        let none = edge.shortened(0.0, || 0.0);
+        assert_eq!(none.max_requests, Some(u64::MAX));
+        assert_eq!(edge.shortened(0.5, || 0.999).max_memory, Some(1), "never down to nothing");
+    }
+}

@@ -1,0 +1,127 @@
+//! What people are told about a pool's workers. Plain data.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use snakepit_core::WorkerId;
+
+use super::policy::RecycleReason;
+use super::state::WorkerState;
+
+/// What a seat is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SeatState {
+    /// A worker is being started.
+    Starting,
+    /// Its worker takes calls.
+    Ready,
+    /// Starting failed; it is or will be tried again.
+    Failing,
+    /// The supervisor has stopped it.
+    Stopped,
+}
+
+/// One place in a pool and its worker.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct SeatStatus {
+    /// Position in the pool.
+    pub index: usize,
+    /// What it is doing.
+    pub state: SeatState,
+    /// The worker that takes its calls, or the one that is to; not a replaced one on its way out.
+    #[serde(serialize_with = "as_text")]
+    pub worker: WorkerId,
+    /// How many workers of this seat died after they had been ready.
+    pub crashes: u64,
+    /// What went wrong last; `None` if nothing did.
+    pub last_failure: Option<String>,
+}
+
+/// One worker that is not gone.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct WorkerLife {
+    /// Its id.
+    #[serde(serialize_with = "as_text")]
+    pub worker: WorkerId,
+    /// Where it is in its life.
+    pub state: WorkerState,
+    /// Time since it became ready; `None` before.
+    #[serde(rename = "age_seconds", serialize_with = "as_seconds")]
+    pub age: Option<Duration>,
+    /// Why it is or will be replaced.
+    pub recycled: Option<RecycleReason>,
+}
+
+/// Workers that were replaced although they were well, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Recycles {
+    /// Somebody asked for it.
+    pub manual: u64,
+    /// They reached their age.
+    pub ttl_expired: u64,
+    /// They served their calls.
+    pub max_requests: u64,
+    /// They held too much memory.
+    pub memory_threshold: u64,
+}
+
+/// Ends of workers that had been ready, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Exits {
+    /// They had been replaced.
+    pub recycled: u64,
+    /// They were killed, crashed or broke their link.
+    pub died: u64,
+    /// They went in good order, unasked.
+    pub left: u64,
+    /// The pool was shut down.
+    pub shutdown: u64,
+}
+
+/// How a pool's workers are.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct SupervisorStatus {
+    /// The seats, in order.
+    pub seats: Vec<SeatStatus>,
+    /// Every worker that is not gone: those of the seats, replacements that are starting, replaced
+    /// ones on their way out.
+    pub workers: Vec<WorkerLife>,
+    /// Whether there were five crashes or failed starts within the last minute. A label: dead
+    /// workers are replaced all the same.
+    pub degraded: bool,
+    /// Workers replaced although they were well.
+    pub recycles: Recycles,
+    /// Workers that are gone.
+    pub exits: Exits,
+}
+
+impl Recycles {
+    /// The sum over all reasons.
+    pub fn total(&self) -> u64 {
+        self.manual + self.ttl_expired + self.max_requests + self.memory_threshold
+    }
+
+    pub(super) fn count(&mut self, reason: RecycleReason) {
+        *match reason {
+            RecycleReason::Manual => &mut self.manual,
+            RecycleReason::TtlExpired => &mut self.ttl_expired,
+            RecycleReason::MaxRequests => &mut self.max_requests,
+            RecycleReason::MemoryThreshold => &mut self.memory_threshold,
+        } += 1;
+    }
+}
+
+fn as_text<S: Serializer>(id: &WorkerId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(id.as_str())
+}
+
+fn as_seconds<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    age.map(|age| age.as_secs_f64()).serialize(serializer)
+}

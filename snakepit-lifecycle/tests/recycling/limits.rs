@@ -1,0 +1,87 @@
+//! What makes a worker due.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use snakepit_lifecycle::WorkerState;
+use tokio::time::sleep;
+
+use crate::fake::*;
+
+fn measured(log: &[String]) -> usize {
+    log.iter().filter(|line| line.starts_with("measure")).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_limits_nothing_is_replaced_and_nothing_measured() {
+    let World { pool, script, supervisor } = world(2, |_| {}).await;
+    for _ in 0..1000 {
+        call(&pool, 1).await.unwrap();
+    }
+    sleep(1_000_000 * SECOND).await;
+    assert_eq!(script.log(), [""; 0]);
+    assert_eq!(supervisor.status().recycles.total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_replacement_starts_at_four_fifths_of_the_calls() {
+    let World { pool, script, supervisor } = world(1, |o| o.limits.max_requests = Some(10)).await;
+    for _ in 0..7 {
+        call(&pool, 1).await.unwrap();
+    }
+    sleep(SECOND).await;
+    assert_eq!(script.log(), [""; 0]);
+    call(&pool, 1).await.unwrap();
+    sleep(SECOND / 2).await;
+    assert_eq!(script.log(), ["start p.0.1"]);
+    for _ in 0..5 {
+        let done = call(&pool, 1).await.unwrap();
+        assert_eq!(done.worker.as_str(), "p.0.0", "over its limit it serves on until then");
+    }
+    sleep(SECOND).await;
+    assert_eq!(supervisor.status().recycles.max_requests, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_readings_in_a_row_over_the_limit_replace_a_worker() {
+    let World { pool: _pool, script, supervisor } =
+        world(1, |o| o.limits.max_memory = Some(1000)).await;
+    let bytes = |n| script.bytes.store(n, Ordering::SeqCst);
+    // Looks a little after each reading.
+    sleep(Duration::from_millis(10)).await;
+    for (n, reading) in [2000, 2000, 1000, 2000, 2000].into_iter().enumerate() {
+        bytes(reading);
+        sleep(10 * SECOND).await;
+        assert_eq!(measured(&script.log()), n + 1, "every ten seconds");
+        assert_eq!(supervisor.status().workers[0].state, WorkerState::Ready);
+    }
+    sleep(10 * SECOND).await;
+    assert_eq!(supervisor.status().workers[0].state, WorkerState::Due);
+    bytes(0);
+    sleep(SECOND).await;
+    assert_eq!(supervisor.status().recycles.memory_threshold, 1);
+    sleep(100 * SECOND).await;
+    assert_eq!(supervisor.status().recycles.total(), 1, "the new one starts with a clean record");
+}
+
+#[tokio::test(start_paused = true)]
+async fn jitter_spreads_the_ends_of_workers_that_started_together_and_only_shortens() {
+    let World { pool: _pool, script, supervisor } = world(8, |o| {
+        o.limits.ttl = Some(1000 * SECOND);
+        o.jitter = 0.1;
+        o.seed = 42;
+        o.max_surge = 8;
+    })
+    .await;
+    sleep(899 * SECOND).await;
+    assert_eq!(supervisor.status().recycles.total(), 0);
+    let mut ends = Vec::new();
+    for _ in 0..103 {
+        sleep(SECOND).await;
+        ends.push(supervisor.status().recycles.ttl_expired);
+    }
+    assert_eq!(ends.last(), Some(&8), "all within the nominal limit");
+    ends.dedup();
+    assert!(ends.len() > 4, "not all at once: {ends:?}");
+    assert!(script.most() < 16);
+}
