@@ -2,6 +2,7 @@
 
 mod environment;
 mod launch;
+mod memory;
 mod options;
 mod slot;
 mod sync;

@@ -199,6 +199,10 @@ impl Worker for ProcessWorker {
         );
     }
 
+    fn private_bytes(&self) -> Option<u64> {
+        crate::memory::private_bytes(self.body.child.pid())
+    }
+
     fn exited(&self) -> BoxFuture<'static, WorkerExit> {
         let mut exited = self.exited.clone();
         Box::pin(async move {
