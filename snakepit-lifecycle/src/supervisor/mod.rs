@@ -79,6 +79,17 @@ pub struct Supervisor {
     seats: JoinSet<()>,
 }
 
+/// Looks at a pool's workers, also when the supervisor is gone.
+#[derive(Clone)]
+pub struct Observer(Arc<Shared>);
+
+impl Observer {
+    /// How the workers are.
+    pub fn status(&self) -> SupervisorStatus {
+        self.0.book().status(Instant::now())
+    }
+}
+
 /// What the seats' tasks and the supervisor's owner share.
 struct Shared {
     pool: Pool,
@@ -194,7 +205,12 @@ impl Supervisor {
 
     /// How the workers are.
     pub fn status(&self) -> SupervisorStatus {
-        self.shared.book().status(Instant::now())
+        self.observer().status()
+    }
+
+    /// A way to look at the workers that outlives the supervisor.
+    pub fn observer(&self) -> Observer {
+        Observer(Arc::clone(&self.shared))
     }
 
     /// Has a worker replaced: another one starts in its seat and takes the calls, then this one ends

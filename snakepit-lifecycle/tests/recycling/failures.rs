@@ -104,8 +104,17 @@ async fn shutdown_ends_a_recycle_wherever_it_is() {
         assert_eq!(supervisor.status().workers[0].state, state);
         pool.close();
         let before = Instant::now();
+        let observer = supervisor.observer();
         supervisor.shutdown(10 * SECOND).await.unwrap();
         assert_eq!(before.elapsed(), Duration::ZERO);
+        let status = observer.status();
+        assert!(status.workers.is_empty(), "{status:?}");
+        assert!(status.seats.iter().all(|seat| seat.state == SeatState::Stopped));
+        // A recycle that shutdown cut short is none.
+        assert_eq!(
+            (status.exits.shutdown, status.exits.recycled),
+            (2 + u64::from(wait > SECOND), 0)
+        );
         gone.await.unwrap();
         assert!(running.await.unwrap().is_err());
         // A worker whose start was dropped lives on in the script only.

@@ -6,7 +6,6 @@
 mod fake;
 
 mod by_hand;
-mod events;
 mod failures;
 mod limits;
 mod order;

@@ -1,4 +1,10 @@
-//! What a recycle tells people.
+//! What a recycle tells people. Alone in its program: tracing remembers of an event that nobody
+//! listens, and asks only the thread that comes by first.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+#[path = "recycling/fake.rs"]
+mod fake;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -8,7 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::fake::*;
+use fake::*;
 
 type Fields = BTreeMap<String, String>;
 
