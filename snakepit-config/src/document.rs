@@ -112,12 +112,32 @@ impl Reader<'_> {
         raw.heartbeat = self.duration(scope, "heartbeat");
         raw.cancel_grace = self.duration(scope, "cancel_grace");
         raw.stream_credit = self.count(scope, "stream_credit");
+        if let Some(value) = scope.table.get("lifecycle") {
+            let path = scope.key_path("lifecycle");
+            if let Some(table) = self.table(value, &path) {
+                self.lifecycle(raw, &Scope { table, path });
+            }
+        }
         if let Some(value) = scope.table.get("timeouts") {
             let path = scope.key_path("timeouts");
             if let Some(table) = self.table(value, &path) {
                 self.timeouts(raw, &Scope { table, path });
             }
         }
+    }
+
+    fn lifecycle(&mut self, raw: &mut RawPool, scope: &Scope<'_, '_>) {
+        self.check_keys(scope, &keys::LIFECYCLE);
+        for (key, value) in scope.table {
+            let path = format!("lifecycle.{}", key.get_ref());
+            raw.places.note(&path, self.position(value.span().start));
+        }
+        raw.lifecycle.ttl = self.unit(scope, "ttl", parse_limit);
+        raw.lifecycle.max_requests = self.count(scope, "max_requests");
+        raw.lifecycle.max_memory = self.unit(scope, "max_memory", parse_size);
+        raw.lifecycle.memory_interval = self.duration(scope, "memory_interval");
+        raw.lifecycle.jitter = self.share(scope, "jitter");
+        raw.lifecycle.max_surge = self.count(scope, "max_surge");
     }
 
     fn timeouts(&mut self, raw: &mut RawPool, scope: &Scope<'_, '_>) {
@@ -162,6 +182,16 @@ impl Reader<'_> {
         number.or_else(|| self.wrong_type(scope, key, value, "a whole number from 0"))
     }
 
+    fn share(&mut self, scope: &Scope<'_, '_>, key: &str) -> Option<f64> {
+        let value = scope.table.get(key)?;
+        let number = match value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+            _ => None,
+        };
+        number.or_else(|| self.wrong_type(scope, key, value, "a number"))
+    }
+
     fn duration(&mut self, scope: &Scope<'_, '_>, key: &str) -> Option<Duration> {
         self.unit(scope, key, parse_duration)
     }
@@ -180,8 +210,8 @@ impl Reader<'_> {
             Ok(parsed) => Some(parsed),
             Err(error) => {
                 let path = scope.key_path(key);
-                let problem = Problem::new(Code::InvalidValue, path, error.to_string());
-                self.report(problem, value);
+                let code = if key == "ttl" { Code::InvalidWorkerTtl } else { Code::InvalidValue };
+                self.report(Problem::new(code, path, error.to_string()), value);
                 None
             }
         }
@@ -271,7 +301,12 @@ impl Reader<'_> {
         expected: &str,
     ) -> Option<T> {
         let message = format!("expected {expected}, found {}", kind(value.get_ref()));
-        let code = if key == "workers" { Code::InvalidPoolSize } else { Code::InvalidValue };
+        let code = match key {
+            "workers" => Code::InvalidPoolSize,
+            "ttl" => Code::InvalidWorkerTtl,
+            "max_requests" => Code::InvalidWorkerMaxRequests,
+            _ => Code::InvalidValue,
+        };
         self.report(Problem::new(code, scope.key_path(key), message), value);
         None
     }

@@ -56,6 +56,10 @@ pub enum Code {
     InvalidProfile,
     /// The number of workers is out of range.
     InvalidPoolSize,
+    /// A worker's greatest age has the wrong form or range.
+    InvalidWorkerTtl,
+    /// The number of calls a worker may serve has the wrong form or range.
+    InvalidWorkerMaxRequests,
     /// A setting without a default is absent.
     MissingRequiredFields,
     /// Two pools have one name.
@@ -74,6 +78,8 @@ impl Code {
             Self::InvalidValue => "invalid_value",
             Self::InvalidProfile => "invalid_profile",
             Self::InvalidPoolSize => "invalid_pool_size",
+            Self::InvalidWorkerTtl => "invalid_worker_ttl",
+            Self::InvalidWorkerMaxRequests => "invalid_worker_max_requests",
             Self::MissingRequiredFields => "missing_required_fields",
             Self::DuplicatePoolNames => "duplicate_pool_names",
             Self::NoPoolsConfigured => "no_pools_configured",

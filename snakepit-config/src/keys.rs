@@ -2,7 +2,7 @@
 //! misspelt name.
 
 /// Keys of one pool's table.
-pub(crate) const POOL: [&str; 15] = [
+pub(crate) const POOL: [&str; 16] = [
     "profile",
     "workers",
     "adapter",
@@ -17,12 +17,17 @@ pub(crate) const POOL: [&str; 15] = [
     "heartbeat",
     "cancel_grace",
     "stream_credit",
+    "lifecycle",
     "timeouts",
 ];
 
 /// Keys of a pool's `timeouts` table.
 pub(crate) const TIMEOUTS: [&str; 6] =
     ["profile", "call", "stream_idle", "queue", "start", "drain"];
+
+/// Keys of a pool's `lifecycle` table.
+pub(crate) const LIFECYCLE: [&str; 6] =
+    ["ttl", "max_requests", "max_memory", "memory_interval", "jitter", "max_surge"];
 
 /// Says what was probably meant, or what there is.
 pub(crate) fn suggestion(written: &str, known: &[&str]) -> String {

@@ -5,6 +5,7 @@ mod config;
 mod document;
 mod error;
 mod keys;
+mod lifecycle;
 mod pool;
 mod raw;
 mod timeouts;
@@ -14,6 +15,7 @@ mod validate;
 pub use adapter::AdapterSpec;
 pub use config::Config;
 pub use error::{Code, ConfigError, Position, Problem};
+pub use lifecycle::Lifecycle;
 pub use pool::{PoolBuilder, PoolConfig};
 pub use timeouts::{TimeoutProfile, Timeouts};
 pub use units::{

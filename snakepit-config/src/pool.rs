@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::adapter::AdapterSpec;
 use crate::error::ConfigError;
-use crate::raw::{Places, RawPool, RawTimeouts};
+use crate::lifecycle::Lifecycle;
+use crate::raw::{Places, RawLifecycle, RawPool, RawTimeouts};
 use crate::timeouts::{TimeoutProfile, Timeouts};
 use crate::units::{format_duration, format_limit, format_size};
 use crate::validate;
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) max_payload: u64,
     pub(crate) heartbeat: Duration,
     pub(crate) cancel_grace: Duration,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -60,6 +62,14 @@ impl PoolConfig {
             start: Some(settings.timeouts.start),
             drain: Some(settings.timeouts.drain),
         };
+        let lifecycle = RawLifecycle {
+            ttl: Some(settings.lifecycle.ttl),
+            max_requests: settings.lifecycle.max_requests,
+            max_memory: settings.lifecycle.max_memory,
+            memory_interval: Some(settings.lifecycle.memory_interval),
+            jitter: Some(settings.lifecycle.jitter),
+            max_surge: Some(settings.lifecycle.max_surge as u64),
+        };
         let raw = RawPool {
             name: settings.name,
             profile: Some(self.profile().to_owned()),
@@ -76,6 +86,7 @@ impl PoolConfig {
             heartbeat: Some(settings.heartbeat),
             cancel_grace: Some(settings.cancel_grace),
             stream_credit: Some(settings.stream_credit as u64),
+            lifecycle,
             timeouts,
             // Relative files have been based already.
             base: None,
@@ -163,6 +174,11 @@ impl PoolConfig {
         self.settings.cancel_grace
     }
 
+    /// When workers are replaced although they are well.
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.settings.lifecycle
+    }
+
     /// How long each phase may take.
     pub fn timeouts(&self) -> Timeouts {
         self.settings.timeouts
@@ -203,6 +219,7 @@ impl Serialize for PoolConfig {
         if !settings.env.is_empty() {
             map.serialize_entry("env", &settings.env)?;
         }
+        map.serialize_entry("lifecycle", &settings.lifecycle)?;
         map.serialize_entry("timeouts", &settings.timeouts)?;
         map.end()
     }
@@ -313,6 +330,42 @@ impl PoolBuilder {
         self
     }
 
+    /// After which time a worker is replaced, or `None` for never.
+    pub fn ttl(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.raw.lifecycle.ttl = Some(age.into());
+        self
+    }
+
+    /// After how many calls a worker is replaced, or `None` for never.
+    pub fn max_requests(mut self, calls: impl Into<Option<u64>>) -> Self {
+        self.raw.lifecycle.max_requests = calls.into();
+        self
+    }
+
+    /// With how many bytes of its own memory a worker is replaced, or `None` for never.
+    pub fn max_memory(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.raw.lifecycle.max_memory = bytes.into();
+        self
+    }
+
+    /// Time between two readings of a worker's memory, where that has a limit.
+    pub fn memory_interval(mut self, interval: Duration) -> Self {
+        self.raw.lifecycle.memory_interval = Some(interval);
+        self
+    }
+
+    /// The share of those limits, up to a half, by which chance may shorten them for each worker.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.raw.lifecycle.jitter = Some(share);
+        self
+    }
+
+    /// How many workers may exist beside the pool's number while others are replaced.
+    pub fn max_surge(mut self, workers: usize) -> Self {
+        self.raw.lifecycle.max_surge = Some(workers as u64);
+        self
+    }
+
     /// The set of limits to start from.
     pub fn timeout_profile(mut self, profile: TimeoutProfile) -> Self {
         self.raw.timeouts.profile = Some(profile.name().to_owned());
@@ -343,7 +396,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How long calls in flight may take to end when the pool shuts down.
+    /// How long calls in flight may take to end when the pool shuts down; those of a replaced
+    /// worker may take longer, and an event says so.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.raw.timeouts.drain = Some(limit);
         self

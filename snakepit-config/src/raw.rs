@@ -27,10 +27,22 @@ pub(crate) struct RawPool {
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) cancel_grace: Option<Duration>,
     pub(crate) stream_credit: Option<u64>,
+    pub(crate) lifecycle: RawLifecycle,
     pub(crate) timeouts: RawTimeouts,
     /// Where relative files are taken from.
     pub(crate) base: Option<PathBuf>,
     pub(crate) places: Places,
+}
+
+/// A pool's `lifecycle` as given. An inner `None` is "never".
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RawLifecycle {
+    pub(crate) ttl: Option<Option<Duration>>,
+    pub(crate) max_requests: Option<u64>,
+    pub(crate) max_memory: Option<u64>,
+    pub(crate) memory_interval: Option<Duration>,
+    pub(crate) jitter: Option<f64>,
+    pub(crate) max_surge: Option<u64>,
 }
 
 /// A pool's `timeouts` as given. The outer `None` is "not said", the inner one "no limit".

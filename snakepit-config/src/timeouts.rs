@@ -35,7 +35,8 @@ pub struct Timeouts {
     pub queue: Option<Duration>,
     /// From launch to a worker's readiness.
     pub start: Duration,
-    /// For calls in flight to end when the pool shuts down.
+    /// For calls in flight to end when the pool shuts down. Those of a replaced worker may take
+    /// longer; then an event says so.
     pub drain: Duration,
 }
 

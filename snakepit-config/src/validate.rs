@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::adapter::AdapterSpec;
 use crate::error::{Code, ConfigError, Problem};
 use crate::keys;
+use crate::lifecycle::{DEFAULT_JITTER, DEFAULT_MAX_SURGE, DEFAULT_MEMORY_INTERVAL, Lifecycle};
 use crate::pool::{PoolConfig, Settings};
 use crate::raw::RawPool;
 use crate::timeouts::{TimeoutProfile, Timeouts};
@@ -33,6 +34,18 @@ const TIMES: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
 /// Cancelling without any grace is a choice, so zero is allowed.
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
+
+/// A younger worker than this is replaced before it has served.
+const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
+/// A document's numbers end there.
+const MAX_REQUESTS: RangeInclusive<u64> = 1..=i64::MAX as u64;
+/// No interpreter fits into less.
+const MAX_MEMORY: RangeInclusive<u64> = 1 << 20..=1 << 50;
+/// The pause is long beside the reading, which takes a tenth of a millisecond and more.
+const MEMORY_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(3600);
+/// Beyond a half a limit says little.
+const JITTER: RangeInclusive<f64> = 0.0..=0.5;
 
 const DEFAULT_PREFETCH: u64 = 8;
 const DEFAULT_QUEUE: u64 = 1024;
@@ -73,6 +86,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
             raw.cancel_grace.unwrap_or(DEFAULT_CANCEL_GRACE),
             GRACE,
         ),
+        lifecycle: check.lifecycle(),
         timeouts: check.timeouts(),
     };
     match adapter {
@@ -248,22 +262,70 @@ impl Check<'_> {
 
     fn max_payload(&mut self) -> u64 {
         let bytes = self.raw.max_payload.unwrap_or(DEFAULT_MAX_PAYLOAD);
-        if !MAX_PAYLOAD.contains(&bytes) {
-            let range = format_size(*MAX_PAYLOAD.start())..=format_size(*MAX_PAYLOAD.end());
+        self.size("max_payload", bytes, MAX_PAYLOAD)
+    }
+
+    fn size(&mut self, key: &str, bytes: u64, range: RangeInclusive<u64>) -> u64 {
+        if !range.contains(&bytes) {
+            let range = format_size(*range.start())..=format_size(*range.end());
             let message = out_of_range(&format_size(bytes), &range);
-            self.problem(Code::InvalidValue, "max_payload", message);
+            self.problem(Code::InvalidValue, key, message);
         }
         bytes
     }
 
     fn time(&mut self, key: &str, time: Duration, range: RangeInclusive<Duration>) -> Duration {
+        self.time_or(Code::InvalidValue, key, time, range)
+    }
+
+    fn time_or(
+        &mut self,
+        code: Code,
+        key: &str,
+        time: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
         if !range.contains(&time) {
             let text = |time: &Duration| format_duration(*time);
             let range = text(range.start())..=text(range.end());
             let message = out_of_range(&text(&time), &range);
-            self.problem(Code::InvalidValue, key, message);
+            self.problem(code, key, message);
         }
         time
+    }
+
+    fn lifecycle(&mut self) -> Lifecycle {
+        let given = &self.raw.lifecycle;
+        if let Some(calls) = given.max_requests.filter(|calls| !MAX_REQUESTS.contains(calls)) {
+            let message = out_of_range(&calls, &MAX_REQUESTS);
+            self.problem(Code::InvalidWorkerMaxRequests, "lifecycle.max_requests", message);
+        }
+        let jitter = given.jitter.unwrap_or(DEFAULT_JITTER);
+        if !JITTER.contains(&jitter) {
+            let message = out_of_range(&jitter, &JITTER);
+            self.problem(Code::InvalidValue, "lifecycle.jitter", message);
+        }
+        let key = "lifecycle.memory_interval";
+        let interval = given.memory_interval.unwrap_or(DEFAULT_MEMORY_INTERVAL);
+        Lifecycle {
+            ttl: given
+                .ttl
+                .flatten()
+                .map(|age| self.time_or(Code::InvalidWorkerTtl, "lifecycle.ttl", age, TTL)),
+            max_requests: given.max_requests,
+            max_memory: given
+                .max_memory
+                .map(|bytes| self.size("lifecycle.max_memory", bytes, MAX_MEMORY)),
+            memory_interval: self.time(key, interval, MEMORY_INTERVAL),
+            jitter,
+            // No more than there may be workers at all.
+            max_surge: self.count(
+                "lifecycle.max_surge",
+                given.max_surge,
+                DEFAULT_MAX_SURGE,
+                WORKERS,
+            ),
+        }
     }
 
     fn timeouts(&mut self) -> Timeouts {

@@ -78,6 +78,14 @@ prop_compose! {
             prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_secs), duration())),
             prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_millis), duration())),
         )),
+        lifecycle in prop::option::of((
+            prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_secs), duration())),
+            prop::option::of(mostly(1..1_000_000_u64, any::<u64>())),
+            prop::option::of(mostly(1 << 20..1_u64 << 50, any::<u64>())),
+            mostly((50..3_600_000_u64).prop_map(Duration::from_millis), duration()),
+            mostly(0.0..=0.5, any::<f64>()),
+            mostly(1..4096_usize, any::<usize>()),
+        )),
     ) -> PoolBuilder {
         let mut pool = PoolConfig::builder(name);
         if let Some(adapter) = adapter.filter(|_| !no_adapter) { pool = pool.adapter(adapter); }
@@ -93,6 +101,10 @@ prop_compose! {
         }
         if let Some((profile, call, idle)) = limits {
             pool = pool.timeout_profile(profile).call_timeout(call).stream_idle_timeout(idle);
+        }
+        if let Some((ttl, requests, memory, interval, jitter, surge)) = lifecycle {
+            pool = pool.ttl(ttl).max_requests(requests).max_memory(memory);
+            pool = pool.memory_interval(interval).jitter(jitter).max_surge(surge);
         }
         pool
     }
@@ -125,11 +137,13 @@ proptest! {
         lines in prop::collection::vec((
             prop::sample::select(vec![
                 "profile", "workers", "adapter", "adapter_args", "python", "cwd", "env", "prefetch",
-                "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "x",
+                "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "lifecycle",
+                "x",
             ]),
             prop::sample::select(vec![
                 "1", "-1", "0x10", "'process'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
-                "nan", "[1, 'a']", "{a = 1}", "{call = '1s'}", "{call = 1, x = 2}", "1979-05-27",
+                "nan", "[1, 'a']", "{a = 1}", "{call = '1s'}", "{call = 1, x = 2}",
+                "{ttl = 'none', jitter = 0}", "{max_requests = 0, jitter = nan}", "1979-05-27",
             ]),
         ), 0..8)
     ) {
@@ -160,6 +174,24 @@ fn the_defaults_are_the_documented_ones() {
     );
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!(pool.workers(), cores);
+    let lifecycle = pool.lifecycle();
+    assert_eq!((lifecycle.ttl, lifecycle.max_requests, lifecycle.max_memory), (None, None, None));
+    assert_eq!((lifecycle.jitter, lifecycle.max_surge), (0.1, 1));
+    assert_eq!(lifecycle.memory_interval, Duration::from_secs(10));
+}
+
+#[test]
+fn limits_of_a_worker_read_as_people_write_them() {
+    let config = Config::from_toml(
+        "[pool.default]\nadapter='a.py'\n[pool.default.lifecycle]\nttl='1h'\nmax_requests=20\n\
+         max_memory='512MiB'\nmemory_interval='1s'\njitter=0\nmax_surge=2",
+    )
+    .unwrap();
+    let lifecycle = config.pools()[0].lifecycle();
+    assert_eq!(lifecycle.ttl, Some(Duration::from_secs(3600)));
+    assert_eq!((lifecycle.max_requests, lifecycle.max_memory), (Some(20), Some(512 << 20)));
+    assert_eq!(lifecycle.memory_interval, Duration::from_secs(1));
+    assert_eq!((lifecycle.jitter, lifecycle.max_surge), (0.0, 2));
 }
 
 #[test]

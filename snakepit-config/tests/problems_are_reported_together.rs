@@ -47,6 +47,40 @@ call = "0s"
 }
 
 #[test]
+fn limits_of_a_worker_that_make_no_sense_are_named() {
+    let found = problems(
+        r#"[pool.default]
+adapter = "a.py"
+[pool.default.lifecycle]
+ttl = "1ms"
+max_requests = 0
+max_memory = "1KiB"
+memory_interval = "1d"
+jitter = 0.6
+max_surge = 0
+max_request = 5
+"#,
+    );
+    let expected = [
+        (Code::InvalidWorkerTtl, "ttl", (4, 7)),
+        (Code::InvalidWorkerMaxRequests, "max_requests", (5, 16)),
+        (Code::InvalidValue, "max_memory", (6, 14)),
+        (Code::InvalidValue, "memory_interval", (7, 19)),
+        (Code::InvalidValue, "jitter", (8, 10)),
+        (Code::InvalidValue, "max_surge", (9, 13)),
+        (Code::UnknownKey, "max_request", (10, 1)),
+    ];
+    let path = |key| format!("pool.default.lifecycle.{key}");
+    assert_eq!(found, expected.map(|(code, key, place)| (code, path(key), Some(place))));
+
+    let found = problems(
+        "[pool.default]\nadapter='a.py'\nlifecycle={ttl='soon',max_requests='x',jitter='much'}",
+    );
+    let codes: Vec<_> = found.into_iter().map(|(code, ..)| code).collect();
+    assert_eq!(codes, [Code::InvalidWorkerTtl, Code::InvalidWorkerMaxRequests, Code::InvalidValue]);
+}
+
+#[test]
 fn a_wrong_profile_names_those_that_exist() {
     let error = Config::from_toml("[pool.default]\nadapter='a.py'\nprofile='threads'").unwrap_err();
     assert_eq!(
