@@ -131,6 +131,14 @@ impl Snakepit {
         self.0.stats()
     }
 
+    /// As [`crate::Snakepit::recycle`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recycle(&self, pool: &str, worker: Option<&WorkerId>) -> Result<(), Error> {
+        block_on(self.0.recycle(pool, worker))
+    }
+
     /// As [`crate::Snakepit::shutdown`].
     ///
     /// # Errors

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 use snakepit_config::{Config, DEFAULT_POOL};
-use snakepit_core::{Error, ErrorKind, Pool, PoolStats, Tool, WorkerStatus};
+use snakepit_core::{Error, ErrorKind, Pool, PoolStats, Tool, WorkerId, WorkerInfo, WorkerStatus};
+use snakepit_lifecycle::{Exits, RecycleReason, Recycles, WorkerState};
 use tokio::runtime::Handle;
 
 use crate::batch::BatchStream;
@@ -69,14 +70,23 @@ pub struct Stats {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "there are as many as pools, and most are running")]
 pub enum PoolReport {
     /// It takes calls.
     Running {
         /// Numbers of the whole pool.
         #[serde(flatten)]
         stats: PoolStats,
-        /// Its workers, in the order of their ids.
-        workers: Vec<WorkerStatus>,
+        /// Its workers, in the order of their ids, also those on their way out.
+        workers: Vec<WorkerReport>,
+        /// Workers that are not ready yet.
+        starting: usize,
+        /// Whether workers keep dying; they are replaced all the same.
+        degraded: bool,
+        /// Workers that were replaced although they were well, by reason.
+        recycles: Recycles,
+        /// Workers that are gone, by reason.
+        exits: Exits,
     },
     /// It could not start; every call to it fails with this error.
     Failed {
@@ -85,6 +95,32 @@ pub enum PoolReport {
         /// Why.
         error: Error,
     },
+}
+
+/// One worker at one moment.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct WorkerReport {
+    /// What is known about it.
+    #[serde(flatten)]
+    pub info: WorkerInfo,
+    /// Where it is in its life.
+    pub state: WorkerState,
+    /// Time since it became ready.
+    #[serde(rename = "age_seconds", serialize_with = "as_seconds")]
+    pub age: Duration,
+    /// How many calls it runs at a time.
+    pub capacity: usize,
+    /// Calls handed to it.
+    pub in_flight: usize,
+    /// Calls it has finished.
+    pub served: u64,
+    /// Why it is being replaced, if it is.
+    pub recycled: Option<RecycleReason>,
+}
+
+fn as_seconds<S: Serializer>(age: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(age.as_secs_f64())
 }
 
 impl Snakepit {
@@ -200,12 +236,28 @@ impl Snakepit {
     /// What every pool is doing.
     pub fn stats(&self) -> Stats {
         let pools = self.0.pools.iter().map(|(name, entry)| match entry {
-            Ok(entry) => {
-                PoolReport::Running { stats: entry.pool.stats(), workers: entry.pool.workers() }
-            }
+            Ok(entry) => entry.report(),
             Err(error) => PoolReport::Failed { pool: name.to_string(), error: error.clone() },
         });
         Stats { pools: pools.collect() }
+    }
+
+    /// Has one worker of a pool replaced, or all of them: a new one starts and takes the calls, then
+    /// the old one ends what it has and goes. No call notices. Resolves when the old ones are gone;
+    /// with all of a pool, as many are replaced at a time as its `max_surge` allows.
+    ///
+    /// A replacement that does not start is tried again for as long as it takes, and the old worker
+    /// serves meanwhile: [`stats`](Self::stats) says what is going on.
+    ///
+    /// # Errors
+    /// `PoolNotFound`, `WorkerNotFound`, `PoolClosed`, or the error the pool failed to start with.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the waiting and nothing else.
+    pub async fn recycle(&self, pool: &str, worker: Option<&WorkerId>) -> Result<(), Error> {
+        let entry = self.entry(Some(pool))?;
+        entry.supervised.recycle(&entry.pool, worker)?.await;
+        Ok(())
     }
 
     /// The runtime of the I/O thread, for callers that want to live there. What runs on it must
@@ -250,6 +302,37 @@ impl Snakepit {
                     .with_help(format!("the pools are: {}", self.pools().join(", ")))
                     .with_detail("pool", name))
             }
+        }
+    }
+}
+
+impl PoolEntry {
+    fn report(&self) -> PoolReport {
+        // A worker is in the supervisor's book before it joins the pool and after it leaves.
+        let members = self.pool.workers();
+        let status = self.supervised.status();
+        let workers = members.into_iter().map(
+            |WorkerStatus { info, capacity, in_flight, served, .. }| {
+                let life = status.workers.iter().find(|life| life.worker == info.id);
+                WorkerReport {
+                    state: life.map_or(WorkerState::Gone, |life| life.state),
+                    age: life.and_then(|life| life.age).unwrap_or_default(),
+                    recycled: life.and_then(|life| life.recycled),
+                    info,
+                    capacity,
+                    in_flight,
+                    served,
+                }
+            },
+        );
+        let starting = status.workers.iter().filter(|life| life.state == WorkerState::Starting);
+        PoolReport::Running {
+            stats: self.pool.stats(),
+            workers: workers.collect(),
+            starting: starting.count(),
+            degraded: status.degraded,
+            recycles: status.recycles,
+            exits: status.exits,
         }
     }
 }

@@ -16,13 +16,15 @@ pub use snakepit_config as config;
 pub use snakepit_config::{Config, PoolConfig};
 pub use snakepit_core::{
     BigInt, Category, Codec, Completed, Error, ErrorKind, JsonText, Phase, PoolStats, Progress,
-    PythonException, PythonFrame, SessionId, Tool, Value, WorkerId, WorkerStatus,
+    PythonException, PythonFrame, SessionId, Tool, Value, WorkerId, WorkerInfo,
 };
+
+pub use snakepit_lifecycle::{Exits, RecycleReason, Recycles, WorkerState};
 
 pub use self::batch::BatchStream;
 pub use self::builder::Builder;
 pub use self::call::Call;
-pub use self::host::{PoolReport, Snakepit, Stats};
+pub use self::host::{PoolReport, Snakepit, Stats, WorkerReport};
 pub use self::stream::ResultStream;
 
 /// What a call gives.

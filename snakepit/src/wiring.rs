@@ -9,8 +9,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use snakepit_bridge::LinkServer;
 use snakepit_config::{Config, PoolConfig};
-use snakepit_core::{Clock, Error, ErrorKind, Phase, Pool, PoolOptions, Profile, Tool};
-use snakepit_lifecycle::{Supervisor, SupervisorOptions};
+use snakepit_core::{
+    BoxFuture, Clock, Error, ErrorKind, Phase, Pool, PoolOptions, Profile, Tool, WorkerId,
+};
+use snakepit_lifecycle::{Limits, Observer, Supervisor, SupervisorOptions, SupervisorStatus};
 use snakepit_profile_process::{ProcessOptions, ProcessProfile};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
@@ -28,6 +30,7 @@ const DRAIN_SHARE: f64 = 0.75;
 pub(crate) struct Supervised {
     /// Taken when the pool is shut down.
     supervisor: Mutex<Option<Supervisor>>,
+    observer: Observer,
     profile: ProcessProfile,
     drain: Duration,
     /// What could be called when the pool became ready, for moments without a worker.
@@ -98,6 +101,7 @@ async fn start_pool(
     .await?;
     let tools = pool.workers().into_iter().next().map(|worker| worker.info.tools);
     let supervised = Supervised {
+        observer: supervisor.observer(),
         supervisor: Mutex::new(Some(supervisor)),
         profile,
         drain: config.timeouts().drain,
@@ -137,7 +141,17 @@ fn process_options(config: &PoolConfig, resolved: Resolved) -> ProcessOptions {
 
 fn supervisor_options(config: &PoolConfig) -> SupervisorOptions {
     let mut options = SupervisorOptions::new(config.workers());
-    options.start_timeout = config.timeouts().start;
+    let (lifecycle, timeouts) = (config.lifecycle(), config.timeouts());
+    options.start_timeout = timeouts.start;
+    options.drain = timeouts.drain;
+    options.limits = Limits {
+        ttl: lifecycle.ttl,
+        max_requests: lifecycle.max_requests,
+        max_memory: lifecycle.max_memory,
+    };
+    options.memory_interval = lifecycle.memory_interval;
+    options.jitter = lifecycle.jitter;
+    options.max_surge = lifecycle.max_surge;
     options
 }
 
@@ -178,6 +192,28 @@ impl Supervised {
     pub(crate) fn tools(&self, pool: &Pool) -> Vec<Tool> {
         let workers = pool.workers();
         workers.into_iter().next().map_or_else(|| self.tools.clone(), |worker| worker.info.tools)
+    }
+
+    /// How the workers are, or were when the pool was shut down.
+    pub(crate) fn status(&self) -> SupervisorStatus {
+        self.observer.status()
+    }
+
+    /// Has one worker replaced, or all of them; the future resolves when they are gone.
+    pub(crate) fn recycle(
+        &self,
+        pool: &Pool,
+        worker: Option<&WorkerId>,
+    ) -> Result<BoxFuture<'static, ()>, Error> {
+        let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(supervisor) = supervisor.as_ref() else {
+            let message = format!("pool `{}` is shutting down", pool.name());
+            return Err(Error::new(ErrorKind::PoolClosed, message));
+        };
+        Ok(match worker {
+            Some(worker) => Box::pin(supervisor.recycle(worker)?),
+            None => Box::pin(supervisor.recycle_all()),
+        })
     }
 }
 

@@ -67,3 +67,13 @@ def cycle() -> list[object]:
 def opaque() -> object:
     """Gives something that has no form outside Python."""
     return threading.Lock()
+
+
+_hoard: list[bytes] = []
+
+
+@tool
+def hoard(mebibytes: int) -> int:
+    """Never gives its memory back."""
+    _hoard.append(b"\x01" * (mebibytes << 20))
+    return len(_hoard)

@@ -26,6 +26,13 @@ fn blocking_api_has_the_same_shape() {
     let other = snakepit.clone();
     let sum = std::thread::spawn(move || other.call("add").args((2, 2)).execute::<i64>());
     assert_eq!(sum.join().unwrap().unwrap(), 4);
+    let before = snakepit.stats();
+    snakepit.recycle("default", None).unwrap();
+    let worker = |stats: &snakepit::Stats| match &stats.pools[0] {
+        snakepit::PoolReport::Running { workers, .. } => workers[0].info.id.clone(),
+        failed => panic!("{failed:?}"),
+    };
+    assert_ne!(worker(&before), worker(&snakepit.stats()));
     assert!(snakepit.tools("default").unwrap().len() > 5);
     snakepit.shutdown(PATIENCE).unwrap();
 }
