@@ -1,0 +1,104 @@
+//! The link is looked after whatever the tool does.
+
+mod support;
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use serde_json::json;
+use snakepit_core::{CallEvent, CancelReason, ErrorKind, Worker};
+use snakepit_profile_process::ProcessOptions;
+use support::{InFlight, LONG, Sign, adapter, call, python, start};
+use tokio::time::timeout;
+
+fn busy() -> ProcessOptions {
+    ProcessOptions::new(python(), adapter("busy.py"))
+}
+
+/// A call that has been entered and does not return by itself.
+async fn endless(worker: &Arc<dyn Worker>, command: &str) -> InFlight {
+    let sign = Sign::new();
+    let running = call(worker, command, json!({"path": sign.path()}));
+    sign.opened().await;
+    running
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_a_tool_that_never_waits_and_one_that_only_sleeps() {
+    let worker = start(busy()).await.unwrap();
+    for command in ["spin", "doze", "doze_on_the_loop"] {
+        let running = endless(&worker, command).await;
+        worker.cancel(running.id, CancelReason::Dropped);
+        worker.flush();
+        assert_eq!(running.error().await.kind(), ErrorKind::Cancelled, "{command}");
+    }
+}
+
+#[tokio::test]
+async fn calls_are_given_back_and_others_taken_while_a_tool_runs_that_holds_the_gil() {
+    let worker = start(busy()).await.unwrap();
+    let _running = endless(&worker, "hold_gil").await;
+    // Each is answered before the next is sent, so the answers do not come with one another.
+    for _ in 0..20 {
+        let mut waiting = call(&worker, "burn", json!({"us": 0}));
+        worker.revoke(&[waiting.id]);
+        worker.flush();
+        let event = waiting.last_event().await;
+        assert!(matches!(event, CallEvent::Returned), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_whose_tool_holds_the_gil_ends_with_its_host() {
+    let sign = Sign::new();
+    let mut host = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "host_of_a_held_gil", "--ignored"])
+        .env("SNAKEPIT_TEST_SIGN", sign.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut held = sign.opened().await;
+    host.kill().unwrap();
+    host.wait().unwrap();
+    // The worker holds the other end for as long as it lives.
+    let gone = tokio::task::spawn_blocking(move || held.read_to_end(&mut Vec::new()));
+    timeout(LONG, gone).await.unwrap().unwrap().unwrap();
+}
+
+/// No test: the host that the test above kills.
+#[tokio::test]
+#[ignore = "run by another test, in a process of its own"]
+async fn host_of_a_held_gil() {
+    let sign = std::env::var("SNAKEPIT_TEST_SIGN").unwrap();
+    let worker = start(busy()).await.unwrap();
+    let arguments = json!({"path": sign, "outlive_host": true});
+    call(&worker, "hold_gil", arguments).error().await;
+}
+
+#[tokio::test]
+async fn short_and_long_calls_in_turns_lose_nothing() {
+    let worker = start(busy()).await.unwrap();
+    // Around the time after which another thread looks after the link, and far from it.
+    let lengths_us = [0, 2_500, 0, 0, 900, 1_000, 1_100, 0, 1_500, 2_000, 2_100, 50, 0];
+    let lengths_us = lengths_us.iter().cycle().take(400);
+    for us in lengths_us.clone() {
+        let burnt: u64 = call(&worker, "burn", json!({"us": us})).value().await;
+        assert_eq!(burnt, *us);
+    }
+    let waiting: Vec<_> =
+        lengths_us.map(|us| (us, call(&worker, "burn", json!({"us": us})))).collect();
+    for (us, waiting) in waiting {
+        let burnt: u64 = waiting.value().await;
+        assert_eq!(burnt, *us);
+    }
+}
+
+#[tokio::test]
+async fn a_forked_child_that_returns_from_its_tool_leaves_the_link_alone() {
+    let worker = start(busy()).await.unwrap();
+    let child: u32 = call(&worker, "fork_and_return", json!({})).value().await;
+    assert_ne!(child, 0);
+    let code: i32 = call(&worker, "reap", json!({"pid": child})).value().await;
+    assert_eq!(code, 1);
+}
