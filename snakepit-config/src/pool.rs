@@ -164,7 +164,7 @@ impl PoolConfig {
         self.settings.max_payload
     }
 
-    /// Time between two signs of life of a worker.
+    /// Time between two signs of life of a worker; fifteen without any end it.
     pub fn heartbeat(&self) -> Duration {
         self.settings.heartbeat
     }
@@ -318,7 +318,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Time between two signs of life of a worker.
+    /// Time between two signs of life of a worker; fifteen without any end it.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.raw.heartbeat = Some(interval);
         self

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::call::{Call, CallEvent, CancelReason};
 use crate::error::Error;
@@ -56,6 +57,11 @@ pub trait Worker: Send + Sync + 'static {
     /// Bytes of memory that are the worker's alone; `None` where that is not known. The exception
     /// among these functions: it may take milliseconds, and nobody calls it with the pool locked.
     fn private_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// When the worker last gave a sign of life; `None` where nobody listens for one.
+    fn last_seen(&self) -> Option<Instant> {
         None
     }
 

@@ -16,7 +16,7 @@ use snakepit_core::{
 use snakepit_lifecycle::process::{Child, ExitReport, ExitStatus};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::Parts;
@@ -201,6 +201,10 @@ impl Worker for ProcessWorker {
 
     fn private_bytes(&self) -> Option<u64> {
         crate::memory::private_bytes(self.body.child.pid())
+    }
+
+    fn last_seen(&self) -> Option<Instant> {
+        Some(self.body.link.vitals().last_seen)
     }
 
     fn exited(&self) -> BoxFuture<'static, WorkerExit> {

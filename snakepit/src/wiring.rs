@@ -144,6 +144,7 @@ fn supervisor_options(config: &PoolConfig) -> SupervisorOptions {
     let (lifecycle, timeouts) = (config.lifecycle(), config.timeouts());
     options.start_timeout = timeouts.start;
     options.drain = timeouts.drain;
+    options.heartbeat = Some(config.heartbeat());
     options.limits = Limits {
         ttl: lifecycle.ttl,
         max_requests: lifecycle.max_requests,

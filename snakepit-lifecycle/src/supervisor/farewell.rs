@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
 use super::policy::RecycleReason;
+use super::pulse::end_of;
 use super::seat::{Serving, crashed, grace_until, stop_asked};
 use super::state::Step;
 
@@ -33,7 +34,7 @@ pub(super) fn dismiss(
         // `None` is the supervisor's own end.
         let exit = tokio::select! {
             biased;
-            exit = worker.exited() => Some(exit),
+            exit = end_of(&shared, &worker, &id) => Some(exit),
             deadline = stop_asked(&mut stop) => {
                 shared.book().step(&id, Step::StopAsked);
                 let _ = timeout_at(deadline, worker.stop(grace_until(deadline))).await;

@@ -11,6 +11,7 @@ mod due;
 mod farewell;
 mod pace;
 mod policy;
+mod pulse;
 mod seat;
 mod state;
 mod status;
@@ -48,6 +49,9 @@ pub struct SupervisorOptions {
     pub max_surge: usize,
     /// Time between two readings of a worker's memory, where that has a limit.
     pub memory_interval: Duration,
+    /// Time between two signs of life of a worker. Three in a row that are five times as late end
+    /// it; `None` never does.
+    pub heartbeat: Option<Duration>,
     /// How long a replaced worker's calls may take before an event says so. They are never cut off.
     pub drain: Duration,
     /// Where the jitter's chance begins.
@@ -64,6 +68,7 @@ impl SupervisorOptions {
             jitter: 0.1,
             max_surge: 1,
             memory_interval: Duration::from_secs(10),
+            heartbeat: None,
             drain: Duration::from_secs(25),
             seed: dice::any_seed(),
         }

@@ -21,6 +21,7 @@ use super::due::due;
 use super::farewell::dismiss;
 use super::pace::Backoff;
 use super::policy::{Limits, RecycleReason};
+use super::pulse::end_of;
 use super::state::Step;
 use super::status::SeatState;
 
@@ -134,7 +135,7 @@ impl Keeper {
 
     /// Has a worker serve until it is gone, has been replaced, or the supervisor stops.
     async fn serve(&mut self, serving: &Serving) -> Served {
-        let mut exited = serving.worker.exited();
+        let mut exited = end_of(&self.shared, &serving.worker, &serving.id);
         let reason = tokio::select! {
             biased;
             deadline = stop_asked(&mut self.stop) => return self.end(serving, deadline).await,

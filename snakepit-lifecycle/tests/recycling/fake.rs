@@ -14,6 +14,7 @@ use snakepit_core::{
 use snakepit_lifecycle::{Supervisor, SupervisorOptions};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -106,6 +107,7 @@ impl Profile for Script {
             log: self.log.clone(),
             held: Arc::default(),
             bytes: self.bytes.clone(),
+            frozen: Mutex::default(),
             alive,
         });
         self.workers.lock().unwrap().push(worker.clone());
@@ -131,12 +133,23 @@ pub(crate) struct Fake {
     log: Arc<Mutex<Vec<String>>>,
     held: Arc<Mutex<Vec<Reply>>>,
     bytes: Arc<AtomicU64>,
+    frozen: Mutex<Option<Instant>>,
     alive: Alive,
 }
 
 impl Fake {
     fn say(&self, what: &str) {
         self.log.lock().unwrap().push(format!("{what} {}", self.info.id));
+    }
+
+    /// Gives no sign of life from now on.
+    pub(crate) fn freeze(&self) {
+        *self.frozen.lock().unwrap() = Some(Instant::now());
+    }
+
+    /// Gives signs of life again.
+    pub(crate) fn thaw(&self) {
+        *self.frozen.lock().unwrap() = None;
     }
 
     /// Dies as a process does: its calls are lost, then it is gone.
@@ -203,6 +216,10 @@ impl Worker for Fake {
     fn private_bytes(&self) -> Option<u64> {
         self.say("measure");
         Some(self.bytes.load(Ordering::SeqCst))
+    }
+
+    fn last_seen(&self) -> Option<Instant> {
+        Some(self.frozen.lock().unwrap().unwrap_or_else(Instant::now))
     }
 
     fn exited(&self) -> BoxFuture<'static, WorkerExit> {

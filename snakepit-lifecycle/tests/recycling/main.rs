@@ -1,4 +1,4 @@
-//! Workers are replaced without anybody noticing: the replacement is ready first, calls are never
+//! Workers are replaced, and without anybody noticing: the replacement is ready first, calls are never
 //! interrupted, and there is never more than the agreed number of workers. Fake workers that serve,
 //! paused time.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -9,3 +9,4 @@ mod by_hand;
 mod failures;
 mod limits;
 mod order;
+mod silence;

@@ -1,5 +1,6 @@
 """Tools that do what tools should not."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -67,6 +68,13 @@ def cycle() -> list[object]:
 def opaque() -> object:
     """Gives something that has no form outside Python."""
     return threading.Lock()
+
+
+@tool
+def clutch(seconds: int) -> int:
+    """Sleeps in native code without letting go of the GIL."""
+    ctypes.PyDLL(None).sleep(seconds)
+    return seconds
 
 
 _hoard: list[bytes] = []
