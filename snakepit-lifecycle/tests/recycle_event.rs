@@ -10,25 +10,33 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
+use snakepit_core::WorkerId;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use fake::*;
 
 type Fields = BTreeMap<String, String>;
 
-/// Collects the events of one name.
+/// Collects the events of workers, and warnings, each with its name.
 #[derive(Clone, Default)]
-struct Recycled(Arc<Mutex<Vec<Fields>>>);
+struct Heard(Arc<Mutex<Vec<(String, Fields)>>>);
 
-impl<S: Subscriber> Layer<S> for Recycled {
+impl Heard {
+    fn take(&self, name: &str) -> Vec<Fields> {
+        let heard = std::mem::take(&mut *self.0.lock().unwrap()).into_iter();
+        heard.filter(|(of, _)| of.contains(name)).map(|(_, fields)| fields).collect()
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Heard {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().name() == "worker.recycled" {
-            assert_eq!(event.metadata().target(), "snakepit::worker");
+        let metadata = event.metadata();
+        if metadata.target() == "snakepit::worker" || *metadata.level() == Level::WARN {
             let mut fields = Texts(Fields::new());
             event.record(&mut fields);
-            self.0.lock().unwrap().push(fields.0);
+            self.0.lock().unwrap().push((metadata.name().to_owned(), fields.0));
         }
     }
 }
@@ -46,16 +54,16 @@ impl Visit for Texts {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recycle_is_one_event_and_the_statistics_are_plain_data() {
-    let recycled = Recycled::default();
+async fn what_happens_to_workers_is_told_in_events_and_in_plain_data() {
+    let heard = Heard::default();
     let _guard =
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(recycled.clone()));
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(heard.clone()));
     let World { pool, supervisor, .. } = world(1, |o| o.limits.max_requests = Some(3)).await;
     for _ in 0..3 {
         call(&pool, 500).await.unwrap();
     }
     tokio::time::sleep(SECOND * 11 / 10).await;
-    let events = std::mem::take(&mut *recycled.0.lock().unwrap());
+    let events = heard.take("worker.recycled");
     let expected = [
         ("count", "1"),
         ("message", "worker recycled"),
@@ -80,4 +88,27 @@ async fn a_recycle_is_one_event_and_the_statistics_are_plain_data() {
     );
     assert!(worker["age_seconds"].is_number());
     assert_eq!(status["seats"][0]["state"], "ready");
+
+    // A call that outlasts the drain time is told of and left alone; a silent worker is told of.
+    let World { pool, script, supervisor } = world(1, |o| {
+        o.drain = 5 * SECOND;
+        o.heartbeat = Some(2 * SECOND);
+    })
+    .await;
+    let long = tokio::spawn(call(&pool, 20_000));
+    tokio::task::yield_now().await;
+    let gone = tokio::spawn(supervisor.recycle(&WorkerId::from("p.0.0")).unwrap());
+    tokio::time::sleep(5 * SECOND).await;
+    assert!(heard.take("event ").is_empty());
+    tokio::time::sleep(2 * SECOND).await;
+    let warned = heard.take("event ");
+    assert_eq!(warned[0]["message"], "a replaced worker still has calls to end");
+    assert_eq!((warned.len(), warned[0]["worker"].as_str()), (1, "p.0.0"));
+    assert!(long.await.unwrap().is_ok());
+    gone.await.unwrap();
+    script.worker("p.0.1").freeze();
+    tokio::time::sleep(50 * SECOND).await;
+    let failed = heard.take("worker.health_check_failed");
+    assert_eq!((failed.len(), failed[0]["worker_id"].as_str()), (1, "p.0.1"));
+    assert_eq!(failed[0]["reason"], "missed_heartbeats");
 }
