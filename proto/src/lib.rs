@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "socket")]
+pub mod socket;
+
 /// The messages and services of package `snakepit.v1`.
 #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
 pub mod v1 {

@@ -16,7 +16,8 @@ pub const PEERS: [&str; 2] = ["multiprocessing.Pool", "ProcessPoolExecutor"];
 /// The process that runs the peers.
 pub struct Peers {
     child: Child,
-    orders: ChildStdin,
+    /// Dropped to tell the process that there are no more.
+    orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -43,7 +44,7 @@ impl Peers {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", setting.python.display()))?;
-        let orders = child.stdin.take().context("no stdin")?;
+        let orders = Some(child.stdin.take().context("no stdin")?);
         let answers = BufReader::new(child.stdout.take().context("no stdout")?);
         Ok(Self { child, orders, answers })
     }
@@ -62,7 +63,8 @@ impl Peers {
     ) -> Result<PeerSample> {
         let order =
             json!({"peer": peer, "kind": kind, "size": size, "calls": calls, "window": window});
-        writeln!(self.orders, "{order}").context("the peers' process is gone")?;
+        let orders = self.orders.as_mut().context("the peers were stopped")?;
+        writeln!(orders, "{order}").context("the peers' process is gone")?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         serde_json::from_str(&line).context("the peers' process gave no answer")
@@ -71,8 +73,9 @@ impl Peers {
 
 impl Drop for Peers {
     fn drop(&mut self) {
-        // Nothing is lost with it: its samples have been read.
-        let _ = self.child.kill();
+        // Killed, it would leave the processes of its pools behind, with our stderr open in them.
+        self.orders = None;
+        // Its samples have been read: how it ends is of no interest.
         let _ = self.child.wait();
     }
 }

@@ -4,14 +4,15 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use nix::sys::socket::sockopt::SndBuf;
 use nix::sys::socket::{Shutdown, setsockopt, shutdown};
+use snakepit_proto::socket::LinkSocket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
 use tonic::transport::server::Connected;
 
 use crate::server::Session;
@@ -24,9 +25,8 @@ const SOCKET_BYTES: usize = 4 * 1024 * 1024;
 ///
 /// # Errors
 /// When the system has no descriptors left.
-pub fn socket_pair() -> io::Result<(std::os::unix::net::UnixStream, std::os::unix::net::UnixStream)>
-{
-    let pair = std::os::unix::net::UnixStream::pair()?;
+pub fn socket_pair() -> io::Result<(UnixStream, UnixStream)> {
+    let pair = UnixStream::pair()?;
     for end in [&pair.0, &pair.1] {
         // The system caps it silently; whatever it allows is better than its default.
         setsockopt(end, SndBuf, &SOCKET_BYTES)?;
@@ -36,7 +36,7 @@ pub fn socket_pair() -> io::Result<(std::os::unix::net::UnixStream, std::os::uni
 
 /// One adopted socket, as the tonic server sees it.
 pub(crate) struct LinkIo {
-    stream: UnixStream,
+    stream: LinkSocket,
     session: Arc<Session>,
 }
 
@@ -66,7 +66,7 @@ impl Closer {
 }
 
 impl LinkIo {
-    pub(crate) fn new(stream: UnixStream, session: Arc<Session>) -> Self {
+    pub(crate) fn new(stream: LinkSocket, session: Arc<Session>) -> Self {
         Self { stream, session }
     }
 }
@@ -144,13 +144,14 @@ impl AsyncWrite for LinkIo {
 mod tests {
     use std::io::Write;
 
+    use snakepit_proto::socket::LinkSocket;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
     #[tokio::test]
     async fn what_a_dead_worker_wrote_is_read_after_a_write_to_it() {
-        let (host, mut worker) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (host, mut worker) = UnixStream::pair().unwrap();
         host.set_nonblocking(true).unwrap();
         let host = UnixStream::from_std(host).unwrap();
         let closer = Closer::new(&host);

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use snakepit_core::{Error, ErrorKind, PoolName, WorkerId};
+use snakepit_proto::socket::LinkSocket;
 use snakepit_proto::v1::WorkerMessage;
 use snakepit_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
 use snakepit_proto::{HTTP2_FRAME_BYTES, MAX_PAYLOAD_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
@@ -111,10 +112,9 @@ impl LinkServer {
         socket.set_nonblocking(true).map_err(|e| failed(&e.to_string()))?;
         // Registers with the reactor of the server's runtime, whichever thread this is.
         let runtime = self.runtime.enter();
-        let stream =
-            tokio::net::UnixStream::from_std(socket).map_err(|e| failed(&e.to_string()))?;
+        let closer = Closer::new(&socket);
+        let stream = LinkSocket::new(socket).map_err(|e| failed(&e.to_string()))?;
         drop(runtime);
-        let closer = Closer::new(&stream);
         let shared = Arc::new(Shared::new(options, closer.clone()));
         let (done, outcome) = oneshot::channel();
         let session = Arc::new(Session::new(closer.clone(), Some(Pending { shared, done })));

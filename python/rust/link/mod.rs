@@ -9,7 +9,6 @@ mod driver;
 mod network;
 mod outbox;
 mod reader;
-mod socket;
 mod wake;
 
 use std::os::unix::net::UnixStream;

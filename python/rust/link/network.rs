@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
+use snakepit_proto::socket::LinkSocket;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
 use snakepit_proto::v1::worker_service_client::WorkerServiceClient;
 use snakepit_proto::v1::{HostMessage, Welcome};
@@ -25,7 +26,6 @@ use tonic::transport::{Channel, Endpoint};
 use super::driver::Driver;
 use super::outbox::{Outbox, Outgoing};
 use super::reader::{After, Reader};
-use super::socket::LinkSocket;
 use super::{Shared, Violation};
 use crate::process;
 

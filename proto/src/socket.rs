@@ -1,8 +1,8 @@
-//! The link's socket on the runtime.
+//! The socket of a link, on a tokio runtime; both sides speak through it.
 //!
 //! Owns the reading and writing of bytes. Invariant: it is registered for writing only while a
-//! write waits for room. tokio's own stream is so all the time, and then each answer the host has
-//! read wakes the worker once more, for nothing.
+//! write waits for room. tokio's own stream is so all the time, and then each frame that the other
+//! side has read wakes this one once more, for nothing.
 #![expect(unsafe_code, reason = "registers descriptors, whose owners tokio cannot see")]
 
 use std::io::{self, IoSlice, Read as _, Write as _};
@@ -14,7 +14,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-pub(super) struct LinkSocket {
+/// A connected socket that carries one link.
+pub struct LinkSocket {
     stream: AsyncFd<UnixStream>,
     /// A second descriptor, because one can be registered once.
     room: Option<AsyncFd<UnixStream>>,
@@ -22,7 +23,10 @@ pub(super) struct LinkSocket {
 
 impl LinkSocket {
     /// Takes over a socket that does not block. To be called on the runtime.
-    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the runtime cannot watch one more descriptor.
+    pub fn new(stream: UnixStream) -> io::Result<Self> {
         Ok(Self { stream: register(stream, Interest::READABLE)?, room: None })
     }
 
