@@ -144,7 +144,6 @@ impl AsyncWrite for LinkIo {
 mod tests {
     use std::io::Write;
 
-    use snakepit_proto::socket::LinkSocket;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -153,8 +152,8 @@ mod tests {
     async fn what_a_dead_worker_wrote_is_read_after_a_write_to_it() {
         let (host, mut worker) = UnixStream::pair().unwrap();
         host.set_nonblocking(true).unwrap();
-        let host = UnixStream::from_std(host).unwrap();
         let closer = Closer::new(&host);
+        let host = LinkSocket::new(host).unwrap();
         let mut io = LinkIo::new(host, Arc::new(Session::new(closer.clone(), None)));
         io.write_all(b"never read").await.unwrap();
         worker.write_all(b"result").unwrap();
