@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -176,17 +176,17 @@ def test_descriptors_are_kept_from_grandchildren(host: Host, tmp_path: Path) -> 
 
 
 def wait_until_gone(pid: int) -> None:
-    last = time.monotonic() + 10
-    while time.monotonic() < last:
-        try:
-            with open(f"/proc/{pid}/stat") as stat:
-                # A zombie is gone; it waits for whoever adopted it.
-                if stat.read().rpartition(")")[2].split()[0] == "Z":
-                    return
-        except FileNotFoundError:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"process {pid} is still there")
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        # Readable once it has ended; a zombie only waits for whoever adopted it.
+        gone, _, _ = select.select([process], [], [], 10)
+    finally:
+        os.close(process)
+    if not gone:
+        raise AssertionError(f"process {pid} is still there")
 
 
 def kill_group(worker: subprocess.Popen[str]) -> None:
