@@ -1,7 +1,12 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(feature = "socket")]
+#[cfg(feature = "link")]
+pub mod framing;
+#[cfg(feature = "link")]
 pub mod socket;
+
+/// Where a worker attaches: the gRPC method `Attach`.
+pub const ATTACH_PATH: &str = "/snakepit.v1.WorkerService/Attach";
 
 /// The messages and services of package `snakepit.v1`.
 #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]

@@ -3,14 +3,18 @@
 //! Owns the reading and writing of bytes. Invariant: it is registered for writing only while a
 //! write waits for room. tokio's own stream is so all the time, and then each frame that the other
 //! side has read wakes this one once more, for nothing.
-#![expect(unsafe_code, reason = "registers descriptors, whose owners tokio cannot see")]
+#![expect(
+    unsafe_code,
+    reason = "registers descriptors, whose owners tokio cannot see, and reads into memory as it is"
+)]
 
-use std::io::{self, IoSlice, Read as _, Write as _};
+use std::io::{self, IoSlice, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
@@ -61,6 +65,20 @@ fn register(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixSt
     Ok(registered?)
 }
 
+/// Reads into the free part of a buffer as it is: to clear it first costs as much as one more copy
+/// of a large payload.
+fn read(stream: &UnixStream, buffer: &mut ReadBuf<'_>) -> Result<usize, Errno> {
+    // SAFETY: the free part is only handed to the system, which writes bytes and reads none; what
+    // it may have held initialised stays so.
+    let free = unsafe { buffer.unfilled_mut() };
+    let (filled, _) = rustix::io::read(stream, free)?;
+    let count = filled.len();
+    // SAFETY: the system has just written so many bytes at the start of the free part.
+    unsafe { buffer.assume_init(count) };
+    buffer.advance(count);
+    Ok(count)
+}
+
 impl AsyncRead for LinkSocket {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -69,19 +87,17 @@ impl AsyncRead for LinkSocket {
     ) -> Poll<io::Result<()>> {
         loop {
             let mut readable = ready!(self.stream.poll_read_ready(context))?;
-            let free = buffer.initialize_unfilled();
-            match self.stream.get_ref().read(free) {
+            match read(self.stream.get_ref(), buffer) {
                 Ok(count) => {
-                    if 0 < count && count < free.len() {
+                    if count > 0 && buffer.remaining() > 0 {
                         // Nothing is left: the next bytes come with news of their own.
                         readable.clear_ready();
                     }
-                    buffer.advance(count);
                     return Poll::Ready(Ok(()));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => readable.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(Errno::WOULDBLOCK) => readable.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
     }

@@ -2,13 +2,14 @@
 //!
 //! Owns the rules of fragments and their limits; knows no call and no transport. Invariant: a
 //! frame is released only when its payload is whole and every earlier frame of the same call has
-//! been released; frames of other calls never wait for it. Parts are kept as received and never
-//! joined.
+//! been released; frames of other calls never wait for it. Fragments are copied together as they
+//! come: what was received is then free for the transport's next read, and the payload is whole
+//! for its decoder.
 
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
-use snakepit_core::Payload;
+use snakepit_core::{Payload, PayloadBuilder};
 use snakepit_proto::v1;
 
 use crate::convert;
@@ -58,8 +59,7 @@ pub(crate) struct Inbox {
 
 struct Incomplete {
     call_id: u64,
-    parts: Vec<bytes::Bytes>,
-    received: u64,
+    received: PayloadBuilder,
     total: u64,
 }
 
@@ -116,14 +116,15 @@ impl Inbox {
         if total > limit {
             return Err(Breach::TooLarge { total, limit });
         }
-        if head.is_empty() || head.len() as u64 >= total {
+        if head.len() as u64 >= total {
             return Err(Breach::Malformed("its head is not a proper part of it"));
         }
         if self.incomplete.len() >= MAX_INCOMPLETE {
             return Err(Breach::TooManyWaiting(MAX_INCOMPLETE));
         }
-        let incomplete =
-            Incomplete { call_id, received: head.len() as u64, parts: vec![head], total };
+        let mut received = PayloadBuilder::new(codec, usize::try_from(total).unwrap_or(usize::MAX));
+        received.push(&head);
+        let incomplete = Incomplete { call_id, received, total };
         if self.incomplete.insert(payload.payload_id, incomplete).is_some() {
             return Err(Breach::Malformed("its id is in use"));
         }
@@ -131,8 +132,8 @@ impl Inbox {
         if queue.len() >= MAX_WAITING {
             return Err(Breach::TooManyWaiting(MAX_WAITING));
         }
-        // The frame waits with an empty payload, whose parts are filled in when the last is there.
-        let frame = frame(Payload::from_parts(codec, Vec::new()));
+        // The frame waits with an empty payload, which is exchanged when the last fragment is there.
+        let frame = frame(Payload::from_bytes(codec, Vec::new()));
         queue.push_back(Waiting { payload_id: payload.payload_id, frame });
         Ok(None)
     }
@@ -147,19 +148,19 @@ impl Inbox {
         let Some(incomplete) = self.incomplete.get_mut(&payload) else {
             return Err(Breach::UnknownPayload(payload));
         };
-        let expected = incomplete.received;
+        let expected = incomplete.received.len() as u64;
         if fragment.offset != expected {
             return Err(Breach::OutOfOrder { payload, expected, found: fragment.offset });
         }
         if fragment.data.is_empty() {
             return Err(Breach::Malformed("a fragment of it is empty"));
         }
-        incomplete.received += fragment.data.len() as u64;
-        if incomplete.received > incomplete.total {
+        let received = expected + fragment.data.len() as u64;
+        if received > incomplete.total {
             return Err(Breach::Overrun { payload, total: incomplete.total });
         }
-        incomplete.parts.push(fragment.data);
-        if incomplete.received == incomplete.total {
+        incomplete.received.push(&fragment.data);
+        if received == incomplete.total {
             let call_id = incomplete.call_id;
             self.complete(call_id, payload);
             self.release(call_id, released);
@@ -169,7 +170,9 @@ impl Inbox {
 
     /// Hands a whole payload to the frame that waits for it.
     fn complete(&mut self, call_id: u64, payload_id: u64) {
-        let parts = self.incomplete.remove(&payload_id).map(|done| done.parts).unwrap_or_default();
+        let Some(done) = self.incomplete.remove(&payload_id) else {
+            return;
+        };
         let mut queue = self.waiting.get_mut(&call_id).into_iter().flatten();
         let Some(waiting) = queue.find(|waiting| waiting.payload_id == payload_id) else {
             return;
@@ -177,7 +180,7 @@ impl Inbox {
         waiting.payload_id = 0;
         if let CallFrame::Result { value, .. } | CallFrame::Chunk { value, .. } = &mut waiting.frame
         {
-            *value = Payload::from_parts(value.codec(), parts);
+            *value = done.received.finish();
         }
     }
 
@@ -240,14 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_the_bytes_that_came() {
+    fn a_payload_may_be_announced_before_its_first_byte() {
         let mut inbox = Inbox::new(100);
-        let data = b"abcd";
-        inbox.with_payload(1, head(9, 6, data), chunk(0)).unwrap();
+        inbox.with_payload(1, head(9, 6, b""), chunk(0)).unwrap();
         let mut released = Vec::new();
+        inbox.fragment(fragment(9, 0, b"abcd"), &mut released).unwrap();
         inbox.fragment(fragment(9, 4, b"ef"), &mut released).unwrap();
         let Some((1, CallFrame::Chunk { value, .. })) = released.pop() else { panic!() };
-        assert_eq!(value.parts()[0].as_ptr(), data.as_ptr());
         assert_eq!(value.into_bytes(), "abcdef");
     }
 

@@ -22,11 +22,11 @@ pub(crate) struct Outbox {
     last_payload_id: u64,
 }
 
-/// What is left of a payload whose head was sent.
+/// What is left of a payload that was announced.
 struct Tail {
     payload_id: u64,
     offset: u64,
-    parts: VecDeque<Bytes>,
+    rest: Bytes,
 }
 
 impl Outbox {
@@ -39,23 +39,15 @@ impl Outbox {
     /// behind every frame; the field must be pushed next.
     pub(crate) fn attach(&mut self, payload: &Payload) -> v1::Payload {
         let codec = convert::codec_to_wire(payload.codec()).into();
-        let total = payload.len();
-        if total <= FRAGMENT_BYTES {
-            let data = match payload.parts() {
-                [] => Bytes::new(),
-                [bytes] => bytes.clone(),
-                // Only a payload that was received in parts has several, and those are large.
-                _ => payload.clone().into_bytes(),
-            };
-            return v1::Payload { codec, data, total_bytes: 0, payload_id: 0 };
+        let bytes = payload.bytes().clone();
+        if bytes.len() <= FRAGMENT_BYTES {
+            return v1::Payload { codec, data: bytes, total_bytes: 0, payload_id: 0 };
         }
-        let mut parts: VecDeque<Bytes> =
-            payload.parts().iter().filter(|part| !part.is_empty()).cloned().collect();
-        let data = next_slice(&mut parts).unwrap_or_default();
+        let total_bytes = bytes.len() as u64;
         self.last_payload_id += 1;
         let payload_id = self.last_payload_id;
-        self.tails.push_back(Tail { payload_id, offset: data.len() as u64, parts });
-        v1::Payload { codec, data, total_bytes: total as u64, payload_id }
+        self.tails.push_back(Tail { payload_id, offset: 0, rest: bytes });
+        v1::Payload { codec, data: Bytes::new(), total_bytes, payload_id }
     }
 
     /// Moves every waiting frame into `batch`.
@@ -70,10 +62,10 @@ impl Outbox {
     /// The next fragment; large payloads take turns. Only meaningful when no frame waits.
     pub(crate) fn next_fragment(&mut self) -> Option<Frame> {
         let mut tail = self.tails.pop_front()?;
-        let data = next_slice(&mut tail.parts)?;
+        let data = tail.rest.split_to(FRAGMENT_BYTES.min(tail.rest.len()));
         let fragment = v1::Fragment { payload_id: tail.payload_id, offset: tail.offset, data };
         tail.offset += fragment.data.len() as u64;
-        if !tail.parts.is_empty() {
+        if !tail.rest.is_empty() {
             self.tails.push_back(tail);
         }
         Some(Frame::Fragment(fragment))
@@ -83,17 +75,6 @@ impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.tails.is_empty()
     }
-}
-
-/// Takes at most one fragment's worth from the front; a slice, not a copy.
-fn next_slice(parts: &mut VecDeque<Bytes>) -> Option<Bytes> {
-    let mut part = parts.pop_front()?;
-    if part.len() <= FRAGMENT_BYTES {
-        return Some(part);
-    }
-    let slice = part.split_to(FRAGMENT_BYTES);
-    parts.push_front(part);
-    Some(slice)
 }
 
 #[cfg(test)]
@@ -120,7 +101,8 @@ mod tests {
         let mut outbox = Outbox::default();
         let sizes = [3 * FRAGMENT_BYTES + 1, 2 * FRAGMENT_BYTES];
         let heads: Vec<_> = sizes.iter().map(|&len| outbox.attach(&large(7, len))).collect();
-        let mut received = [heads[0].data.len() as u64, heads[1].data.len() as u64];
+        assert!(heads.iter().all(|head| head.data.is_empty()));
+        let mut received = [0, 0];
         let mut order = Vec::new();
         while let Some(Frame::Fragment(fragment)) = outbox.next_fragment() {
             let which = (fragment.payload_id - 1) as usize;
@@ -128,7 +110,7 @@ mod tests {
             received[which] += fragment.data.len() as u64;
             order.push(fragment.payload_id);
         }
-        assert_eq!(order, [1, 2, 1, 1]);
+        assert_eq!(order, [1, 2, 1, 2, 1, 1]);
         assert_eq!(received.map(|n| n as usize), sizes);
     }
 
@@ -136,7 +118,8 @@ mod tests {
     fn slices_share_the_payloads_memory() {
         let bytes = Bytes::from(vec![3; 2 * FRAGMENT_BYTES]);
         let mut outbox = Outbox::default();
-        let head = outbox.attach(&Payload::from_bytes(Codec::Raw, bytes.clone()));
-        assert_eq!(head.data.as_ptr(), bytes.as_ptr());
+        outbox.attach(&Payload::from_bytes(Codec::Raw, bytes.clone()));
+        let Some(Frame::Fragment(first)) = outbox.next_fragment() else { panic!() };
+        assert_eq!(first.data.as_ptr(), bytes.as_ptr());
     }
 }

@@ -12,17 +12,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use snakepit_core::{Error, ErrorKind, PoolName, WorkerId};
+use snakepit_proto::framing;
 use snakepit_proto::socket::LinkSocket;
-use snakepit_proto::v1::WorkerMessage;
-use snakepit_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
-use snakepit_proto::{HTTP2_FRAME_BYTES, MAX_PAYLOAD_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
+use snakepit_proto::{ATTACH_PATH, HTTP2_FRAME_BYTES, MAX_PAYLOAD_BYTES, WINDOW_BYTES};
 use snakepit_shm::ControlReader;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response, header};
 
 use crate::hello;
 use crate::io::{Closer, LinkIo};
@@ -77,9 +79,7 @@ impl LinkServer {
     pub fn start(runtime: Handle) -> Self {
         let (adopted, incoming) = mpsc::channel(ADOPT_BACKLOG);
         let readers = TaskTracker::new();
-        let service = WorkerServiceServer::new(Service { readers: readers.clone() })
-            .max_decoding_message_size(MESSAGE_BYTES)
-            .max_encoding_message_size(MESSAGE_BYTES);
+        let service = WorkerService { readers: readers.clone() };
         let incoming = ReceiverStream::new(incoming).map(Ok::<LinkIo, std::convert::Infallible>);
         // No timeout and no keepalive: a local socket does not go silent, and a busy host must not
         // take a busy worker for a dead one. Missed heartbeats are the supervisor's business.
@@ -198,31 +198,47 @@ impl Session {
     }
 }
 
-struct Service {
+/// What a worker's request comes to.
+#[derive(Clone)]
+struct WorkerService {
     readers: TaskTracker,
 }
 
-#[tonic::async_trait]
-impl WorkerService for Service {
-    type AttachStream = Outgoing;
-
-    async fn attach(
-        &self,
-        request: Request<Streaming<WorkerMessage>>,
-    ) -> Result<Response<Self::AttachStream>, Status> {
+impl WorkerService {
+    fn attach(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        if request.uri().path() != ATTACH_PATH {
+            return Err(Status::unimplemented("there is nothing here but `Attach`"));
+        }
         let session = request.extensions().get::<Arc<Session>>().cloned();
         let pending = session
             .and_then(|session| session.take())
             .ok_or_else(|| Status::failed_precondition("this link is attached already"))?;
-        let outgoing = Outgoing::new(Arc::clone(&pending.shared));
-        let incoming = request.into_inner().map(|item| item.map_err(unreadable));
-        self.readers.spawn(reader::run(pending, incoming));
-        Ok(Response::new(outgoing))
+        let outgoing = framing::Outgoing::new(Outgoing::new(Arc::clone(&pending.shared)));
+        let incoming = framing::Incoming::new(request.into_body());
+        self.readers.spawn(reader::run(pending, incoming.map(|item| item.map_err(unreadable))));
+        let mut response = Response::new(Body::new(outgoing));
+        let content_type = header::HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        Ok(response)
     }
 }
 
-/// Tells a frame that does not parse from a connection that broke: tonic's decoder makes a status
-/// out of nothing, a transport error is carried as its source.
+impl Service<Request<Body>> for WorkerService {
+    type Response = Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        std::future::ready(Ok(self.attach(request).unwrap_or_else(Status::into_http)))
+    }
+}
+
+/// Tells a frame that does not parse from a connection that broke, whose error is the status's
+/// source.
 fn unreadable(status: Status) -> Unreadable {
     match std::error::Error::source(&status) {
         None => Unreadable::Malformed(status.message().to_owned()),

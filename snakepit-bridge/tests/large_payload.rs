@@ -3,7 +3,7 @@
 mod support;
 
 use bytes::Bytes;
-use snakepit_core::{CallEvent, CallId, CancelReason, Codec, Payload};
+use snakepit_core::{CallEvent, CallId, CancelReason};
 use snakepit_proto::FRAGMENT_BYTES;
 use snakepit_proto::v1;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
@@ -21,7 +21,7 @@ async fn a_cancel_overtakes_the_call_it_is_about() {
     submit(&link, &sink, &call(1, "store", bytes.clone()));
 
     let head = worker.next_call().await.arguments.unwrap();
-    assert_eq!((head.total_bytes, head.data.len()), (bytes.len() as u64, FRAGMENT_BYTES));
+    assert_eq!((head.total_bytes, head.data.len()), (bytes.len() as u64, 0));
     link.cancel(CallId::new(1).unwrap(), CancelReason::Dropped);
     link.flush();
 
@@ -60,24 +60,6 @@ async fn two_large_payloads_share_the_link() {
         order.push(fragment.payload_id);
     }
     assert!(order.windows(2).all(|pair| pair[0] != pair[1]), "{order:?}");
-}
-
-#[tokio::test]
-async fn parts_of_a_received_payload_are_sent_on_unjoined() {
-    let server = server();
-    let (link, mut worker) = attached(&server).await;
-    let (sink, _events) = sink();
-    let mut forwarded = call(1, "store", "");
-    let parts = [1, FRAGMENT_BYTES + 1, 0, 5].map(|len| Bytes::from(vec![len as u8; len]));
-    forwarded.request.arguments = Payload::from_parts(Codec::Raw, parts.to_vec());
-    submit(&link, &sink, &forwarded);
-    let head = worker.next_call().await.arguments.unwrap();
-    let mut received = head.data.to_vec();
-    while (received.len() as u64) < head.total_bytes {
-        let Some(HostFrame::Fragment(fragment)) = worker.next().await else { panic!() };
-        received.extend_from_slice(&fragment.data);
-    }
-    assert!(received == parts.concat());
 }
 
 fn result_head(worker: &FakeWorker, call_id: u64, bytes: &Bytes) {
@@ -120,6 +102,5 @@ async fn a_heartbeat_and_another_result_overtake_a_large_result() {
         fragment(&worker, 1, &bytes, offset);
     }
     let Some((1, CallEvent::Finished { value, .. })) = events.recv().await else { panic!() };
-    assert_eq!(value.parts().len(), 1 + offsets.len(), "parts are kept as they came");
     assert!(value.into_bytes() == bytes);
 }

@@ -8,13 +8,14 @@ mod payload;
 mod pool;
 mod slots;
 mod value;
+mod warm;
 mod worker;
 
 pub use call::{Call, CallEvent, CancelReason, Progress, ProgressHandler, Request};
 pub use clock::Clock;
 pub use error::{Category, Error, ErrorKind, Phase, PythonException, PythonFrame};
 pub use ids::{CallId, PoolName, SessionId, WorkerId};
-pub use payload::{Codec, Payload};
+pub use payload::{Codec, Payload, PayloadBuilder};
 pub use pool::{
     CallHandle, CallStream, Completed, Counters, Pool, PoolOptions, PoolStats, WorkerStatus,
 };

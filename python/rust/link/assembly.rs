@@ -62,7 +62,7 @@ impl Assembly {
         let parked = Parked {
             state: Some(state),
             codec,
-            parts: vec![payload.data],
+            parts: if received > 0 { vec![payload.data] } else { Vec::new() },
             received,
             total: payload.total_bytes,
         };

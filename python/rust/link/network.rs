@@ -6,21 +6,26 @@
 
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_core::Stream as _;
 use hyper_util::rt::TokioIo;
+use snakepit_proto::framing::{self, Incoming};
 use snakepit_proto::socket::LinkSocket;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
-use snakepit_proto::v1::worker_service_client::WorkerServiceClient;
 use snakepit_proto::v1::{HostMessage, Welcome};
-use snakepit_proto::{HTTP2_FRAME_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
+use snakepit_proto::{ATTACH_PATH, HTTP2_FRAME_BYTES, WINDOW_BYTES};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tonic::Streaming;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, header};
+use tonic::codegen::{Service as _, http};
 use tonic::transport::{Channel, Endpoint};
 
 use super::driver::Driver;
@@ -91,11 +96,9 @@ async fn run(sockets: Sockets, shared: Arc<Shared>) {
 async fn serve(sockets: Sockets, shared: &Arc<Shared>) -> Result<(), Violation> {
     let liveness = UnixStream::from_std(sockets.liveness).map_err(Violation::of("liveness"))?;
     tokio::spawn(watch_host(liveness));
-    let mut client = WorkerServiceClient::new(connect(sockets.link).await?)
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES);
-    let mut frames = match client.attach(Outgoing(shared.outbox.clone())).await {
-        Ok(response) => response.into_inner(),
+    let channel = connect(sockets.link).await?;
+    let mut frames = match attach(channel, Outgoing(shared.outbox.clone())).await {
+        Ok(frames) => frames,
         Err(_) if shared.leaving.load(Ordering::Acquire) => return Ok(()),
         Err(status) => return Err(ended_with("attach", &status)),
     };
@@ -134,9 +137,29 @@ async fn connect(link: StdUnixStream) -> Result<Channel, Violation> {
         .map_err(Violation::of("connect"))
 }
 
+/// Opens the stream on which everything is said.
+async fn attach(mut channel: Channel, frames: Outgoing) -> Result<Incoming<HostMessage>, Status> {
+    let mut request = Request::new(Body::new(framing::Outgoing::new(frames)));
+    *request.method_mut() = http::Method::POST;
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.uri_mut() = http::Uri::from_static(ATTACH_PATH);
+    let headers = request.headers_mut();
+    headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
+    let content_type = header::HeaderValue::from_static("application/grpc");
+    headers.insert(header::CONTENT_TYPE, content_type);
+    let broken = |error| Status::from_error(Box::new(error));
+    std::future::poll_fn(|context| channel.poll_ready(context)).await.map_err(broken)?;
+    let response = channel.call(request).await.map_err(broken)?;
+    match Status::from_header_map(response.headers()) {
+        // Refused at once: there is no stream.
+        Some(status) if status.code() != tonic::Code::Ok => Err(status),
+        _ => Ok(Incoming::new(response.into_body())),
+    }
+}
+
 /// The host's first frame; none if the link ended while leaving.
 async fn welcome(
-    frames: &mut Streaming<HostMessage>,
+    frames: &mut Incoming<HostMessage>,
     shared: &Shared,
 ) -> Result<Option<Welcome>, Violation> {
     let welcome = match next(frames, shared).await? {
@@ -159,25 +182,25 @@ async fn welcome(
 
 /// The next frame; none at an end of the link that was announced.
 async fn next(
-    frames: &mut Streaming<HostMessage>,
+    frames: &mut Incoming<HostMessage>,
     shared: &Shared,
 ) -> Result<Option<HostFrame>, Violation> {
-    let message = frames.message().await;
-    if shared.leaving.load(Ordering::Acquire) && !matches!(message, Ok(Some(_))) {
+    let message = std::future::poll_fn(|context| Pin::new(&mut *frames).poll_next(context)).await;
+    if shared.leaving.load(Ordering::Acquire) && !matches!(message, Some(Ok(_))) {
         return Ok(None);
     }
     match message {
-        Ok(Some(HostMessage { frame: Some(frame) })) => Ok(Some(frame)),
-        Ok(Some(HostMessage { frame: None })) => {
+        Some(Ok(HostMessage { frame: Some(frame) })) => Ok(Some(frame)),
+        Some(Ok(HostMessage { frame: None })) => {
             Err(Violation("a frame this worker does not know".to_owned()))
         }
-        Ok(None) => process::die_with_host(),
-        Err(status) => Err(ended_with("link", &status)),
+        None => process::die_with_host(),
+        Some(Err(status)) => Err(ended_with("link", &status)),
     }
 }
 
 /// Tells a host that ended the link for a reason from one that is gone.
-fn ended_with(step: &str, status: &tonic::Status) -> Violation {
+fn ended_with(step: &str, status: &Status) -> Violation {
     // With a source it is the connection that broke, as it does when a host is killed; without
     // one it is what the host, or this side's own decoder, said.
     if std::error::Error::source(status).is_some() {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use snakepit_proto::v1::worker_message::Frame;
 use snakepit_proto::v1::{self, Fragment, WorkerMessage};
+use tonic::Status;
 
 /// How many frames from the end a newer progress report looks for an older one to replace.
 const PROGRESS_LOOK_BACK: usize = 64;
@@ -35,7 +36,7 @@ struct Inner {
     closed: bool,
 }
 
-/// The rest of a payload whose head has been queued.
+/// The rest of a payload that has been announced.
 struct Tail {
     payload_id: u64,
     offset: u64,
@@ -171,12 +172,12 @@ impl Inner {
             && payload.data.len() > fragment_bytes
         {
             self.last_payload_id += 1;
-            let rest = payload.data.split_off(fragment_bytes);
-            payload.total_bytes = (fragment_bytes + rest.len()) as u64;
+            let rest = std::mem::take(&mut payload.data);
+            payload.total_bytes = rest.len() as u64;
             payload.payload_id = self.last_payload_id;
             self.tails.push_back(Tail {
                 payload_id: self.last_payload_id,
-                offset: fragment_bytes as u64,
+                offset: 0,
                 rest,
                 call_id,
                 after: VecDeque::new(),
@@ -204,17 +205,17 @@ impl Inner {
     }
 }
 
-/// The outbox as the stream that tonic sends from. There is one per outbox.
+/// The outbox as the stream that is sent. There is one per outbox.
 pub(super) struct Outgoing(pub(super) Arc<Outbox>);
 
 impl Stream for Outgoing {
-    type Item = WorkerMessage;
+    type Item = Result<WorkerMessage, Status>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<WorkerMessage>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut inner = self.0.lock();
         if let Some(frame) = inner.next() {
             inner.sent += 1;
-            return Poll::Ready(Some(WorkerMessage { frame: Some(frame) }));
+            return Poll::Ready(Some(Ok(WorkerMessage { frame: Some(frame) })));
         }
         if inner.closed {
             return Poll::Ready(None);
