@@ -133,7 +133,7 @@ impl Turn<'_> {
         } else {
             record.stage = Stage::Queued;
             let session = record.call.request.session.as_ref();
-            self.state.queue.put_back(record.place, session, call);
+            self.state.queue.put(record.place, session, call);
             self.state.calls.insert(call, record);
             return self.time_queued(call);
         };

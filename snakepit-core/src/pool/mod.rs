@@ -123,11 +123,12 @@ impl Pool {
     /// Takes a ready worker in; it gets calls at once.
     pub fn join(&self, worker: Arc<dyn Worker>) {
         let mut turn = Turn::new(&self.0);
+        let now = turn.now;
         let state = &mut *turn.state;
         state.failure = None;
         state.last_member += 1;
         let key = state.last_member;
-        state.members.insert(key, Member::new(worker));
+        state.members.insert(key, Member::new(worker, now));
         state.ready.insert((0, key));
         turn.pump();
         turn.end();

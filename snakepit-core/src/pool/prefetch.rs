@@ -16,8 +16,8 @@ pub(super) const HORIZON: Duration = Duration::from_millis(1);
 /// A running call older than this counts as slow: what was lined up behind it is taken back.
 pub(super) const SLOW_AFTER: Duration = Duration::from_millis(2);
 
-/// A free worker takes a lined-up call from a busy one if it would wait there longer than this;
-/// taking back costs a round trip itself.
+/// A worker that has been free for longer than this takes a lined-up call from a busy one if that
+/// would wait there longer than this; taking back costs a round trip itself.
 pub(super) const STEAL_AFTER: Duration = Duration::from_micros(200);
 
 /// A call with less time left than this is never prefetched: it could not come back in time.

@@ -43,20 +43,24 @@ impl FairQueue {
         self.line.first_key_value().map(|(_, call)| *call)
     }
 
-    /// Lines a call up behind its session's others.
-    pub(super) fn push(&mut self, session: Option<&SessionId>, call: CallId) -> Place {
+    pub(super) fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    /// The place behind its session's others, for a call that arrives now. It is taken by
+    /// [`put`](Self::put), unless the line is empty and the call can start at once.
+    pub(super) fn next_place(&mut self, session: Option<&SessionId>) -> Place {
         self.arrivals += 1;
-        let tag = match self.flows.get(&session.cloned()) {
+        let waiting = if self.line.is_empty() { None } else { self.flows.get(&session.cloned()) };
+        let tag = match waiting {
             Some(flow) => self.virtual_time.max(flow.last_tag + 1),
             None => self.virtual_time,
         };
-        let place = Place { tag, arrival: self.arrivals };
-        self.put_back(place, session, call);
-        place
+        Place { tag, arrival: self.arrivals }
     }
 
-    /// Puts a call where it stood before.
-    pub(super) fn put_back(&mut self, place: Place, session: Option<&SessionId>, call: CallId) {
+    /// Puts a call in its place, where it may have stood before.
+    pub(super) fn put(&mut self, place: Place, session: Option<&SessionId>, call: CallId) {
         let flow =
             self.flows.entry(session.cloned()).or_insert(Flow { last_tag: place.tag, waiting: 0 });
         flow.last_tag = flow.last_tag.max(place.tag);
@@ -98,6 +102,12 @@ mod tests {
         CallId::new(n).unwrap()
     }
 
+    fn push(queue: &mut FairQueue, session: Option<&SessionId>, call: CallId) -> Place {
+        let place = queue.next_place(session);
+        queue.put(place, session, call);
+        place
+    }
+
     fn drain(
         queue: &mut FairQueue,
         places: &FxHashMap<CallId, (Place, Option<SessionId>)>,
@@ -117,10 +127,10 @@ mod tests {
         let mut queue = FairQueue::default();
         let mut places = FxHashMap::default();
         for n in 1..=4 {
-            places.insert(id(n), (queue.push(Some(&greedy), id(n)), Some(greedy.clone())));
+            places.insert(id(n), (push(&mut queue, Some(&greedy), id(n)), Some(greedy.clone())));
         }
         for n in 5..=6 {
-            places.insert(id(n), (queue.push(Some(&modest), id(n)), Some(modest.clone())));
+            places.insert(id(n), (push(&mut queue, Some(&modest), id(n)), Some(modest.clone())));
         }
         assert_eq!(drain(&mut queue, &places), [1, 5, 2, 6, 3, 4]);
         assert!(queue.flows.is_empty(), "nothing is kept for sessions that wait no more");
@@ -141,7 +151,7 @@ mod tests {
                 match action {
                     0 | 1 => {
                         next += 1;
-                        places.insert(id(next), (queue.push(session.as_ref(), id(next)), session.clone()));
+                        places.insert(id(next), (push(&mut queue, session.as_ref(), id(next)), session.clone()));
                         expected[s].push(next);
                     }
                     2 => {
@@ -149,7 +159,7 @@ mod tests {
                         if let Some(call) = queue.first() {
                             let (place, session) = &places[&call];
                             queue.start(*place, session.as_ref());
-                            queue.put_back(*place, session.as_ref(), call);
+                            queue.put(*place, session.as_ref(), call);
                         }
                     }
                     _ => {

@@ -26,7 +26,8 @@ use crate::worker::Worker;
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) calls: FxHashMap<CallId, Record>,
+    /// Boxed: a record goes through many hands, and is large.
+    pub(super) calls: FxHashMap<CallId, Box<Record>>,
     pub(super) queue: FairQueue,
     pub(super) members: FxHashMap<u64, Member>,
     /// Members that take calls, least assigned first, then the longest-serving: `(assigned, key)`.
@@ -93,6 +94,8 @@ pub(super) struct Member {
     pub(super) worker: Arc<dyn Worker>,
     /// Calls handed to it, in the order in which it runs them.
     pub(super) assigned: VecDeque<CallId>,
+    /// When a slot of it became free last.
+    pub(super) freed: Instant,
     /// Whether it takes calls.
     pub(super) open: bool,
     pub(super) served: u64,
@@ -103,10 +106,11 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(worker: Arc<dyn Worker>) -> Self {
+    pub(super) fn new(worker: Arc<dyn Worker>, now: Instant) -> Self {
         Self {
             worker,
             assigned: VecDeque::new(),
+            freed: now,
             open: true,
             served: 0,
             milestone: None,
@@ -137,7 +141,7 @@ impl State {
     }
 
     /// Forgets a call, whatever its stage; its lease goes with the record.
-    pub(super) fn remove(&mut self, call: CallId) -> Option<Record> {
+    pub(super) fn remove(&mut self, call: CallId) -> Option<Box<Record>> {
         let mut record = self.calls.remove(&call)?;
         if let Some(at) = record.timer.take() {
             self.timers.remove(&(at, call));

@@ -41,7 +41,7 @@ struct Effects {
     answers: SmallVec<[(Caller, Answer); 1]>,
     /// What is over. Dropped without the lock, because a request may own things of its caller's
     /// whose drop comes back to the pool.
-    retired: SmallVec<[Record; 1]>,
+    retired: SmallVec<[Box<Record>; 1]>,
     refused: Vec<Request>,
     reader: Option<Waker>,
     reached: Vec<oneshot::Sender<()>>,
@@ -93,7 +93,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Lets go of a call, with a last word to its caller if that still waits.
-    pub(super) fn retire(&mut self, mut record: Record, answer: Option<Answer>) {
+    pub(super) fn retire(&mut self, mut record: Box<Record>, answer: Option<Answer>) {
         if let Some(answer) = answer {
             self.answer(std::mem::replace(&mut record.caller, Caller::Gone), answer);
         }
@@ -135,7 +135,7 @@ impl<'a> Turn<'a> {
         let state = &mut *self.state;
         state.last_call += 1;
         let id = CallId::new(state.last_call).ok_or_else(super::pool_gone)?;
-        let place = state.queue.push(request.session.as_ref(), id);
+        let place = state.queue.next_place(request.session.as_ref());
         let record = Record {
             call: Call { id, request, stream_credit },
             caller,
@@ -146,12 +146,14 @@ impl<'a> Turn<'a> {
             timer: None,
             stage: Stage::Queued,
         };
-        state.calls.insert(id, record);
+        let nobody_waits = state.queue.is_empty();
+        state.calls.insert(id, Box::new(record));
         if let Some((member, lease)) = pinned {
             if !self.assign(id, member, Some(lease)) {
                 return Err(self.refuse(id, |request| worker_not_found(request.worker.as_ref())));
             }
-        } else {
+        } else if !(nobody_waits && self.start_at_once(id)) {
+            self.line_up(id);
             self.pump();
             if self.is_queued(id) {
                 if self.state.queue.len() > options.queue_limit {
@@ -163,6 +165,19 @@ impl<'a> Turn<'a> {
         }
         self.state.counters.submitted += 1;
         Ok(id)
+    }
+
+    /// Hands a call to a member that can take it, without a place in line.
+    fn start_at_once(&mut self, call: CallId) -> bool {
+        self.slot_for(call).is_some_and(|(member, lease)| self.assign(call, member, lease))
+    }
+
+    /// Puts a call in its place in line.
+    pub(super) fn line_up(&mut self, call: CallId) {
+        let state = &mut *self.state;
+        if let Some(record) = state.calls.get(&call) {
+            state.queue.put(record.place, record.call.request.session.as_ref(), call);
+        }
     }
 
     /// Takes a call back out that was let in too early.
@@ -228,8 +243,7 @@ impl<'a> Turn<'a> {
     /// Hands out calls in the order of the line for as long as somebody can take the first.
     pub(super) fn pump(&mut self) {
         while let Some(call) = self.state.queue.first() {
-            let Some((member, lease)) = self.free_slot().or_else(|| self.prefetch_slot(call))
-            else {
+            let Some((member, lease)) = self.slot_for(call) else {
                 return;
             };
             // A member that refuses is shut, so the next round looks at others.
@@ -238,6 +252,11 @@ impl<'a> Turn<'a> {
         if self.state.prefetched > 0 {
             self.steal();
         }
+    }
+
+    /// Where a call can go now: to a free slot, or ahead of time.
+    fn slot_for(&self, call: CallId) -> Option<(u64, Option<Lease>)> {
+        self.free_slot().or_else(|| self.prefetch_slot(call))
     }
 
     /// The least busy member with a free slot.
@@ -323,10 +342,12 @@ impl<'a> Turn<'a> {
         true
     }
 
-    /// Lets free slots have calls that wait behind others.
+    /// Lets slots that stay free have calls that wait behind others. Not as soon as they are: the
+    /// callers whose results have just come are about to submit more, and that fills them sooner.
     fn steal(&mut self) {
         let idle = self.state.ready.first().is_some_and(|(assigned, key)| {
-            *assigned < self.state.members[key].worker.slots().capacity()
+            let member = &self.state.members[key];
+            *assigned < member.worker.slots().capacity() && self.now - member.freed > STEAL_AFTER
         });
         if !idle {
             return;
@@ -339,7 +360,7 @@ impl<'a> Turn<'a> {
     }
 
     /// How long the last call lined up at a member has to wait there, as far as is known; zero
-    /// when none is lined up.
+    /// when none is lined up, or it is being taken back already.
     fn wait_at(&self, key: u64) -> Duration {
         let Some(member) = self.state.members.get(&key) else {
             return Duration::ZERO;
@@ -353,7 +374,7 @@ impl<'a> Turn<'a> {
                 continue;
             };
             if call == last {
-                return if a.lease.is_none() { wait } else { Duration::ZERO };
+                return if a.lease.is_none() && !a.revoking { wait } else { Duration::ZERO };
             }
             let running = if a.lease.is_some() { self.now - a.since } else { Duration::ZERO };
             wait = wait.saturating_add(a.estimate.max(running));
@@ -369,7 +390,7 @@ impl<'a> Turn<'a> {
         };
         let mut calls: SmallVec<[CallId; 8]> = SmallVec::new();
         for call in member.assigned.iter().rev() {
-            let Some(Record { stage: Stage::Assigned(a), .. }) = state.calls.get_mut(call) else {
+            let Some(Stage::Assigned(a)) = state.calls.get_mut(call).map(|r| &mut r.stage) else {
                 continue;
             };
             if a.lease.is_none() && !a.revoking && calls.len() < most {
@@ -413,11 +434,11 @@ impl<'a> Turn<'a> {
     pub(super) fn pass_on(&mut self, key: u64, lease: Option<Lease>) {
         let Some(lease) = lease else { return };
         let state = &mut *self.state;
-        let Some(member) = state.members.get(&key) else {
+        let Some(member) = state.members.get_mut(&key) else {
             return;
         };
         for call in &member.assigned {
-            let Some(Record { stage: Stage::Assigned(a), .. }) = state.calls.get_mut(call) else {
+            let Some(Stage::Assigned(a)) = state.calls.get_mut(call).map(|r| &mut r.stage) else {
                 continue;
             };
             if a.lease.is_none() {
@@ -427,6 +448,7 @@ impl<'a> Turn<'a> {
                 return;
             }
         }
+        member.freed = self.now;
     }
 
     /// Its caller no longer waits.
@@ -461,7 +483,7 @@ impl<'a> Turn<'a> {
 
     /// Allows a streamed call more items.
     pub(super) fn grant(&mut self, call: CallId, items: u32) {
-        let Some(Record { stage: Stage::Assigned(a), .. }) = self.state.calls.get(&call) else {
+        let Some(Stage::Assigned(a)) = self.state.calls.get(&call).map(|r| &r.stage) else {
             return;
         };
         if let Some(member) = self.state.members.get(&a.member) {

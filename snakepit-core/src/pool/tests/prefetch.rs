@@ -4,18 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{advance, sleep};
 
 use super::fake::*;
 use crate::ids::WorkerId;
 use crate::pool::{CallHandle, Pool};
 
-/// A pool whose estimate of `fast` is 20 µs and of `slow` 200 ms.
+/// A pool whose estimate of `fast` is 20 µs, of `medium` 300 µs and of `slow` 200 ms.
 fn trained(workers: &[&Arc<FakeWorker>]) -> Pool {
     let pool = pool(|o| o.prefetch = 3);
     let teacher = FakeWorker::new("teacher", 1);
     pool.join(teacher.clone());
-    for (command, run_time) in [("fast", 20), ("slow", 200_000)] {
+    for (command, run_time) in [("fast", 20), ("medium", 300), ("slow", 200_000)] {
         let handle = pool.submit(request(command)).unwrap();
         teacher.finish_after(handle.id().get(), Duration::from_micros(run_time));
     }
@@ -106,13 +106,18 @@ async fn a_revoked_call_that_had_started_after_all_just_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_free_worker_takes_what_would_wait_long_elsewhere() {
+async fn a_worker_that_stays_free_takes_what_would_wait_long_elsewhere() {
     let (a, b) = (FakeWorker::new("a", 1), FakeWorker::new("b", 1));
     let pool = trained(&[&a]);
-    let _handles = submit(&pool, "fast", 2);
-    sleep(Duration::from_micros(1500)).await;
+    let _handles = submit(&pool, "medium", 3);
     pool.join(b.clone());
-    assert_eq!(a.take_revoked().len(), 1, "joined idle, one call waits behind an overdue one");
+    assert!(a.take_revoked().is_empty(), "whoever submits next fills it sooner");
+    advance(Duration::from_micros(250)).await;
+    let (first, last) = (a.holds()[0], a.holds()[2]);
+    a.finish(first);
+    assert_eq!(a.take_revoked(), [last], "it would wait 300 µs more");
+    a.finish(a.holds()[0]);
+    assert!(a.take_revoked().is_empty(), "one is on its way to the one free slot");
 }
 
 #[tokio::test(start_paused = true)]
