@@ -6,6 +6,7 @@
 
 mod call;
 mod codec;
+mod death;
 mod dispatch;
 mod link;
 mod process;
@@ -25,6 +26,8 @@ mod _native {
     use crate::dispatch::{Cancelled, ChunkSink};
     #[pymodule_export]
     use crate::link::Link;
+    #[pymodule_export]
+    use crate::process::arm;
     #[pymodule_export]
     use crate::tool::{ArgumentsError, Tool};
     #[pymodule_export]

@@ -12,6 +12,10 @@ use std::thread;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, pthread_sigmask};
 use nix::unistd::{getpgrp, getpid};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::death;
 
 /// Exit code after the host has gone.
 const EXIT_HOST_GONE: i32 = 5;
@@ -24,6 +28,16 @@ const EXIT_STRAY_CHILD: i32 = 1;
 
 /// Set in a child that was forked after [`note_forks`].
 static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// Binds this process and its group to the life of the host: of whoever holds the other end of this
+/// inherited socket and, in a worker that the host has spawned, of its parent. To be called first
+/// of all, and again in a process that was forked from an armed one.
+#[pyfunction]
+pub(crate) fn arm(liveness_fd: i32) -> PyResult<()> {
+    let liveness = adopt(liveness_fd)
+        .map_err(|error| PyValueError::new_err(format!("--liveness-fd {liveness_fd}: {error}")))?;
+    Ok(death::arm(liveness)?)
+}
 
 /// Takes over a descriptor that was inherited under a known number, and keeps it from children.
 ///
@@ -41,7 +55,8 @@ pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Keeps signals away from the calling thread: they are for Python's main thread.
+/// Keeps signals away from the calling thread: they are for Python's main thread. All but the one
+/// that says that the host is gone, which the main thread may block.
 pub(crate) fn leave_signals_to_main_thread() {
     let mut signals = SigSet::all();
     // These report a fault of the thread they arrive at.
@@ -51,6 +66,7 @@ pub(crate) fn leave_signals_to_main_thread() {
     }
     // It cannot fail with a valid set; and without it signals merely take a detour.
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&signals), None);
+    let _ = death::unblock();
 }
 
 /// Lets [`leave_if_forked`] tell from here on.
@@ -78,7 +94,7 @@ pub(crate) fn leave_if_forked() {
     }
 }
 
-/// The host is gone: ends this process and everything it started.
+/// The host is gone: ends this process and everything it started. Safe in a signal handler.
 pub(crate) fn die_with_host() -> ! {
     // Only a leader's group holds nobody but its own children.
     if getpgrp() == getpid() {

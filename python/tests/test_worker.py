@@ -116,7 +116,7 @@ def test_a_start_that_fails_says_why(
         (["--pool"], "--pool has no value"),
         (
             [*NAMES, "--link-fd", "95", "--liveness-fd", "96", "--control-fd", "97"],
-            "--link-fd 95",
+            "--liveness-fd 96",
         ),
         (
             [*NAMES, "--link-fd", "0", "--liveness-fd", "1", "--control-fd", "2"],

@@ -1,6 +1,6 @@
 //! The link to the host.
 //!
-//! Owns the sockets, the runtime they are served on, and the Python class that starts and ends it. Knows
+//! Owns the socket, the runtime it is served on, and the Python class that starts and ends it. Knows
 //! calls as bytes only. Invariant: until [`Link::serve`] or [`Link::fail`] there is no thread and
 //! no runtime, so a process may still fork.
 
@@ -26,7 +26,7 @@ use crate::dispatch::{self, Hooks};
 use crate::tool::Tool;
 use crate::{process, python};
 pub(crate) use driver::Driver;
-use network::{Network, Sockets};
+use network::Network;
 pub(crate) use outbox::Outbox;
 use wake::Wake;
 
@@ -70,8 +70,8 @@ pub(crate) struct Link {
     pool: String,
     capacity: usize,
     shared: Arc<Shared>,
-    /// Until they are served.
-    sockets: Mutex<Option<Sockets>>,
+    /// Until it is served.
+    socket: Mutex<Option<UnixStream>>,
     network: Mutex<Option<Network>>,
 }
 
@@ -83,7 +83,6 @@ impl Link {
         worker_id: String,
         pool: String,
         link_fd: i32,
-        liveness_fd: i32,
         control_fd: i32,
         capacity: usize,
     ) -> PyResult<Self> {
@@ -92,7 +91,6 @@ impl Link {
                 .map_err(|error| PyValueError::new_err(format!("{option} {fd}: {error}")))
         };
         let link = UnixStream::from(adopt("--link-fd", link_fd)?);
-        let liveness = UnixStream::from(adopt("--liveness-fd", liveness_fd)?);
         let control = adopt("--control-fd", control_fd)?;
         let control = ControlWriter::open(std::os::fd::AsFd::as_fd(&control))
             .map_err(|error| PyValueError::new_err(format!("--control-fd: {error}")))?;
@@ -109,7 +107,7 @@ impl Link {
             pool,
             capacity,
             shared: Arc::new(shared),
-            sockets: Mutex::new(Some(Sockets { link, liveness })),
+            socket: Mutex::new(Some(link)),
             network: Mutex::new(None),
         })
     }
@@ -194,9 +192,9 @@ impl Link {
 
 impl Link {
     fn start(&self) -> PyResult<Arc<Driver>> {
-        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let sockets = sockets.ok_or_else(|| PyRuntimeError::new_err("the link is in use"))?;
-        let network = Network::start(sockets, self.shared.clone())?;
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let socket = socket.ok_or_else(|| PyRuntimeError::new_err("the link is in use"))?;
+        let network = Network::start(socket, self.shared.clone())?;
         let driver = network.driver().clone();
         *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Some(network);
         Ok(driver)

@@ -1,8 +1,8 @@
-//! What is served: the link, the heartbeats and the watch over the host's life.
+//! What is served: the link and the heartbeats.
 //!
 //! Owns connecting, attaching and the end of the link; which thread drives it is the driver's.
-//! Never touches Python. Invariant: when the host is gone or the link is broken, this process ends,
-//! whatever the main thread is doing.
+//! Never touches Python. Invariant: when the link is broken, this process ends, whatever the main
+//! thread is doing.
 
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -18,8 +18,6 @@ use snakepit_proto::socket::LinkSocket;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
 use snakepit_proto::v1::{HostMessage, Welcome};
 use snakepit_proto::{ATTACH_PATH, HTTP2_FRAME_BYTES, WINDOW_BYTES};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::Status;
@@ -33,12 +31,6 @@ use super::outbox::{Outbox, Outgoing};
 use super::reader::{After, Reader};
 use super::{Shared, Violation};
 use crate::process;
-
-/// The two sockets that bind a worker to its host.
-pub(super) struct Sockets {
-    pub(super) link: StdUnixStream,
-    pub(super) liveness: StdUnixStream,
-}
 
 /// How long the last frames may take to leave.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -54,11 +46,10 @@ pub(super) struct Network {
 
 impl Network {
     /// Starts serving. The first frame must be in the outbox.
-    pub(super) fn start(sockets: Sockets, shared: Arc<Shared>) -> io::Result<Self> {
-        sockets.link.set_nonblocking(true)?;
-        sockets.liveness.set_nonblocking(true)?;
+    pub(super) fn start(link: StdUnixStream, shared: Arc<Shared>) -> io::Result<Self> {
+        link.set_nonblocking(true)?;
         let driver = Driver::start(shared.outbox.clone())?;
-        let serving = driver.spawn(run(sockets, shared));
+        let serving = driver.spawn(run(link, shared));
         Ok(Self { driver, serving })
     }
 
@@ -83,20 +74,18 @@ impl Network {
     }
 }
 
-async fn run(sockets: Sockets, shared: Arc<Shared>) {
+async fn run(link: StdUnixStream, shared: Arc<Shared>) {
     let _guard = process::DieOnPanic("it panicked");
     // While leaving, the host may close its end in any way.
-    if let Err(Violation(reason)) = serve(sockets, &shared).await
+    if let Err(Violation(reason)) = serve(link, &shared).await
         && !shared.leaving.load(Ordering::Acquire)
     {
         process::die_of_broken_link(&reason);
     }
 }
 
-async fn serve(sockets: Sockets, shared: &Arc<Shared>) -> Result<(), Violation> {
-    let liveness = UnixStream::from_std(sockets.liveness).map_err(Violation::of("liveness"))?;
-    tokio::spawn(watch_host(liveness));
-    let channel = connect(sockets.link).await?;
+async fn serve(link: StdUnixStream, shared: &Arc<Shared>) -> Result<(), Violation> {
+    let channel = connect(link).await?;
     let mut frames = match attach(channel, Outgoing(shared.outbox.clone())).await {
         Ok(frames) => frames,
         Err(_) if shared.leaving.load(Ordering::Acquire) => return Ok(()),
@@ -207,20 +196,6 @@ fn ended_with(step: &str, status: &Status) -> Violation {
         process::die_with_host();
     }
     Violation(format!("{step}: {}", status.message()))
-}
-
-/// Ends the process when the host's end of the liveness socket closes.
-async fn watch_host(mut liveness: UnixStream) {
-    let mut buffer = [0; 64];
-    loop {
-        match liveness.read(&mut buffer).await {
-            Ok(0) => process::die_with_host(),
-            // Nothing is said on it yet.
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => process::die_with_host(),
-        }
-    }
 }
 
 /// A sign of life whenever an interval passes in which nothing else was sent.

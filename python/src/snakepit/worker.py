@@ -16,7 +16,7 @@ from contextvars import copy_context
 from snakepit._context import current
 from snakepit._errors import StartError
 from snakepit._lifecycle import Lifecycle
-from snakepit._native import DecodeError, Link, from_json
+from snakepit._native import DecodeError, Link, arm, from_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def main(arguments: list[str]) -> NoReturn:
     _write_lines_at_once()
     try:
         options = _parse(arguments)
+        arm(int(options["liveness-fd"]))
         link = Link(
             options["worker-id"],
             options["pool"],
             int(options["link-fd"]),
-            int(options["liveness-fd"]),
             int(options["control-fd"]),
             int(options.get("capacity", "1")),
         )
