@@ -148,10 +148,12 @@ impl Child {
         spawned.pidfd = None;
 
         let (report, ended) = watch::channel(None);
+        let (strays, mark) = (reaper.clone(), spawned.marker.clone());
         let mut unreaped = Unreaped(Some((Arc::clone(&group), pidfd)));
         let last_words = tail.clone();
         reaper.spawn(async move {
             let status = unreaped.ended().await;
+            strays.end_strays(mark);
             // What the child wrote is in the pipes by now: the pumps take it and stop.
             drop(stop);
             for pump in pumps {

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::child::Child;
 use super::linux;
+use super::marker::{MARKER_VARIABLE, Marker};
 use super::reaper::Reaper;
 use super::spec::ChildSpec;
 
@@ -34,6 +35,7 @@ struct Request {
 /// A child as it leaves the spawning thread. Dropped there, it is killed and reaped.
 pub(super) struct Spawned {
     pub(super) pid: Pid,
+    pub(super) marker: Marker,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
     /// Taken when somebody else watches the child.
@@ -99,7 +101,7 @@ fn serve(requests: &mpsc::Receiver<Request>) {
 }
 
 fn spawn(spec: ChildSpec) -> Result<Spawned, Error> {
-    let ChildSpec { program, args, env, cwd, descriptors, .. } = spec;
+    let ChildSpec { program, args, env, cwd, descriptors, marker, .. } = spec;
     if let Some(cwd) = &cwd
         && !fs::metadata(cwd).is_ok_and(|metadata| metadata.is_dir())
     {
@@ -131,6 +133,7 @@ fn spawn(spec: ChildSpec) -> Result<Spawned, Error> {
             None => command.env_remove(name),
         };
     }
+    command.env(MARKER_VARIABLE, marker.as_str());
     if let Some(cwd) = cwd {
         command.current_dir(cwd);
     }
@@ -138,8 +141,9 @@ fn spawn(spec: ChildSpec) -> Result<Spawned, Error> {
     linux::prepare(&mut command, &inheritance);
     let mut child = command.spawn().map_err(refused)?;
     let pid = Pid::from_child(&child);
-    let mut spawned = |pidfd| Spawned {
+    let spawned = |pidfd| Spawned {
         pid,
+        marker,
         stdout: child.stdout.take().map(Into::into),
         stderr: child.stderr.take().map(Into::into),
         pidfd,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use snakepit_core::{PoolName, WorkerId};
 
+use super::marker::Marker;
+
 /// A program to run, and what it is given.
 #[derive(Debug)]
 pub struct ChildSpec {
@@ -16,6 +18,7 @@ pub struct ChildSpec {
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) descriptors: Vec<(OwnedFd, i32)>,
+    pub(crate) marker: Marker,
 }
 
 impl ChildSpec {
@@ -30,6 +33,7 @@ impl ChildSpec {
             env: Vec::new(),
             cwd: None,
             descriptors: Vec::new(),
+            marker: Marker::unique(),
         }
     }
 
