@@ -21,10 +21,11 @@ use std::os::fd::{IntoRawFd as _, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::getpid;
 
-use crate::process;
+use crate::{dump, process};
 
 /// `F_SETSIG` of fcntl(2), for all architectures but PA-RISC.
 const F_SETSIG: libc::c_int = 10;
@@ -37,7 +38,7 @@ const NEWS: RangeInclusive<libc::c_int> = 1..=5;
 static LIVENESS: AtomicI32 = AtomicI32::new(-1);
 
 /// The signal: well inside the real-time range, whose ends debuggers and C libraries use.
-fn signal() -> libc::c_int {
+pub(crate) fn signal() -> libc::c_int {
     libc::SIGRTMAX() - 7
 }
 
@@ -49,7 +50,8 @@ fn signal() -> libc::c_int {
 pub(crate) fn arm(liveness: OwnedFd) -> io::Result<()> {
     let liveness = liveness.into_raw_fd();
     let before = LIVENESS.swap(liveness, Ordering::Release);
-    handle()?;
+    handle(signal(), on_signal)?;
+    dump::install()?;
     unblock()?;
     replace_death_signal()?;
     watch(liveness)?;
@@ -65,14 +67,16 @@ pub(crate) fn arm(liveness: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the calling thread take the signal. One thread that does is enough, whatever signals the
-/// others block.
+/// Lets the calling thread take the signals that come from the host. One thread that does is enough,
+/// whatever signals the others block.
 pub(crate) fn unblock() -> io::Result<()> {
     let mut set = MaybeUninit::uninit();
     // SAFETY: fills the set in, whatever was there.
     check(unsafe { libc::sigemptyset(set.as_mut_ptr()) })?;
-    // SAFETY: the call above has filled the set in, and the signal's number is a valid one.
-    check(unsafe { libc::sigaddset(set.as_mut_ptr(), signal()) })?;
+    for signal in [signal(), dump::signal()] {
+        // SAFETY: the call above has filled the set in, and the signal's number is a valid one.
+        check(unsafe { libc::sigaddset(set.as_mut_ptr(), signal) })?;
+    }
     // SAFETY: reads the set and writes nothing.
     match unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut()) } {
         0 => Ok(()),
@@ -80,17 +84,24 @@ pub(crate) fn unblock() -> io::Result<()> {
     }
 }
 
-/// Installs the handler.
-fn handle() -> io::Result<()> {
+/// The liveness socket, once armed.
+pub(crate) fn socket() -> RawFd {
+    LIVENESS.load(Ordering::Acquire)
+}
+
+/// A handler as SA_SIGINFO wants it, which does only what is safe in one.
+type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Installs a handler.
+pub(crate) fn handle(signal: libc::c_int, handler: Handler) -> io::Result<()> {
     // SAFETY: zeroes are a valid value: integers, an empty set, and no restorer.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
     action.sa_sigaction = handler as libc::sighandler_t;
     // On the alternate stack of a thread that has one: its own may be too small.
     action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
-    // SAFETY: the handler has the signature that SA_SIGINFO asks for, does only what is safe in a
-    // handler, and stays where it is, as an extension is never unloaded.
-    check(unsafe { libc::sigaction(signal(), &action, ptr::null_mut()) })
+    // SAFETY: the handler is what its type says, and stays where it is, as an extension is never
+    // unloaded.
+    check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })
 }
 
 extern "C" fn on_signal(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
@@ -98,9 +109,12 @@ extern "C" fn on_signal(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
     let code = unsafe { (*info).si_code };
     // Something to read is no end; the other reasons for the signal are: the socket was hung up,
     // or the parent has ended.
-    if !NEWS.contains(&code) || is_gone(LIVENESS.load(Ordering::Acquire)) {
+    if !NEWS.contains(&code) || is_gone(socket()) {
         process::die_with_host();
     }
+    let before = Errno::last_raw();
+    dump::answer(socket());
+    Errno::set_raw(before);
 }
 
 /// Has the kernel send the signal in place of the one that the parent's end would bring. Nothing

@@ -8,6 +8,7 @@ mod call;
 mod codec;
 mod death;
 mod dispatch;
+mod dump;
 mod link;
 mod process;
 mod python;
@@ -38,6 +39,7 @@ mod _native {
         for (name, kind) in crate::tool::KINDS {
             module.add(name, kind)?;
         }
+        module.add("DUMP_SIGNAL", crate::dump::signal())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("contract", snakepit_proto::contract())
     }

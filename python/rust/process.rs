@@ -31,12 +31,38 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Binds this process and its group to the life of the host: of whoever holds the other end of this
 /// inherited socket and, in a worker that the host has spawned, of its parent. To be called first
-/// of all, and again in a process that was forked from an armed one.
+/// of all, and again in a process that was forked from an armed one, with the mark by which its own
+/// processes are to be known.
 #[pyfunction]
-pub(crate) fn arm(liveness_fd: i32) -> PyResult<()> {
+#[pyo3(signature = (liveness_fd, marker=None))]
+pub(crate) fn arm(liveness_fd: i32, marker: Option<&str>) -> PyResult<()> {
     let liveness = adopt(liveness_fd)
         .map_err(|error| PyValueError::new_err(format!("--liveness-fd {liveness_fd}: {error}")))?;
-    Ok(death::arm(liveness)?)
+    death::arm(liveness)?;
+    if let Some(marker) = marker {
+        write_marker(marker)?;
+    }
+    Ok(())
+}
+
+/// Writes over the mark that this process was started with. The system shows the environment a
+/// process was started with, so setting the variable would change what children inherit by exec,
+/// and nothing else.
+fn write_marker(marker: &str) -> PyResult<()> {
+    // SAFETY: the name ends with a zero. The process was just forked, so no other thread is there
+    // to change the environment.
+    let value = unsafe { nix::libc::getenv(c"SNAKEPIT_WORKER".as_ptr()) };
+    if value.is_null() {
+        return Err(PyValueError::new_err("SNAKEPIT_WORKER is not set"));
+    }
+    // SAFETY: what `getenv` gives ends with a zero.
+    let length = unsafe { nix::libc::strlen(value) };
+    if length != marker.len() {
+        return Err(PyValueError::new_err("a marker must be as long as the one it replaces"));
+    }
+    // SAFETY: both are so long, as just seen, and do not overlap: one is Python's.
+    unsafe { std::ptr::copy_nonoverlapping(marker.as_ptr().cast(), value, length) };
+    Ok(())
 }
 
 /// Takes over a descriptor that was inherited under a known number, and keeps it from children.

@@ -103,6 +103,14 @@ def line_of(process: subprocess.Popen[bytes]) -> str:
     return line
 
 
+def read_dump(liveness: socket.socket) -> str:
+    liveness.settimeout(10)
+    received = b""
+    while not received.endswith(b"\0"):
+        received += liveness.recv(1 << 16)
+    return received[:-1].decode()
+
+
 def everything_ends(process: subprocess.Popen[bytes]) -> bool:
     """Whether whoever holds the pipe ends within ten seconds."""
     assert process.stdout is not None
@@ -137,14 +145,59 @@ def test_a_host_that_died_before_arming_is_noticed(ends: Ends) -> None:
     assert everything_ends(worker)
 
 
-def test_something_to_read_is_no_end(ends: Ends) -> None:
-    script = "arm(fd); say('ready'); os.read(fd, 1); say('read'); hold_gil()"
+def test_a_process_that_holds_the_gil_shows_its_stacks_when_asked(ends: Ends) -> None:
+    script = """
+from snakepit.worker import bind_to_host
+rests = threading.Event()
+def rest():
+    rests.set()
+    sleep()
+def sing():
+    say("ready")
+    hold_gil()
+bind_to_host(fd)
+threading.Thread(target=rest, daemon=True).start()
+rests.wait()
+sing()
+"""
     worker = ends.start(COMMON + script)
     ends.read(worker)
-    ends.liveness.send(b"x")
-    assert line_of(worker) == "read"
+    for _ in range(3):
+        ends.liveness.send(b"?")
+        dump = read_dump(ends.liveness)
+        assert " in sing\n" in dump
+        assert " in rest\n" in dump
+    # Being asked is no reason to end, and does not get in the way of one.
+    assert worker.poll() is None
     ends.liveness.close()
     assert everything_ends(worker)
+
+
+def test_a_process_without_faulthandler_has_nothing_to_show(ends: Ends) -> None:
+    worker = ends.start(COMMON + "arm(fd); say('ready'); hold_gil()")
+    ends.read(worker)
+    ends.liveness.send(b"?")
+    assert read_dump(ends.liveness) == ""
+
+
+def test_a_forked_process_carries_a_mark_of_its_own() -> None:
+    script = """
+import os, socket
+from snakepit._native import arm
+own, theirs = socket.socketpair()
+def marks():
+    with open("/proc/self/environ", "rb") as file:
+        return [entry for entry in file.read().split(b"\\0") if entry.startswith(b"SNAKEPIT")]
+if os.fork() == 0:
+    arm(theirs.detach(), "b" * 33)
+    if os.fork() == 0:
+        os._exit(marks() != [b"SNAKEPIT_WORKER=" + b"b" * 33])
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+assert marks() == [b"SNAKEPIT_WORKER=" + b"a" * 33]
+"""
+    env = {**os.environ, "SNAKEPIT_WORKER": "a" * 33}
+    subprocess.run([sys.executable, "-c", script], env=env, check=True, timeout=20)
 
 
 def test_the_end_of_the_parent_ends_the_group_of_a_spawned_worker(ends: Ends) -> None:

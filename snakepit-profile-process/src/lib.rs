@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod dump;
 mod environment;
 mod launch;
 mod memory;

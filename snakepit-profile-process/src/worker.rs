@@ -5,8 +5,8 @@
 //! have had their last events before anybody is told that the worker exited.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use snakepit_bridge::{Link, LinkEnd};
@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::Parts;
+use crate::dump;
 use crate::slot::SingleSlot;
 
 /// Name of the profile.
@@ -32,6 +33,10 @@ const OUTLIVE: Duration = Duration::from_millis(250);
 /// Between SIGTERM and SIGKILL for a worker that is stuck in a call.
 const STUCK_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a worker may take to show its stacks before it is ended by force. It takes milliseconds,
+/// unless it is frozen.
+const DUMP: Duration = Duration::from_secs(1);
+
 /// A worker process and the link to it.
 pub(crate) struct ProcessWorker {
     info: WorkerInfo,
@@ -40,24 +45,25 @@ pub(crate) struct ProcessWorker {
     exited: watch::Receiver<Option<WorkerExit>>,
     runtime: Handle,
     tasks: TaskTracker,
-    ending_stuck: AtomicBool,
 }
 
 /// What the worker and the task that sees it to its end share.
 struct Body {
     link: Link,
     child: Child,
-    /// The worker takes the end of this stream for the host's death.
-    _liveness: OwnedFd,
+    /// The worker takes the end of this stream for the host's death, and is asked for its stacks here.
+    liveness: OwnedFd,
     /// It was asked to stop.
     stopping: AtomicBool,
+    /// The call that it did not let go of, for which it is being ended.
+    stuck: OnceLock<CallId>,
 }
 
 impl ProcessWorker {
     pub(crate) fn new(link: Link, child: Child, liveness: OwnedFd, parts: &Parts) -> Self {
         let info = describe(&link, &child);
-        let stopping = AtomicBool::new(false);
-        let body = Arc::new(Body { link, child, _liveness: liveness, stopping });
+        let (stopping, stuck) = (AtomicBool::new(false), OnceLock::new());
+        let body = Arc::new(Body { link, child, liveness, stopping, stuck });
         let (told, exited) = watch::channel(None);
         let ending = Arc::clone(&body);
         parts.endings.spawn_on(
@@ -74,7 +80,6 @@ impl ProcessWorker {
             exited,
             runtime: parts.runtime.clone(),
             tasks: parts.endings.clone(),
-            ending_stuck: AtomicBool::new(false),
         }
     }
 }
@@ -91,7 +96,7 @@ impl Body {
             }
             end = self.link.closed() => (end, self.outlived().await),
         };
-        let how = account(&end, &report);
+        let how = account(&end, &report, self.stuck.get());
         self.link.settle(&how);
         // Relaxed: the flag says what was asked for and publishes nothing else.
         if self.stopping.load(Ordering::Relaxed) && report.status == ExitStatus::Code(0) {
@@ -115,19 +120,42 @@ impl Body {
     /// Asks the worker to stop and ends it by force when `grace` is over.
     async fn stop(&self, grace: Duration) {
         if timeout(grace, self.child.exited()).await.is_err() {
-            let pid = self.child.pid();
-            tracing::warn!(worker = %self.link.worker_id(), pid, ?grace, "worker ignores its stop");
-            self.child.terminate(grace / 4).await;
+            let late = grace / 4;
+            self.end_by_force("a worker ignores its stop; ending it", DUMP.min(late), late).await;
         }
+    }
+
+    /// Tells what the worker is doing, then ends its group: SIGTERM, `grace`, SIGKILL.
+    async fn end_by_force(&self, why: &str, dump: Duration, grace: Duration) {
+        let mut exited = std::pin::pin!(self.child.exited());
+        let stacks = tokio::select! {
+            // Its end is what was wanted.
+            biased;
+            _ = &mut exited => return,
+            stacks = dump::of(&self.liveness, dump) => stacks,
+        };
+        let call = self.stuck.get().map(tracing::field::display);
+        tracing::warn!(
+            name: "worker.stuck",
+            target: "snakepit::worker",
+            worker_id = %self.link.worker_id(),
+            pool = %self.link.pool(),
+            pid = self.child.pid(),
+            call,
+            stacks,
+            "{why}"
+        );
+        self.child.terminate(grace).await;
     }
 }
 
 /// What happened to a worker, as the end of a sentence that begins with it.
-fn account(end: &LinkEnd, report: &ExitReport) -> String {
+fn account(end: &LinkEnd, report: &ExitReport, stuck: Option<&CallId>) -> String {
     let status = report.status;
-    let how = match end {
-        LinkEnd::Broken(rule) => format!("it broke the protocol ({rule}) and {status}"),
-        _ => format!("it {status}"),
+    let how = match (stuck, end) {
+        (Some(call), _) => format!("it did not let go of call {call} and {status}"),
+        (None, LinkEnd::Broken(rule)) => format!("it broke the protocol ({rule}) and {status}"),
+        (None, _) => format!("it {status}"),
     };
     match report.stderr.iter().rev().find(|line| !line.trim().is_empty()) {
         Some(line) if status != ExitStatus::Code(0) => format!("{how}, last on stderr: {line}"),
@@ -184,16 +212,15 @@ impl Worker for ProcessWorker {
     }
 
     fn stuck(&self, call: CallId) {
-        // Relaxed: only the first of several calls to come here acts, and nothing hangs on order.
-        if self.ending_stuck.swap(true, Ordering::Relaxed) {
+        // Only the first of several calls to come here acts.
+        if self.body.stuck.set(call).is_err() {
             return;
         }
-        let worker = &self.info.id;
-        tracing::warn!(%worker, %call, "a call ignores its cancellation; ending its worker");
         let body = Arc::clone(&self.body);
         self.tasks.spawn_on(
             async move {
-                body.child.terminate(STUCK_GRACE).await;
+                let why = "a call ignores its cancellation; ending its worker";
+                body.end_by_force(why, DUMP, STUCK_GRACE).await;
             },
             &self.runtime,
         );

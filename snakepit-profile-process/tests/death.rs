@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use snakepit_core::{CallEvent, CancelReason, ErrorKind, Profile, WorkerExit};
-use support::{LONG, Sign, call, kill, profile, rough, seat, start};
+use support::{LONG, Sign, Told, call, kill, profile, rough, seat, start};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test]
@@ -48,19 +48,31 @@ async fn a_grandchild_that_holds_the_link_does_not_hold_up_the_caller() {
 }
 
 #[tokio::test]
-async fn a_stuck_call_that_ignores_everything_is_ended_by_force() {
-    let sign = Sign::new();
-    let worker = start(rough()).await.unwrap();
-    let deaf = call(&worker, "deaf", json!({"path": sign.path()}));
-    sign.opened().await;
-    worker.cancel(deaf.id, CancelReason::Deadline);
-    worker.flush();
-    worker.stuck(deaf.id);
-    worker.stuck(deaf.id);
-    let error = deaf.error().await;
-    assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
-    let pid = worker.info().pid.unwrap();
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "not reaped");
+async fn a_stuck_call_that_ignores_everything_is_shown_and_ended_by_force() {
+    for tool in ["deaf", "deaf_and_busy"] {
+        let told = Told::new();
+        let _listening = told.listen();
+        let sign = Sign::new();
+        let worker = start(rough()).await.unwrap();
+        let deaf = call(&worker, tool, json!({"path": sign.path()}));
+        let call = deaf.id;
+        sign.opened().await;
+        worker.cancel(call, CancelReason::Deadline);
+        worker.flush();
+        worker.stuck(call);
+        worker.stuck(call);
+        let error = deaf.error().await;
+        assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
+        let pid = worker.info().pid.unwrap();
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "not reaped");
+        let WorkerExit::Died(how) = worker.exited().await else { panic!("not dead") };
+        assert!(how.contains(&format!("call {call}")) && how.contains("SIGKILL"), "{how}");
+        let told = told.text();
+        // The innermost frame, and the event's other facts.
+        for part in [&*format!(" in {tool}"), "pool.0.0", &*format!("call={call} ")] {
+            assert!(told.contains(part), "no `{part}` in: {told}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -71,6 +83,21 @@ async fn a_stop_that_is_ignored_keeps_its_time() {
     sign.opened().await;
     let exit = timeout(Duration::from_secs(10), worker.stop(Duration::from_secs(1))).await;
     assert!(matches!(exit, Ok(WorkerExit::Died(_))), "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_frozen_worker_that_cannot_show_its_stacks_is_ended_all_the_same() {
+    let told = Told::new();
+    let _listening = told.listen();
+    let sign = Sign::new();
+    let worker = start(rough()).await.unwrap();
+    let napping = call(&worker, "touch_and_nap", json!({"path": sign.path(), "seconds": 1000}));
+    sign.opened().await;
+    kill(worker.info().pid.unwrap(), "-STOP");
+    worker.stuck(napping.id);
+    let error = napping.error().await;
+    assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
+    assert!(told.text().contains("(no more within 1s)"), "{}", told.text());
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ wrong command line, 3 when the adapter could not be started, 4 when the link's r
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from contextvars import copy_context
@@ -16,7 +17,7 @@ from contextvars import copy_context
 from snakepit._context import current
 from snakepit._errors import StartError
 from snakepit._lifecycle import Lifecycle
-from snakepit._native import DecodeError, Link, arm, from_json
+from snakepit._native import DUMP_SIGNAL, DecodeError, Link, arm, from_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> NoReturn:
     _write_lines_at_once()
     try:
         options = _parse(arguments)
-        arm(int(options["liveness-fd"]))
+        bind_to_host(int(options["liveness-fd"]))
         link = Link(
             options["worker-id"],
             options["pool"],
@@ -87,6 +88,22 @@ def main(arguments: list[str]) -> NoReturn:
     _flush()
     link.close()
     _leave(code)
+
+
+def bind_to_host(liveness_fd: int, marker: str | None = None) -> None:
+    """Has this process end with its host, and show it its stacks when asked to.
+
+    Args:
+        liveness_fd: The socket whose other end the host holds; it is this function's from now on.
+        marker: In a process that was forked from a bound one, the mark of its own by which the
+            host knows its children; in place of the one in the environment, and as long.
+    """
+    arm(liveness_fd, marker)
+    if marker is not None:
+        os.environ["SNAKEPIT_WORKER"] = marker
+    # Written by a native handler, so even a tool that holds the GIL is shown. What it is chained to
+    # tells the host that this was all.
+    faulthandler.register(DUMP_SIGNAL, file=liveness_fd, all_threads=True, chain=True)
 
 
 def _parse(arguments: list[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """An adapter that treats its worker roughly."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -45,6 +46,15 @@ class Rough(Adapter):
             pass
         while True:
             time.sleep(1)
+
+    @tool
+    def deaf_and_busy(self, path: str) -> None:
+        """Ignores SIGTERM and never lets go of a core, nor of the GIL."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with open(path, "w", encoding="utf-8"):
+            pass
+        # It backtracks through two to the power of sixty ways to match.
+        re.match("(a+)+$", "a" * 60 + "b")
 
     @tool
     def crash(self) -> None:
