@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use snakepit_core::CallId;
 use snakepit_lifecycle::process::{ChildSpec, Reaper, Spawner};
 use tokio::runtime::Handle;
 
@@ -23,12 +24,16 @@ impl io::Write for Text {
 }
 
 async fn events_of(script: &str) -> String {
+    events_of_child(ChildSpec::new("pool".into(), "pool.0.0".into(), "/bin/sh"), script).await
+}
+
+async fn events_of_child(spec: ChildSpec, script: &str) -> String {
     let text = Text::default();
     let writer = text.clone();
     let subscriber =
         tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let spec = ChildSpec::new("pool".into(), "pool.0.0".into(), "/bin/sh").args(["-c", script]);
+    let spec = spec.args(["-c", script]);
     let reaper = Reaper::new(Handle::current());
     let child = Spawner::get().unwrap().spawn(spec, &reaper).await.unwrap();
     child.exited().await;
@@ -44,6 +49,15 @@ async fn lines_are_told_with_their_worker_and_stream() {
         assert!(line("to stdout").contains(part), "{events}");
     }
     assert!(line("no newline").contains("snakepit::worker::stderr"), "{events}");
+}
+
+#[tokio::test]
+async fn lines_carry_the_call_that_the_child_is_in() {
+    let spec = || ChildSpec::new("pool".into(), "pool.0.0".into(), "/bin/sh");
+    let events = events_of_child(spec().current_call(|| CallId::new(7)), "echo said >&2").await;
+    assert!(events.contains("call=7"), "{events}");
+    let events = events_of_child(spec().current_call(|| None), "echo said >&2").await;
+    assert!(events.contains("said") && !events.contains("call"), "{events}");
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use snakepit_bridge::{Attaching, Link, LinkOptions, socket_pair};
-use snakepit_core::{Error, ErrorKind, Phase, Seat, WorkerId};
-use snakepit_lifecycle::process::{Child, ChildSpec, ExitReport};
+use snakepit_core::{CallId, Error, ErrorKind, Phase, Seat, WorkerId};
+use snakepit_lifecycle::process::{Child, ChildSpec, ExitReport, system_error};
 use snakepit_shm::ControlReader;
 use tokio::time::{Duration, timeout};
 
@@ -46,11 +46,8 @@ pub(crate) async fn launch(parts: &Parts, seat: &Seat) -> Result<ProcessWorker, 
 async fn make(parts: &Parts, seat: &Seat) -> Result<(Child, Attaching, OwnedFd), Error> {
     let options = &parts.options;
     let worker = seat.worker_id();
-    let system = |e: std::io::Error| {
-        let message = format!("cannot make the descriptors of worker {worker}: {e}");
-        Error::new(ErrorKind::System, message)
-            .with_help("raise the limit on open files (`ulimit -n`)")
-    };
+    let what = format!("cannot make the descriptors of worker {worker}");
+    let system = |e: std::io::Error| system_error(&what, &e);
     let control = ControlReader::create().map_err(system)?;
     let (host_link, worker_link) = socket_pair().map_err(system)?;
     let (host_liveness, worker_liveness) = UnixStream::pair().map_err(system)?;
@@ -90,6 +87,8 @@ async fn make(parts: &Parts, seat: &Seat) -> Result<(Child, Attaching, OwnedFd),
         spec = spec.cwd(cwd);
     }
 
+    let calls = control.clone();
+    spec = spec.current_call(move || CallId::new(calls.last_started()?));
     let mut link = LinkOptions::new(seat.pool.clone(), worker, control);
     link.heartbeat = options.heartbeat;
     link.max_payload_bytes = options.max_payload_bytes;

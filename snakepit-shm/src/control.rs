@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -58,8 +59,11 @@ impl Mapping {
     }
 }
 
-/// The host's side: creates the page and reads it.
-pub struct ControlReader {
+/// The host's side: creates the page and reads it. Clones read the same one.
+#[derive(Clone)]
+pub struct ControlReader(Arc<Created>);
+
+struct Created {
     file: OwnedFd,
     mapping: Mapping,
 }
@@ -77,22 +81,36 @@ impl ControlReader {
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
         let mapping = Mapping::new(file.as_fd())?;
         mapping.page().magic.store(MAGIC, Ordering::Relaxed);
-        Ok(Self { file, mapping })
+        Ok(Self(Arc::new(Created { file, mapping })))
     }
 
     /// The descriptor to hand to the worker.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.0.file.as_fd()
     }
 
     /// Whether the worker entered the tool of this call. Meaningful for a call that is in flight
     /// at a worker that has died.
     pub fn was_started(&self, call_id: u64) -> bool {
-        let page = self.mapping.page();
+        let page = self.0.mapping.page();
         // Acquire pairs with the writer's Release; the writer is another process, and its death
         // was seen through the kernel, which orders its writes before ours.
         let holds = |entry: &AtomicU64| entry.load(Ordering::Acquire) == call_id;
         page.running.iter().any(holds) || page.finished.iter().any(holds)
+    }
+
+    /// The call whose tool dispatch thread 0 was last seen to enter, whether or not it has left it.
+    /// Good for labels: with other dispatch threads about, and while calls follow one another, it
+    /// may be out of date when it comes back.
+    pub fn last_started(&self) -> Option<u64> {
+        let page = self.0.mapping.page();
+        // Relaxed: nothing else is read because of what is seen here.
+        let running = page.running[0].load(Ordering::Relaxed);
+        if running != 0 {
+            return Some(running);
+        }
+        let last = page.finished_count.load(Ordering::Relaxed).checked_sub(1)? as usize;
+        Some(page.finished[last % FINISHED_IDS].load(Ordering::Relaxed)).filter(|id| *id != 0)
     }
 }
 
@@ -151,6 +169,19 @@ mod tests {
         assert!(reader.was_started(7), "finished, result may still be in a buffer");
         assert!(reader.was_started(8), "running");
         assert!(!reader.was_started(9), "never started");
+    }
+
+    #[test]
+    fn the_last_call_to_start_is_known_until_the_next_one_does() {
+        let reader = ControlReader::create().unwrap();
+        let writer = ControlWriter::open(reader.as_fd()).unwrap();
+        assert_eq!(reader.last_started(), None);
+        for id in 1..2 * FINISHED_IDS as u64 {
+            writer.start(0, id);
+            assert_eq!(reader.last_started(), Some(id), "running");
+            writer.finish(0);
+            assert_eq!(reader.clone().last_started(), Some(id), "finished");
+        }
     }
 
     #[test]

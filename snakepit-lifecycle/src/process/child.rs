@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use snakepit_core::{PoolName, WorkerId};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -122,13 +121,11 @@ impl Drop for Unreaped {
 impl Child {
     pub(super) fn watch(
         mut spawned: Spawned,
-        pool: PoolName,
-        worker: WorkerId,
+        label: output::Label,
         reaper: &Reaper,
     ) -> io::Result<Self> {
         let _entered = reaper.runtime().enter();
         let tail = Tail::default();
-        let label = output::Label { pool, worker };
         let (stop, stopped) = watch::channel(());
         let mut pumps = Vec::new();
         let streams = [

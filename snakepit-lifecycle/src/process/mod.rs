@@ -9,6 +9,7 @@
 //! What only Linux has is in `linux`; another system needs new bodies there and no new shape here.
 
 mod child;
+mod limits;
 mod linux;
 mod marker;
 mod output;
@@ -18,6 +19,7 @@ mod spec;
 mod strays;
 
 pub use child::{Child, ExitReport, ExitStatus};
+pub use limits::system_error;
 pub use linux::raise_descriptor_limit;
 pub use marker::{MARKER_VARIABLE, Marker};
 pub use reaper::Reaper;

@@ -15,6 +15,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::spec::CurrentCall;
+
 /// Longest line of an event; the rest of it is left out. Long enough for a deep traceback line.
 const LINE_BYTES: usize = 4096;
 
@@ -32,6 +34,7 @@ const LAST_BYTES: usize = 1024 * 1024;
 pub(super) struct Label {
     pub(super) pool: PoolName,
     pub(super) worker: WorkerId,
+    pub(super) call: Option<CurrentCall>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -205,13 +208,15 @@ impl Events {
     }
 
     fn emit(&self, line: &str) {
-        let Label { pool, worker } = &self.label;
+        let Label { pool, worker, call } = &self.label;
+        // At the moment the line is read: some microseconds after it was written.
+        let call = call.as_ref().and_then(|current| current.0()).map(tracing::field::display);
         match self.stream {
             Stream::Stdout => {
-                tracing::info!(target: "snakepit::worker::stdout", %worker, %pool, "{line}");
+                tracing::info!(target: "snakepit::worker::stdout", %worker, %pool, call, "{line}");
             }
             Stream::Stderr => {
-                tracing::info!(target: "snakepit::worker::stderr", %worker, %pool, "{line}");
+                tracing::info!(target: "snakepit::worker::stderr", %worker, %pool, call, "{line}");
             }
         }
     }

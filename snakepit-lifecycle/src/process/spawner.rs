@@ -16,8 +16,10 @@ use snakepit_core::{Error, ErrorKind};
 use tokio::sync::oneshot;
 
 use super::child::Child;
+use super::limits::system_error;
 use super::linux;
 use super::marker::{MARKER_VARIABLE, Marker};
+use super::output::Label;
 use super::reaper::Reaper;
 use super::spec::ChildSpec;
 
@@ -68,7 +70,7 @@ impl Spawner {
         std::thread::Builder::new()
             .name("snakepit-spawn".to_owned())
             .spawn(move || serve(&received))
-            .map_err(|e| system("cannot start the spawning thread", &e))?;
+            .map_err(|e| system_error("cannot start the spawning thread", &e))?;
         *thread = Some(requests.clone());
         Ok(Self { requests })
     }
@@ -83,12 +85,13 @@ impl Spawner {
     /// Dropping the future ends a child that was being made.
     pub async fn spawn(&self, spec: ChildSpec, reaper: &Reaper) -> Result<Child, Error> {
         let (pool, worker) = (spec.pool.clone(), spec.worker.clone());
+        let label = Label { pool, worker, call: spec.current_call.clone() };
         let (answer, spawned) = oneshot::channel();
         let stopped = || Error::new(ErrorKind::Internal, "the spawning thread has stopped");
         self.requests.send(Request { spec, answer }).map_err(|_| stopped())?;
         let spawned = spawned.await.map_err(|_| stopped())??;
-        Child::watch(spawned, pool, worker, reaper)
-            .map_err(|e| system("cannot watch the worker's process", &e))
+        Child::watch(spawned, label, reaper)
+            .map_err(|e| system_error("cannot watch the worker's process", &e))
     }
 }
 
@@ -120,7 +123,7 @@ fn spawn(spec: ChildSpec) -> Result<Spawned, Error> {
             let message = format!("`{}` is not a program that may be run", program.display());
             Error::new(ErrorKind::InterpreterNotFound, message)
         }
-        _ => system(&format!("cannot start `{}`", program.display()), &e),
+        _ => system_error(&format!("cannot start `{}`", program.display()), &e),
     };
 
     let inheritance = linux::Inheritance::new(descriptors).map_err(refused)?;
@@ -155,18 +158,7 @@ fn spawn(spec: ChildSpec) -> Result<Spawned, Error> {
             linux::signal_group(pid, Signal::KILL);
             // Its status is of no interest, and it cannot fail to end.
             let _ = child.wait();
-            Err(system("cannot watch the worker's process", &e))
+            Err(system_error("cannot watch the worker's process", &e))
         }
-    }
-}
-
-fn system(what: &str, error: &io::Error) -> Error {
-    let plain = Error::new(ErrorKind::System, format!("{what}: {error}"));
-    match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE) => {
-            plain.with_help("raise the limit on open files (`ulimit -n`)")
-        }
-        Some(libc::EAGAIN) => plain.with_help("raise the limit on processes (`ulimit -u`)"),
-        _ => plain,
     }
 }

@@ -1,10 +1,12 @@
 //! What a child is made from. Plain data.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use snakepit_core::{PoolName, WorkerId};
+use snakepit_core::{CallId, PoolName, WorkerId};
 
 use super::marker::Marker;
 
@@ -19,6 +21,17 @@ pub struct ChildSpec {
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) descriptors: Vec<(OwnedFd, i32)>,
     pub(crate) marker: Marker,
+    pub(crate) current_call: Option<CurrentCall>,
+}
+
+/// Tells which call a child is in.
+#[derive(Clone)]
+pub(crate) struct CurrentCall(pub(crate) Arc<dyn Fn() -> Option<CallId> + Send + Sync>);
+
+impl fmt::Debug for CurrentCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CurrentCall")
+    }
 }
 
 impl ChildSpec {
@@ -34,6 +47,7 @@ impl ChildSpec {
             cwd: None,
             descriptors: Vec::new(),
             marker: Marker::unique(),
+            current_call: None,
         }
     }
 
@@ -62,6 +76,16 @@ impl ChildSpec {
     #[must_use]
     pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cwd = Some(directory.into());
+        self
+    }
+
+    /// Has the events of its output carry the call that it is in, where it runs one at a time.
+    #[must_use]
+    pub fn current_call(
+        mut self,
+        call: impl Fn() -> Option<CallId> + Send + Sync + 'static,
+    ) -> Self {
+        self.current_call = Some(CurrentCall(Arc::new(call)));
         self
     }
 

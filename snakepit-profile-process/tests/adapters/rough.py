@@ -39,6 +39,20 @@ class Rough(Adapter):
         time.sleep(seconds)
 
     @tool
+    def flood(self, kibibytes: int) -> int:
+        """Writes so much to stdout and as much to stderr, below Python."""
+        line = b"x" * 1023 + b"\n"
+        for _ in range(kibibytes):
+            os.write(1, line)
+            os.write(2, line)
+        return kibibytes
+
+    @tool
+    def murmur(self, text: str) -> None:
+        """Prints a line."""
+        print(text)
+
+    @tool
     def deaf(self, path: str) -> None:
         """Ignores SIGTERM and never returns."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

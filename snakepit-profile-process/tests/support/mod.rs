@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use snakepit_bridge::LinkServer;
@@ -15,6 +15,7 @@ use snakepit_core::{
 use snakepit_profile_process::{ProcessOptions, ProcessProfile};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tracing::Dispatch;
 
 /// Time that is far more than any of these takes and still an end.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -143,6 +144,11 @@ impl Told {
     }
 
     pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        // With a single subscriber, tracing asks that of the thread that meets an event first, and
+        // in a test beside this one there is none: it would switch the event off for all.
+        static SECOND: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&SECOND);
         let writer = self.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false);
         tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish())
