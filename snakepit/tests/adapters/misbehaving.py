@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 from snakepit import tool
 
@@ -85,3 +86,17 @@ def hoard(mebibytes: int) -> int:
     """Never gives its memory back."""
     _hoard.append(b"\x01" * (mebibytes << 20))
     return len(_hoard)
+
+
+@tool
+def dawdle(seconds: float) -> str:
+    """Looks at no deadline and no cancellation, and answers late."""
+    time.sleep(seconds)
+    return "late"
+
+
+@tool
+def linger(value: int) -> int:
+    """Gives back what it was given, after some milliseconds."""
+    time.sleep(0.004)
+    return value

@@ -8,6 +8,7 @@ mod any_executor;
 mod batches;
 mod blocking;
 mod calls;
+mod crashes;
 mod heartbeats;
 mod recycling;
 mod settings;

@@ -1,0 +1,113 @@
+//! Workers that are killed or late: each call has one outcome, and the pool comes back.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use snakepit::{ErrorKind, Phase, PoolReport, Snakepit, WorkerState};
+
+use crate::support::{PATIENCE, builder, start, stop, wait};
+
+const WORKERS: usize = 8;
+const CALLERS: usize = 16;
+const ROUNDS: usize = 30;
+
+/// All workers serve again so long after the last kill at the latest.
+const BACK: Duration = Duration::from_secs(2);
+
+/// The processes that serve.
+fn ready(snakepit: &Snakepit) -> Vec<u32> {
+    let PoolReport::Running { workers, .. } = snakepit.stats().pools.remove(0) else {
+        panic!("the pool runs")
+    };
+    let serving = workers.into_iter().filter(|worker| worker.state == WorkerState::Ready);
+    serving.filter_map(|worker| worker.info.pid).collect()
+}
+
+#[test]
+fn crash_storm_loses_no_call_and_the_pool_comes_back() {
+    let snakepit = Arc::new(wait(builder("misbehaving.py").workers(WORKERS).start()).unwrap());
+    let over = Arc::new(AtomicBool::new(false));
+    let [done, lost] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+    let callers: Vec<_> = (0..CALLERS as u64)
+        .map(|caller| {
+            let (snakepit, over) = (Arc::clone(&snakepit), Arc::clone(&over));
+            let (done, lost) = (Arc::clone(&done), Arc::clone(&lost));
+            std::thread::spawn(move || {
+                let mut n = caller;
+                while !over.load(Ordering::Relaxed) {
+                    n += CALLERS as u64;
+                    let call = snakepit.call("linger").args([n]).queue_timeout(PATIENCE);
+                    match wait(call.execute::<u64>()) {
+                        Ok(answer) => {
+                            assert_eq!(answer, n, "another call's answer");
+                            done.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => {
+                            let kind = error.kind();
+                            assert!(matches!(kind, ErrorKind::WorkerLost { .. }), "{error}");
+                            lost.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut kills = 0;
+    for round in 0..ROUNDS {
+        let serving = ready(&snakepit);
+        for pid in serving.iter().cycle().skip(round).take(serving.len().min(2)) {
+            // It may have gone by itself: its replacement's number is another one.
+            let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).output().unwrap();
+            kills += u64::from(killed.status.success());
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    let last_kill = Instant::now();
+    while ready(&snakepit).len() < WORKERS {
+        assert!(last_kill.elapsed() < PATIENCE, "the pool does not come back");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let took = last_kill.elapsed();
+    over.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.join().unwrap();
+    }
+    let (done, lost) = (done.load(Ordering::Relaxed), lost.load(Ordering::Relaxed));
+    println!("{kills} kills, {done} calls done, {lost} lost, back to {WORKERS} after {took:?}");
+    assert!(took < BACK, "{took:?}");
+    assert!(kills >= WORKERS as u64 && done > 0 && lost > 0, "no storm");
+    // A process runs one call at a time: a kill costs one at most.
+    assert!(lost <= kills, "{lost} calls lost by {kills} kills");
+    stop(Arc::into_inner(snakepit).unwrap());
+}
+
+#[test]
+fn late_answer_goes_to_nobody() {
+    let snakepit = start("misbehaving.py");
+    for round in 0..3_u64 {
+        let limit = Duration::from_millis(100);
+        let late = snakepit.call("dawdle").args([0.4]).timeout(limit);
+        let error = wait(late.execute::<String>()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Call), "{error}");
+        let next = snakepit.call("echo").args([round]).queue_timeout(PATIENCE);
+        assert_eq!(wait(next.execute::<u64>()).unwrap(), round, "after a timeout");
+
+        // Dropped, and so cancelled, when it has been sent.
+        let mut dropped = Box::pin(snakepit.call("dawdle").args([0.4]).execute::<String>());
+        let poll = |cx: &mut std::task::Context<'_>| {
+            let pending = dropped.as_mut().poll(cx).is_pending();
+            std::task::Poll::Ready(pending)
+        };
+        assert!(wait(std::future::poll_fn(poll)));
+        drop(dropped);
+        let next = snakepit.call("echo").args([round]).queue_timeout(PATIENCE);
+        assert_eq!(wait(next.execute::<u64>()).unwrap(), round, "after a cancel");
+    }
+    let PoolReport::Running { exits, .. } = snakepit.stats().pools.remove(0) else {
+        panic!("the pool runs")
+    };
+    assert_eq!(exits.died, 0, "late, and not dead");
+    stop(snakepit);
+}
