@@ -21,6 +21,7 @@ pub use timeouts::{TimeoutProfile, Timeouts};
 pub use units::{
     UnitError, format_duration, format_limit, format_size, parse_duration, parse_limit, parse_size,
 };
+pub use validate::WORKERS;
 
 /// Name of the pool that calls go to when they name none.
 pub const DEFAULT_POOL: &str = "default";

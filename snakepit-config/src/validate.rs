@@ -20,8 +20,9 @@ use crate::units::{format_duration, format_size};
 /// The profiles there are.
 const PROFILES: [&str; 1] = ["process"];
 
-/// Each worker needs about five descriptors and a seat; past this a typing error is likelier.
-const WORKERS: RangeInclusive<u64> = 1..=4096;
+/// How many workers a pool may have. Each needs about five descriptors and a seat; past this a typing
+/// error is likelier.
+pub const WORKERS: RangeInclusive<u64> = 1..=4096;
 /// Prefetch beyond this gains nothing and makes taking calls back slow.
 const PREFETCH: RangeInclusive<u64> = 0..=1024;
 const QUEUE: RangeInclusive<u64> = 1..=10_000_000;

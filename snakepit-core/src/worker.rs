@@ -90,9 +90,10 @@ pub trait Profile: Send + Sync + 'static {
 pub struct Seat {
     /// The pool.
     pub pool: PoolName,
-    /// Stable position in the pool; a replacement takes over its predecessor's.
+    /// A number that no other living worker of the pool bears. A worker that died leaves it to its
+    /// replacement; one that starts beside the worker it replaces has its own.
     pub index: usize,
-    /// How many workers had this seat before.
+    /// How many workers bore this index before.
     pub incarnation: u64,
 }
 

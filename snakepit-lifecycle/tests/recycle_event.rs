@@ -84,7 +84,7 @@ async fn what_happens_to_workers_is_told_in_events_and_in_plain_data() {
     let worker = &status["workers"][0];
     assert_eq!(
         (worker["worker"].as_str(), worker["state"].as_str()),
-        (Some("p.0.1"), Some("ready"))
+        (Some("p.1.0"), Some("ready"))
     );
     assert!(worker["age_seconds"].is_number());
     assert_eq!(status["seats"][0]["state"], "ready");
@@ -102,13 +102,13 @@ async fn what_happens_to_workers_is_told_in_events_and_in_plain_data() {
     assert!(heard.take("event ").is_empty());
     tokio::time::sleep(2 * SECOND).await;
     let warned = heard.take("event ");
-    assert_eq!(warned[0]["message"], "a replaced worker still has calls to end");
+    assert_eq!(warned[0]["message"], "a worker on its way out still has calls to end");
     assert_eq!((warned.len(), warned[0]["worker"].as_str()), (1, "p.0.0"));
     assert!(long.await.unwrap().is_ok());
     gone.await.unwrap();
-    script.worker("p.0.1").freeze();
+    script.worker("p.1.0").freeze();
     tokio::time::sleep(50 * SECOND).await;
     let failed = heard.take("worker.health_check_failed");
-    assert_eq!((failed.len(), failed[0]["worker_id"].as_str()), (1, "p.0.1"));
+    assert_eq!((failed.len(), failed[0]["worker_id"].as_str()), (1, "p.1.0"));
     assert_eq!(failed[0]["reason"], "missed_heartbeats");
 }

@@ -16,7 +16,8 @@ pub struct ProcessOptions {
     pub adapter: String,
     /// Keyword arguments for the adapter's constructor.
     pub adapter_args: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Environment variables; `{index}` in a value becomes the worker's place in the pool.
+    /// Environment variables; `{index}` in a value becomes the worker's index, which no other
+    /// living worker of the pool has.
     pub env: Vec<(String, String)>,
     /// Working directory; `None` takes the host's.
     pub cwd: Option<PathBuf>,

@@ -139,6 +139,14 @@ impl Snakepit {
         block_on(self.0.recycle(pool, worker))
     }
 
+    /// As [`crate::Snakepit::scale`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scale(&self, pool: &str, workers: usize) -> Result<(), Error> {
+        block_on(self.0.scale(pool, workers))
+    }
+
     /// As [`crate::Snakepit::shutdown`].
     ///
     /// # Errors

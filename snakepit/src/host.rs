@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
-use snakepit_config::{Config, DEFAULT_POOL};
+use snakepit_config::{Config, DEFAULT_POOL, WORKERS};
 use snakepit_core::{Error, ErrorKind, Pool, PoolStats, Tool, WorkerId, WorkerInfo, WorkerStatus};
 use snakepit_lifecycle::{Exits, RecycleReason, Recycles, WorkerState};
 use tokio::runtime::Handle;
@@ -53,8 +53,6 @@ struct Inner {
 /// One pool that started.
 pub(crate) struct PoolEntry {
     pub(crate) pool: Pool,
-    /// How many calls of one batch may be under way.
-    pub(crate) room: Room,
     pub(crate) supervised: Supervised,
 }
 
@@ -260,6 +258,30 @@ impl Snakepit {
         Ok(())
     }
 
+    /// Changes how many workers a pool has. Missing ones start at the same time; surplus ones take no
+    /// more calls, end those they have, and go, idle ones first. No call notices. Resolves when the
+    /// pool has so many ready workers and the surplus is gone, or when another number was asked for
+    /// meanwhile.
+    ///
+    /// A worker that does not start is tried again for as long as it takes:
+    /// [`stats`](Self::stats) says what is going on.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a number that is out of range, `PoolNotFound`, `PoolClosed`, or the error
+    /// the pool failed to start with.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the waiting and nothing else.
+    pub async fn scale(&self, pool: &str, workers: usize) -> Result<(), Error> {
+        let entry = self.entry(Some(pool))?;
+        if !WORKERS.contains(&(workers as u64)) {
+            let message = format!("a pool cannot have {workers} workers");
+            let help = format!("ask for {} to {}", WORKERS.start(), WORKERS.end());
+            return Err(Error::new(ErrorKind::InvalidConfig, message).with_help(help));
+        }
+        entry.supervised.scale(&entry.pool, workers)?.await
+    }
+
     /// The runtime of the I/O thread, for callers that want to live there. What runs on it must
     /// never block: every call of every pool passes through.
     pub fn handle(&self) -> &Handle {
@@ -307,6 +329,11 @@ impl Snakepit {
 }
 
 impl PoolEntry {
+    /// How many calls of one batch may be under way.
+    pub(crate) fn room(&self) -> Room {
+        Room::of(self.supervised.most_workers(), self.pool.options())
+    }
+
     fn report(&self) -> PoolReport {
         // A worker is in the supervisor's book before it joins the pool and after it leaves.
         let members = self.pool.workers();

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use snakepit_config::PoolConfig;
+use snakepit_core::PoolOptions;
 
 use crate::host::PoolEntry;
 
@@ -25,11 +25,11 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn of(config: &PoolConfig) -> Self {
-        let slots = config.workers();
-        let useful = (ROUNDS * slots * (1 + config.prefetch())).max(LEAST);
+    /// `slots` is what the pool may grow to by itself: it does so only for calls that wait.
+    pub(crate) fn of(slots: usize, options: &PoolOptions) -> Self {
+        let useful = (ROUNDS * slots * (1 + options.prefetch)).max(LEAST);
         // Leaves half of the queue to others.
-        Self { slots, most: useful.min(slots + config.queue().div_ceil(2)) }
+        Self { slots, most: useful.min(slots + options.queue_limit.div_ceil(2)) }
     }
 }
 
@@ -57,7 +57,7 @@ impl Pace {
     /// How many calls may be under way; without a pool, in the one asked about last.
     pub(crate) fn window(&mut self, pool: Option<&PoolEntry>) -> usize {
         if let Some(pool) = pool {
-            self.room = Some(pool.room);
+            self.room = Some(pool.room());
         }
         match (self.fixed, self.room, self.run_time) {
             (Some(fixed), _, _) => fixed,
@@ -74,8 +74,9 @@ mod tests {
     use super::*;
 
     fn room(workers: usize, prefetch: usize, queue: usize) -> Room {
-        let pool = PoolConfig::builder("default").adapter("a.py").workers(workers);
-        Room::of(&pool.prefetch(prefetch).queue(queue).build().unwrap())
+        let mut options = PoolOptions::new("default");
+        (options.prefetch, options.queue_limit) = (prefetch, queue);
+        Room::of(workers, &options)
     }
 
     #[test]

@@ -20,7 +20,6 @@ use tokio::time::{Instant, timeout_at};
 use crate::host::{PoolEntry, Snakepit};
 use crate::interpreter::{self, Resolved};
 use crate::io::{IoThread, LastDuties, ended};
-use crate::pace::Room;
 
 /// The part of a shutdown's deadline that calls in flight may use up; the rest is for workers to
 /// tear down and, if they do not, to be killed.
@@ -107,7 +106,7 @@ async fn start_pool(
         drain: config.timeouts().drain,
         tools: tools.unwrap_or_default(),
     };
-    Ok(PoolEntry { pool, room: Room::of(&config), supervised })
+    Ok(PoolEntry { pool, supervised })
 }
 
 fn pool_options(config: &PoolConfig) -> PoolOptions {
@@ -200,21 +199,43 @@ impl Supervised {
         self.observer.status()
     }
 
+    /// How many workers the pool has or may grow to by itself.
+    pub(crate) fn most_workers(&self) -> usize {
+        self.observer.most_workers()
+    }
+
     /// Has one worker replaced, or all of them; the future resolves when they are gone.
     pub(crate) fn recycle(
         &self,
         pool: &Pool,
         worker: Option<&WorkerId>,
     ) -> Result<BoxFuture<'static, ()>, Error> {
+        self.supervising(pool, |supervisor| match worker {
+            Some(worker) => Ok(Box::pin(supervisor.recycle(worker)?) as _),
+            None => Ok(Box::pin(supervisor.recycle_all()) as _),
+        })
+    }
+
+    /// Changes the number of workers; the future resolves when there are so many.
+    pub(crate) fn scale(
+        &self,
+        pool: &Pool,
+        workers: usize,
+    ) -> Result<BoxFuture<'static, Result<(), Error>>, Error> {
+        self.supervising(pool, |supervisor| Ok(Box::pin(supervisor.scale(workers)?) as _))
+    }
+
+    fn supervising<T>(
+        &self,
+        pool: &Pool,
+        ask: impl FnOnce(&Supervisor) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(supervisor) = supervisor.as_ref() else {
             let message = format!("pool `{}` is shutting down", pool.name());
             return Err(Error::new(ErrorKind::PoolClosed, message));
         };
-        Ok(match worker {
-            Some(worker) => Box::pin(supervisor.recycle(worker)?),
-            None => Box::pin(supervisor.recycle_all()),
-        })
+        ask(supervisor)
     }
 }
 

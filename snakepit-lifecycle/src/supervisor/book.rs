@@ -6,17 +6,20 @@
 use std::collections::BTreeMap;
 
 use snakepit_core::{Error, PoolName, Seat, WorkerId};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::index::Indices;
 use super::pace::Crashes;
 use super::policy::RecycleReason;
-use super::seat;
 use super::state::{Step, WorkerState};
 use super::status::{Exits, Recycles, SeatState, SeatStatus, SupervisorStatus, WorkerLife};
 
 pub(super) struct Book {
-    pub(super) seats: Vec<SeatStatus>,
+    pub(super) seats: BTreeMap<usize, Place>,
+    last_seat: usize,
     workers: BTreeMap<WorkerId, Entry>,
+    indices: Indices,
     pub(super) crashes: Crashes,
     pub(super) recycles: Recycles,
     pub(super) exits: Exits,
@@ -25,25 +28,37 @@ pub(super) struct Book {
     pub(super) abandoned: bool,
 }
 
+/// One seat, and how to reach its task.
+pub(super) struct Place {
+    pub(super) status: SeatStatus,
+    orders: watch::Sender<Orders>,
+}
+
+/// What a seat is told from outside.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Orders {
+    /// The worker that is to be replaced.
+    pub(super) replace: Option<WorkerId>,
+    /// The seat is one too many.
+    pub(super) leave: bool,
+}
+
 struct Entry {
     seat: Seat,
+    /// The number of its place.
+    place: usize,
     state: WorkerState,
     ready: Option<Instant>,
     recycled: Option<RecycleReason>,
 }
 
 impl Book {
-    pub(super) fn new(pool: &PoolName, workers: usize) -> Self {
-        let seats = (0..workers).map(|index| SeatStatus {
-            index,
-            state: SeatState::Starting,
-            worker: seat::of(pool, index, 0).worker_id(),
-            crashes: 0,
-            last_failure: None,
-        });
+    pub(super) fn new() -> Self {
         Self {
-            seats: seats.collect(),
+            seats: BTreeMap::new(),
+            last_seat: 0,
             workers: BTreeMap::new(),
+            indices: Indices::default(),
             crashes: Crashes::default(),
             recycles: Recycles::default(),
             exits: Exits::default(),
@@ -52,11 +67,62 @@ impl Book {
         }
     }
 
+    /// Makes a place for a worker.
+    pub(super) fn open_seat(&mut self) -> (usize, watch::Receiver<Orders>) {
+        self.last_seat += 1;
+        let number = self.last_seat;
+        let (orders, told) = watch::channel(Orders::default());
+        let status = SeatStatus {
+            number,
+            state: SeatState::Starting,
+            worker: WorkerId::from(""),
+            crashes: 0,
+            last_failure: None,
+        };
+        self.seats.insert(number, Place { status, orders });
+        (number, told)
+    }
+
+    pub(super) fn seat(&mut self, number: usize) -> Option<&mut SeatStatus> {
+        self.seats.get_mut(&number).map(|place| &mut place.status)
+    }
+
+    /// The seats that are to stay.
+    pub(super) fn staying(&self) -> impl Iterator<Item = (usize, &Place)> {
+        self.seats
+            .iter()
+            .filter(|(_, place)| !place.leaves())
+            .map(|(number, place)| (*number, place))
+    }
+
+    /// Tells a seat to leave.
+    pub(super) fn dismiss(&self, number: usize) {
+        if let Some(place) = self.seats.get(&number) {
+            place.orders.send_modify(|orders| orders.leave = true);
+        }
+    }
+
+    /// Tells the seat of a worker to replace it. One that is not ready is on its way already.
+    pub(super) fn order(&self, worker: &WorkerId) {
+        let ready = self.workers.get(worker).filter(|entry| entry.state == WorkerState::Ready);
+        if let Some(place) = ready.and_then(|entry| self.seats.get(&entry.place)) {
+            place.orders.send_modify(|orders| orders.replace = Some(worker.clone()));
+        }
+    }
+
     /// Enters a worker whose start begins.
-    pub(super) fn enter(&mut self, seat: &Seat) {
-        let entry =
-            Entry { seat: seat.clone(), state: WorkerState::Starting, ready: None, recycled: None };
+    pub(super) fn enter(&mut self, pool: &PoolName, place: usize) -> Seat {
+        let (index, incarnation) = self.indices.take();
+        let seat = Seat { pool: pool.clone(), index, incarnation };
+        let entry = Entry {
+            seat: seat.clone(),
+            place,
+            state: WorkerState::Starting,
+            ready: None,
+            recycled: None,
+        };
         self.workers.insert(seat.worker_id(), entry);
+        seat
     }
 
     /// Notes what happened to a worker.
@@ -71,7 +137,10 @@ impl Book {
         entry.state = next;
         match next {
             WorkerState::Ready => entry.ready = Some(Instant::now()),
-            WorkerState::Gone => drop(self.workers.remove(worker)),
+            WorkerState::Gone => {
+                self.indices.give_back(entry.seat.index);
+                self.workers.remove(worker);
+            }
             _ => {}
         }
     }
@@ -84,10 +153,10 @@ impl Book {
         }
     }
 
-    /// Notes that starts in a seat were given up.
-    pub(super) fn give_up_starts(&mut self, index: usize) {
-        self.workers
-            .retain(|_, entry| entry.seat.index != index || entry.state != WorkerState::Starting);
+    /// Notes that a replaced worker is gone, and whether it stopped in good order.
+    pub(super) fn recycled(&mut self, reason: RecycleReason, stopped: bool) {
+        self.recycles.count(reason);
+        self.exits.recycled += u64::from(stopped);
     }
 
     /// Takes all workers out; gives those that the pool knows.
@@ -106,19 +175,18 @@ impl Book {
         joined.map(|(id, _)| id.clone()).collect()
     }
 
-    /// The seat of a worker that takes calls and is not about to be replaced.
-    pub(super) fn seat_of_ready(&self, worker: &WorkerId) -> Option<usize> {
-        let entry = self.workers.get(worker)?;
-        (entry.state == WorkerState::Ready).then_some(entry.seat.index)
+    pub(super) fn count(&self, state: SeatState) -> usize {
+        self.staying().filter(|(_, place)| place.status.state == state).count()
     }
 
-    pub(super) fn count(&self, state: SeatState) -> usize {
-        self.seats.iter().filter(|seat| seat.state == state).count()
+    /// Whether there are so many seats, each with its worker, and no other.
+    pub(super) fn is_of(&self, workers: usize) -> bool {
+        self.seats.len() == workers && self.count(SeatState::Ready) == workers
     }
 
     pub(super) fn status(&self, now: Instant) -> SupervisorStatus {
         let mut workers: Vec<_> = self.workers.iter().collect();
-        workers.sort_by_key(|(_, entry)| (entry.seat.index, entry.seat.incarnation));
+        workers.sort_by_key(|(_, entry)| (entry.place, entry.ready.is_none(), entry.ready));
         let workers = workers.into_iter().map(|(id, entry)| WorkerLife {
             worker: id.clone(),
             state: entry.state,
@@ -126,11 +194,25 @@ impl Book {
             recycled: entry.recycled,
         });
         SupervisorStatus {
-            seats: self.seats.clone(),
+            seats: self.seats.values().map(Place::status).collect(),
             workers: workers.collect(),
             degraded: self.crashes.degraded(now),
             recycles: self.recycles,
             exits: self.exits,
         }
+    }
+}
+
+impl Place {
+    fn leaves(&self) -> bool {
+        self.orders.borrow().leave
+    }
+
+    fn status(&self) -> SeatStatus {
+        let mut status = self.status.clone();
+        if self.leaves() && status.state != SeatState::Stopped {
+            status.state = SeatState::Leaving;
+        }
+        status
     }
 }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use snakepit_core::{Worker, WorkerId};
+use snakepit_core::Worker;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
 use super::Shared;
+use super::book::Orders;
 use super::policy::{Limits, RecycleReason, Samples, Verdict, Vitals, judge};
 use super::seat::Serving;
 
@@ -15,13 +16,13 @@ use super::seat::Serving;
 pub(super) async fn due(
     shared: &Shared,
     serving: &Serving,
-    order: &mut watch::Receiver<Option<WorkerId>>,
+    orders: &mut watch::Receiver<Orders>,
 ) -> RecycleReason {
     let Serving { worker, id, since, limits } = serving;
     let mut memory = Samples::default();
     tokio::select! {
-        // The sender lives in `shared`.
-        _ = order.wait_for(|order| order.as_ref() == Some(id)) => return RecycleReason::Manual,
+        // The sender lives in the book.
+        _ = orders.wait_for(|orders| orders.replace.as_ref() == Some(id)) => return RecycleReason::Manual,
         () = aged(serving) => {}
         () = worked(shared, serving) => {}
         () = grown(shared, worker, limits, &mut memory) => {}

@@ -1,5 +1,6 @@
-//! How a replaced worker goes: it ends its calls, stops, leaves the pool. Owns the one event that
-//! tells of a recycle. Invariant: the room for an extra worker is given back when it is gone.
+//! How a worker goes that the pool needs no more: it ends its calls, stops, leaves the pool. Owns the
+//! one event that tells of a recycle. Invariant: the room for an extra worker is given back when the
+//! worker that was replaced is gone.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,16 +19,27 @@ use super::state::Step;
 /// For a worker without calls to tear down; then it is ended by force.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// Why a worker goes.
+pub(super) enum Cause {
+    /// Another one takes its calls. The room is what that one needed to start.
+    Replaced(RecycleReason, OwnedSemaphorePermit),
+    /// The pool has become smaller.
+    Surplus,
+}
+
 /// Begins the farewell at once; the future sees it through.
 pub(super) fn dismiss(
     shared: Arc<Shared>,
     leaving: Serving,
-    index: usize,
-    reason: RecycleReason,
-    room: OwnedSemaphorePermit,
+    seat: usize,
+    cause: Cause,
     mut stop: watch::Receiver<Option<Instant>>,
 ) -> impl Future<Output = ()> + Send {
-    shared.book().step(&leaving.id, Step::Replaced);
+    let step = match cause {
+        Cause::Replaced(..) => Step::Replaced,
+        Cause::Surplus => Step::Surplus,
+    };
+    shared.book().step(&leaving.id, step);
     let idle = shared.pool.retire(&leaving.id);
     async move {
         let Serving { worker, id, since, .. } = leaving;
@@ -57,27 +69,48 @@ pub(super) fn dismiss(
         match exit {
             None => shared.book().exits.shutdown += 1,
             Some(exit) => {
-                match exit {
-                    WorkerExit::Died(how) => crashed(&shared, index, &id, &how),
-                    _ => shared.book().exits.recycled += 1,
+                let stopped = matches!(exit, WorkerExit::Stopped);
+                if let WorkerExit::Died(how) = exit {
+                    crashed(&shared, seat, &id, &how);
                 }
-                shared.book().recycles.count(reason);
-                tracing::info!(
-                    name: "worker.recycled",
-                    target: "snakepit::worker",
-                    count = 1,
-                    worker_id = %id,
-                    pool = %shared.pool.name(),
-                    reason = reason.name(),
-                    uptime_seconds = since.elapsed().as_secs_f64(),
-                    request_count,
-                    "worker recycled"
-                );
+                match &cause {
+                    Cause::Replaced(reason, _) => {
+                        shared.book().recycled(*reason, stopped);
+                        tell_recycled(&shared, &id, *reason, since.elapsed(), request_count);
+                    }
+                    Cause::Surplus => {
+                        shared.book().exits.surplus += u64::from(stopped);
+                        let pool = shared.pool.name();
+                        tracing::info!(%pool, worker = %id, request_count, "surplus worker gone");
+                    }
+                }
             }
         }
         shared.gone(&id);
-        drop(room);
+        if let Cause::Replaced(_, room) = cause {
+            drop(room);
+        }
     }
+}
+
+fn tell_recycled(
+    shared: &Shared,
+    id: &WorkerId,
+    reason: RecycleReason,
+    uptime: Duration,
+    request_count: u64,
+) {
+    tracing::info!(
+        name: "worker.recycled",
+        target: "snakepit::worker",
+        count = 1,
+        worker_id = %id,
+        pool = %shared.pool.name(),
+        reason = reason.name(),
+        uptime_seconds = uptime.as_secs_f64(),
+        request_count,
+        "worker recycled"
+    );
 }
 
 /// Waits for the last call. A limit never interrupts one, so a worker that takes longer than the
@@ -87,7 +120,7 @@ async fn drained(shared: &Shared, id: &WorkerId, idle: impl Future<Output = ()>)
     let limit = shared.options.drain;
     if timeout(limit, idle.as_mut()).await.is_err() {
         let pool = shared.pool.name();
-        tracing::warn!(%pool, worker = %id, ?limit, "a replaced worker still has calls to end");
+        tracing::warn!(%pool, worker = %id, ?limit, "a worker on its way out still has calls to end");
         idle.await;
     }
 }

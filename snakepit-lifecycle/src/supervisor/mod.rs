@@ -1,14 +1,16 @@
 //! Keeps one pool at its number of workers.
 //!
-//! Owns the seats of a pool, when a worker is replaced, and what people are told about it. How a
-//! worker is made and ended is the profile's. Invariants: each seat has one task; there are never
-//! more workers than seats and `max_surge`; a worker leaves the pool before its successor starts if
+//! Owns the seats of a pool, how many there are, when a worker is replaced, and what people are told
+//! about it. How a worker is made and ended is the profile's. Invariants: each seat has one task;
+//! there are never more workers than seats and `max_surge`; a worker leaves the pool before its successor starts if
 //! it died, and after its successor has joined if it was recycled.
 
 mod book;
+mod crew;
 mod dice;
 mod due;
 mod farewell;
+mod index;
 mod pace;
 mod policy;
 mod pulse;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use snakepit_core::{Error, ErrorKind, Pool, Profile, WorkerId};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use book::Book;
@@ -81,7 +83,8 @@ impl SupervisorOptions {
 /// orderly way.
 pub struct Supervisor {
     shared: Arc<Shared>,
-    seats: JoinSet<()>,
+    /// Owns the seats' tasks.
+    crew: JoinHandle<Result<(), Error>>,
 }
 
 /// Looks at a pool's workers, also when the supervisor is gone.
@@ -92,6 +95,11 @@ impl Observer {
     /// How the workers are.
     pub fn status(&self) -> SupervisorStatus {
         self.0.book().status(Instant::now())
+    }
+
+    /// How many workers the pool has when all is well.
+    pub fn most_workers(&self) -> usize {
+        *self.0.wanted.borrow()
     }
 }
 
@@ -105,10 +113,10 @@ struct Shared {
     stop: watch::Sender<Option<Instant>>,
     /// Counts seats whose first worker has become ready or failed.
     settled: watch::Sender<usize>,
-    /// For each seat, the worker that somebody wants replaced.
-    orders: Vec<watch::Sender<Option<WorkerId>>>,
-    /// Sends when a worker is gone.
-    departed: watch::Sender<()>,
+    /// How many seats there are to be.
+    wanted: watch::Sender<usize>,
+    /// Sends when a worker has joined or is gone, and when a seat is.
+    news: watch::Sender<()>,
     /// Room for workers beside the pool's number. First come, first served.
     surge: Arc<Semaphore>,
     dice: Mutex<Dice>,
@@ -123,7 +131,24 @@ impl Shared {
     /// Strikes a worker out.
     fn gone(&self, worker: &WorkerId) {
         self.book().step(worker, Step::Exited);
-        self.departed.send_replace(());
+        self.news.send_replace(());
+    }
+
+    /// Strikes out a worker whose start was given up.
+    fn gone_before_ready(&self, worker: &WorkerId) {
+        self.book().step(worker, Step::StopAsked);
+        self.news.send_replace(());
+    }
+
+    /// Strikes out a seat whose worker is gone for good.
+    fn close_seat(&self, number: usize) {
+        self.book().seats.remove(&number);
+        self.news.send_replace(());
+    }
+
+    /// Whether no worker is to be had any more.
+    fn is_over(&self) -> bool {
+        self.stop.borrow().is_some() || self.book().abandoned
     }
 
     /// The limits of the next worker.
@@ -134,21 +159,18 @@ impl Shared {
 
     /// Orders workers to be replaced; resolves when they are gone.
     fn recycle(self: &Arc<Self>, workers: Vec<WorkerId>) -> impl Future<Output = ()> + use<> {
-        for worker in &workers {
-            // One that is not ready is on its way already.
-            if let Some(seat) = self.book().seat_of_ready(worker) {
-                self.orders[seat].send_replace(Some(worker.clone()));
-            }
-        }
+        let book = self.book();
+        workers.iter().for_each(|worker| book.order(worker));
+        drop(book);
         let shared = Arc::clone(self);
         async move {
-            let mut departed = shared.departed.subscribe();
+            let mut news = shared.news.subscribe();
             let all_gone = |_: &()| {
                 let book = shared.book();
                 !workers.iter().any(|worker| book.knows(worker))
             };
             // The sender lives in `shared`.
-            let _ = departed.wait_for(all_gone).await;
+            let _ = news.wait_for(all_gone).await;
         }
     }
 }
@@ -170,28 +192,25 @@ impl Supervisor {
     ) -> Result<Self, Error> {
         let workers = options.workers;
         let name = pool.name().clone();
-        let book = Book::new(&name, workers);
         let surge = Arc::new(Semaphore::new(options.max_surge.clamp(1, Semaphore::MAX_PERMITS)));
         let dice = Mutex::new(Dice::seeded(options.seed));
         let shared = Arc::new(Shared {
             pool,
             profile,
             options,
-            book: Mutex::new(book),
+            book: Mutex::new(Book::new()),
             stop: watch::Sender::new(None),
             settled: watch::Sender::new(0),
-            orders: (0..workers).map(|_| watch::Sender::new(None)).collect(),
-            departed: watch::Sender::new(()),
+            wanted: watch::Sender::new(workers),
+            news: watch::Sender::new(()),
             surge,
             dice,
         });
         let mut settled = shared.settled.subscribe();
-        let mut supervisor = Self { shared: Arc::clone(&shared), seats: JoinSet::new() };
-        for index in 0..workers {
-            supervisor.seats.spawn_on(seat::keep(Arc::clone(&shared), index), runtime);
-        }
+        let crew = runtime.spawn(crew::lead(Arc::clone(&shared)));
+        let supervisor = Self { shared: Arc::clone(&shared), crew };
         // The sender lives in `shared`.
-        let _ = settled.wait_for(|settled| *settled == workers).await;
+        let _ = settled.wait_for(|settled| *settled >= workers).await;
 
         let (ready, first_error) = {
             let mut book = shared.book();
@@ -252,6 +271,49 @@ impl Supervisor {
         self.shared.recycle(joined)
     }
 
+    /// Changes how many workers the pool has. Missing ones are started at the same time; surplus ones
+    /// take no more calls, end those they have, and go: those that are not ready first, then idle
+    /// ones. The future resolves when the pool has so many ready workers and the surplus is gone, or
+    /// when another number was asked for meanwhile. A worker that does not start is tried again for
+    /// as long as it takes.
+    ///
+    /// While surplus workers still end their calls they count: a pool that grows again at that moment
+    /// waits for them, so that there are never more workers than before.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for no worker at all; the future's is `PoolClosed` if the supervisor stops
+    /// first.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing: the number holds all the same.
+    pub fn scale(
+        &self,
+        workers: usize,
+    ) -> Result<impl Future<Output = Result<(), Error>> + Send + use<>, Error> {
+        let shared = Arc::clone(&self.shared);
+        if workers == 0 {
+            let message = format!("pool `{}` cannot do without workers", shared.pool.name());
+            return Err(Error::new(ErrorKind::InvalidConfig, message)
+                .with_help("ask for at least one; to end all of them, shut the pool down"));
+        }
+        shared.wanted.send_replace(workers);
+        shared.news.send_replace(());
+        Ok(async move {
+            let mut news = shared.news.subscribe();
+            let settled = |_: &()| {
+                let wanted = *shared.wanted.borrow();
+                shared.is_over() || wanted != workers || shared.book().is_of(workers)
+            };
+            // The sender lives in `shared`.
+            let _ = news.wait_for(settled).await;
+            if !shared.is_over() {
+                return Ok(());
+            }
+            let message = format!("pool `{}` is shutting down", shared.pool.name());
+            Err(Error::new(ErrorKind::PoolClosed, message))
+        })
+    }
+
     /// Stops all workers at the same time and resolves when they are gone, at the latest after
     /// `deadline`: what is left then is ended by force. The pool should be closed before.
     ///
@@ -265,32 +327,24 @@ impl Supervisor {
         deadline: Duration,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         self.shared.stop.send_replace(Some(Instant::now() + deadline));
-        async move {
-            let mut outcome = Ok(());
-            while let Some(ended) = self.seats.join_next().await {
-                if let Err(e) = ended {
-                    let text = format!("a supervising task did not end by itself: {e}");
-                    outcome = Err(Error::new(ErrorKind::Internal, text));
-                }
-            }
-            outcome
-        }
+        self.shared.news.send_replace(());
+        async move { (&mut self.crew).await.unwrap_or_else(|error| Err(crew::broken(&error))) }
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        self.seats.abort_all();
+        self.crew.abort();
         // The tasks let go of their workers; so must the pool, whose calls could not end any more.
         let workers: Vec<_> = {
             let mut book = self.shared.book();
             book.abandoned = true;
-            for seat in &mut book.seats {
-                seat.state = SeatState::Stopped;
+            for place in book.seats.values_mut() {
+                place.status.state = SeatState::Stopped;
             }
             book.clear()
         };
-        self.shared.departed.send_replace(());
+        self.shared.news.send_replace(());
         for worker in workers {
             self.shared.pool.leave(&worker);
         }

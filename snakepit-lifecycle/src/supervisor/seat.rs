@@ -9,21 +9,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snakepit_core::{
-    BoxFuture, Error, ErrorKind, Phase, PoolName, Seat, Worker, WorkerExit, WorkerId,
-};
+use snakepit_core::{BoxFuture, Error, ErrorKind, Phase, Seat, Worker, WorkerExit, WorkerId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Shared;
+use super::book::Orders;
 use super::due::due;
-use super::farewell::dismiss;
+use super::farewell::{Cause, dismiss};
 use super::pace::Backoff;
 use super::policy::{Limits, RecycleReason};
 use super::pulse::end_of;
 use super::state::Step;
-use super::status::SeatState;
+use super::status::{SeatState, SeatStatus};
 
 /// Of the time that is left for stopping, the part a worker gets to stop by itself. A profile may
 /// take a quarter of that once more to use force.
@@ -31,10 +30,6 @@ const GRACE_SHARE: f64 = 0.75;
 
 /// A profile that keeps the limit itself knows more about what went wrong; it may speak first.
 const LAST_WORD: Duration = Duration::from_secs(1);
-
-pub(super) fn of(pool: &PoolName, index: usize, incarnation: u64) -> Seat {
-    Seat { pool: pool.clone(), index, incarnation }
-}
 
 /// A worker that takes calls.
 pub(super) struct Serving {
@@ -52,42 +47,70 @@ enum Served {
     Gone(Duration),
     /// Another one has the seat.
     Replaced(Serving),
-    /// The supervisor stops.
-    Stopped,
+    /// It was stopped or is on its way out, and no other is to come.
+    Over,
 }
 
-/// Keeps a seat filled until the supervisor stops.
-pub(super) async fn keep(shared: Arc<Shared>, index: usize) {
+/// Why a seat is given up.
+enum End {
+    /// Everything must have stopped by then.
+    Stop(Instant),
+    /// The pool has become smaller.
+    Leave,
+}
+
+/// Keeps a seat filled until the supervisor stops or has no more use for it; gives its number.
+pub(super) async fn keep(
+    shared: Arc<Shared>,
+    number: usize,
+    orders: watch::Receiver<Orders>,
+) -> usize {
     let mut keeper = Keeper {
-        index,
-        incarnation: 0,
-        stop: shared.stop.subscribe(),
-        order: shared.orders[index].subscribe(),
+        number,
+        ending: Ending { stop: shared.stop.subscribe(), orders: orders.clone() },
+        orders,
         backoff: Backoff::default(),
         settled: false,
         leaving: JoinSet::new(),
         shared: Arc::clone(&shared),
     };
     keeper.run().await;
-    shared.book().give_up_starts(index);
-    // Replaced workers have heard of the end too.
+    // Workers on their way out hear of a stop themselves.
     while keeper.leaving.join_next().await.is_some() {}
-    shared.book().seats[index].state = SeatState::Stopped;
-    shared.departed.send_replace(());
+    if let Some(seat) = shared.book().seat(number) {
+        seat.state = SeatState::Stopped;
+    }
+    shared.news.send_replace(());
+    number
 }
 
 struct Keeper {
     shared: Arc<Shared>,
-    index: usize,
-    /// Of the next worker.
-    incarnation: u64,
-    stop: watch::Receiver<Option<Instant>>,
-    order: watch::Receiver<Option<WorkerId>>,
+    number: usize,
+    ending: Ending,
+    orders: watch::Receiver<Orders>,
     backoff: Backoff,
     /// Whether the first start has ended.
     settled: bool,
-    /// Replaced workers on their way out.
+    /// Workers on their way out.
     leaving: JoinSet<()>,
+}
+
+/// Hears of the seat's end.
+struct Ending {
+    stop: watch::Receiver<Option<Instant>>,
+    orders: watch::Receiver<Orders>,
+}
+
+impl Ending {
+    async fn asked(&mut self) -> End {
+        tokio::select! {
+            biased;
+            deadline = stop_asked(&mut self.stop) => End::Stop(deadline),
+            // The sender lives in the book for as long as this task runs.
+            _ = self.orders.wait_for(|orders| orders.leave) => End::Leave,
+        }
+    }
 }
 
 impl Keeper {
@@ -97,7 +120,7 @@ impl Keeper {
                 match self.serve(&serving).await {
                     Served::Replaced(next) => serving = next,
                     Served::Gone(pause) => break pause,
-                    Served::Stopped => return,
+                    Served::Over => return,
                 }
             };
             drop(serving);
@@ -107,18 +130,18 @@ impl Keeper {
         }
     }
 
-    /// Starts workers until one is ready; `None` when the supervisor stops.
+    /// Starts workers until one is ready; `None` when the seat is given up.
     async fn fill(&mut self) -> Option<Serving> {
         loop {
-            let seat = self.next_seat();
-            self.shared.book().seats[self.index].worker = seat.worker_id();
+            let start = self.enter();
+            self.note(|seat| seat.worker = start.id());
             let started = tokio::select! {
-                started = start(Arc::clone(&self.shared), seat) => started,
-                _ = stop_asked(&mut self.stop) => return None,
+                started = start.run() => started,
+                _ = self.ending.asked() => return None,
             };
             if !std::mem::replace(&mut self.settled, true) {
                 // The book comes first: `Supervisor::start` reads it when the count is complete.
-                note_first(&self.shared, self.index, &started);
+                note_first(&self.shared, self.number, &started);
                 self.shared.settled.send_modify(|settled| *settled += 1);
             }
             match started {
@@ -133,14 +156,14 @@ impl Keeper {
         }
     }
 
-    /// Has a worker serve until it is gone, has been replaced, or the supervisor stops.
+    /// Has a worker serve until it is gone, has been replaced, or the seat is given up.
     async fn serve(&mut self, serving: &Serving) -> Served {
         let mut exited = end_of(&self.shared, &serving.worker, &serving.id);
         let reason = tokio::select! {
             biased;
-            deadline = stop_asked(&mut self.stop) => return self.end(serving, deadline).await,
+            end = self.ending.asked() => return self.end(serving, end).await,
             exit = &mut exited => return Served::Gone(self.lost(serving, exit)),
-            reason = due(&self.shared, serving, &mut self.order) => reason,
+            reason = due(&self.shared, serving, &mut self.orders) => reason,
         };
         self.shared.book().due(&serving.id, reason);
         self.replace(serving, reason, exited).await
@@ -157,22 +180,22 @@ impl Keeper {
         loop {
             let room = tokio::select! {
                 biased;
-                deadline = stop_asked(&mut self.stop) => return self.end(serving, deadline).await,
+                end = self.ending.asked() => return self.end(serving, end).await,
                 exit = &mut exited => return Served::Gone(self.lost(serving, exit)),
                 room = Arc::clone(&self.shared.surge).acquire_owned() => room,
             };
             // The semaphore is never closed.
             let Ok(room) = room else { return Served::Gone(Duration::ZERO) };
-            let seat = self.next_seat();
-            let replacement = seat.worker_id();
-            let mut starting = pin!(start(Arc::clone(&self.shared), seat));
+            let start = self.enter();
+            let replacement = start.id();
+            let mut starting = pin!(start.run());
             let started = tokio::select! {
                 biased;
-                deadline = stop_asked(&mut self.stop) => return self.end(serving, deadline).await,
+                end = self.ending.asked() => return self.end(serving, end).await,
                 exit = &mut exited => {
                     self.lost(serving, exit);
                     // What was to replace it is under way already and fills the empty seat.
-                    self.shared.book().seats[self.index].worker = replacement;
+                    self.note(|seat| seat.worker = replacement);
                     drop(room);
                     return self.take_over(starting).await;
                 }
@@ -180,18 +203,18 @@ impl Keeper {
             };
             let error = match started {
                 Ok(worker) => {
-                    let Some(next) = self.join(worker) else { return Served::Stopped };
-                    self.dismiss(serving, reason, room);
+                    let Some(next) = self.join(worker) else { return Served::Over };
+                    self.dismiss(serving, Cause::Replaced(reason, room));
                     return Served::Replaced(next);
                 }
                 Err(error) => error,
             };
             drop(room);
             let pause = backoff.after_failed_start();
-            not_replaced(&self.shared, self.index, &serving.id, &error, pause);
+            not_replaced(&self.shared, self.number, &serving.id, &error, pause);
             tokio::select! {
                 biased;
-                deadline = stop_asked(&mut self.stop) => return self.end(serving, deadline).await,
+                end = self.ending.asked() => return self.end(serving, end).await,
                 exit = &mut exited => return Served::Gone(self.lost(serving, exit)),
                 () = sleep(pause) => {}
             }
@@ -205,11 +228,11 @@ impl Keeper {
     ) -> Served {
         let started = tokio::select! {
             biased;
-            _ = stop_asked(&mut self.stop) => return Served::Stopped,
+            _ = self.ending.asked() => return Served::Over,
             started = starting => started,
         };
         match started {
-            Ok(worker) => self.join(worker).map_or(Served::Stopped, Served::Replaced),
+            Ok(worker) => self.join(worker).map_or(Served::Over, Served::Replaced),
             Err(error) => Served::Gone(self.start_failed(error)),
         }
     }
@@ -221,8 +244,9 @@ impl Keeper {
         {
             let mut book = self.shared.book();
             book.step(&id, Step::Started);
-            let seat = &mut book.seats[self.index];
-            (seat.state, seat.worker) = (SeatState::Ready, id.clone());
+            if let Some(seat) = book.seat(self.number) {
+                (seat.state, seat.worker) = (SeatState::Ready, id.clone());
+            }
         }
         tracing::info!(%pool, worker = %id, pid = info.pid, "worker ready");
         self.shared.pool.join(Arc::clone(&worker));
@@ -231,26 +255,29 @@ impl Keeper {
             self.shared.pool.leave(&id);
             return None;
         }
+        self.shared.news.send_replace(());
         let limits = self.shared.draw_limits();
         Some(Serving { worker, id, since: Instant::now(), limits })
     }
 
-    fn dismiss(
-        &mut self,
-        serving: &Serving,
-        reason: RecycleReason,
-        room: tokio::sync::OwnedSemaphorePermit,
-    ) {
+    fn dismiss(&mut self, serving: &Serving, cause: Cause) {
         while self.leaving.try_join_next().is_some() {}
         let Serving { worker, id, since, limits } = serving;
         let leaving =
             Serving { worker: Arc::clone(worker), id: id.clone(), since: *since, limits: *limits };
-        let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
-        self.leaving.spawn(dismiss(shared, leaving, self.index, reason, room, stop));
+        let (shared, stop) = (Arc::clone(&self.shared), self.ending.stop.clone());
+        self.leaving.spawn(dismiss(shared, leaving, self.number, cause, stop));
     }
 
-    /// Stops a worker because the supervisor stops.
-    async fn end(&mut self, serving: &Serving, deadline: Instant) -> Served {
+    /// Sees a worker out whose seat is given up.
+    async fn end(&mut self, serving: &Serving, end: End) -> Served {
+        let deadline = match end {
+            End::Stop(deadline) => deadline,
+            End::Leave => {
+                self.dismiss(serving, Cause::Surplus);
+                return Served::Over;
+            }
+        };
         let (pool, id) = (self.shared.pool.name(), &serving.id);
         self.shared.book().step(id, Step::StopAsked);
         let stopped = serving.worker.stop(grace_until(deadline));
@@ -261,16 +288,16 @@ impl Keeper {
         self.shared.pool.leave(id);
         self.shared.book().exits.shutdown += 1;
         self.shared.gone(id);
-        Served::Stopped
+        Served::Over
     }
 
     /// Lets go of a worker that is gone; gives the pause before its seat is filled again.
     fn lost(&mut self, serving: &Serving, exit: WorkerExit) -> Duration {
         let Serving { id, since, .. } = serving;
         self.shared.pool.leave(id);
-        self.shared.book().seats[self.index].state = SeatState::Starting;
+        self.note(|seat| seat.state = SeatState::Starting);
         match exit {
-            WorkerExit::Died(how) => crashed(&self.shared, self.index, id, &how),
+            WorkerExit::Died(how) => crashed(&self.shared, self.number, id, &how),
             _ => {
                 self.shared.book().exits.left += 1;
                 tracing::info!(pool = %self.shared.pool.name(), worker = %id, "worker stopped");
@@ -282,21 +309,24 @@ impl Keeper {
 
     fn start_failed(&mut self, error: Error) -> Duration {
         let pause = self.backoff.after_failed_start();
-        failed(&self.shared, self.index, error, pause);
+        failed(&self.shared, self.number, error, pause);
         pause
     }
 
     async fn pause(&mut self, pause: Duration) -> ControlFlow<()> {
         tokio::select! {
             () = sleep(pause) => ControlFlow::Continue(()),
-            _ = stop_asked(&mut self.stop) => ControlFlow::Break(()),
+            _ = self.ending.asked() => ControlFlow::Break(()),
         }
     }
 
-    fn next_seat(&mut self) -> Seat {
-        let seat = of(self.shared.pool.name(), self.index, self.incarnation);
-        self.incarnation += 1;
-        seat
+    fn note(&self, change: impl FnOnce(&mut SeatStatus)) {
+        self.shared.book().seat(self.number).map(change);
+    }
+
+    fn enter(&self) -> Start {
+        let seat = self.shared.book().enter(self.shared.pool.name(), self.number);
+        Start { shared: Arc::clone(&self.shared), seat, over: false }
     }
 }
 
@@ -315,59 +345,80 @@ pub(super) fn grace_until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).mul_f64(GRACE_SHARE)
 }
 
-async fn start(shared: Arc<Shared>, seat: Seat) -> Result<Arc<dyn Worker>, Error> {
-    let worker = seat.worker_id();
-    shared.book().enter(&seat);
-    let limit = shared.options.start_timeout;
-    let started = match timeout(limit + LAST_WORD, shared.profile.start(seat)).await {
-        Ok(started) => started,
-        Err(_) => Err(Error::new(
-            ErrorKind::Timeout(Phase::Start),
-            format!("worker {worker} was not ready within {limit:?}"),
-        )
-        .with_help("raise the pool's `start_timeout`, or do less in the adapter's setup")
-        .with_detail("worker", worker.as_str())),
-    };
-    if started.is_err() {
-        shared.book().step(&worker, Step::StartFailed);
-    }
-    started
+/// A start that is in the book. Dropping it ends it.
+struct Start {
+    shared: Arc<Shared>,
+    seat: Seat,
+    over: bool,
 }
 
-fn note_first(shared: &Shared, index: usize, started: &Result<Arc<dyn Worker>, Error>) {
-    let mut book = shared.book();
-    match started {
-        Ok(_) => book.seats[index].state = SeatState::Ready,
-        Err(error) => {
-            book.seats[index].state = SeatState::Failing;
-            book.first_error.get_or_insert_with(|| error.clone());
+impl Start {
+    fn id(&self) -> WorkerId {
+        self.seat.worker_id()
+    }
+
+    async fn run(mut self) -> Result<Arc<dyn Worker>, Error> {
+        let limit = self.shared.options.start_timeout;
+        let starting = self.shared.profile.start(self.seat.clone());
+        let started = timeout(limit + LAST_WORD, starting).await;
+        self.over = true;
+        let worker = self.id();
+        let started = started.unwrap_or_else(|_| {
+            let message = format!("worker {worker} was not ready within {limit:?}");
+            Err(Error::new(ErrorKind::Timeout(Phase::Start), message)
+                .with_help("raise the pool's `start_timeout`, or do less in the adapter's setup")
+                .with_detail("worker", worker.as_str()))
+        });
+        if started.is_err() {
+            self.shared.book().step(&worker, Step::StartFailed);
+        }
+        started
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if !self.over {
+            self.shared.gone_before_ready(&self.id());
         }
     }
 }
 
-pub(super) fn crashed(shared: &Shared, index: usize, worker: &WorkerId, how: &str) {
+fn note_first(shared: &Shared, number: usize, started: &Result<Arc<dyn Worker>, Error>) {
+    let mut book = shared.book();
+    if let Err(error) = started {
+        book.first_error.get_or_insert_with(|| error.clone());
+    }
+    if let Some(seat) = book.seat(number) {
+        seat.state = if started.is_ok() { SeatState::Ready } else { SeatState::Failing };
+    }
+}
+
+pub(super) fn crashed(shared: &Shared, number: usize, worker: &WorkerId, how: &str) {
     let pool = shared.pool.name();
     tracing::warn!(%pool, %worker, how, "worker died");
     let degraded = {
         let mut book = shared.book();
         book.exits.died += 1;
-        let seat = &mut book.seats[index];
-        seat.crashes += 1;
-        seat.last_failure = Some(how.to_owned());
+        if let Some(seat) = book.seat(number) {
+            seat.crashes += 1;
+            seat.last_failure = Some(how.to_owned());
+        }
         book.crashes.note(Instant::now())
     };
     tell_degraded(shared, degraded);
 }
 
-fn failed(shared: &Shared, index: usize, error: Error, pause: Duration) {
+fn failed(shared: &Shared, number: usize, error: Error, pause: Duration) {
     let pool = shared.pool.name();
     let (degraded, nobody) = {
         let mut book = shared.book();
-        let seat = &mut book.seats[index];
-        seat.state = SeatState::Failing;
-        seat.last_failure = Some(error.to_string());
-        tracing::warn!(%pool, worker = %seat.worker, %error, ?pause, "worker did not start");
-        let nobody = book.seats.iter().all(|seat| seat.state == SeatState::Failing);
+        if let Some(seat) = book.seat(number) {
+            seat.state = SeatState::Failing;
+            seat.last_failure = Some(error.to_string());
+            tracing::warn!(%pool, worker = %seat.worker, %error, ?pause, "worker did not start");
+        }
+        let nobody = book.count(SeatState::Failing) == book.staying().count();
         (book.crashes.note(Instant::now()), nobody)
     };
     tell_degraded(shared, degraded);
@@ -377,12 +428,14 @@ fn failed(shared: &Shared, index: usize, error: Error, pause: Duration) {
     }
 }
 
-fn not_replaced(shared: &Shared, index: usize, kept: &WorkerId, error: &Error, pause: Duration) {
+fn not_replaced(shared: &Shared, number: usize, kept: &WorkerId, error: &Error, pause: Duration) {
     let pool = shared.pool.name();
     tracing::warn!(%pool, worker = %kept, %error, ?pause, "no replacement; the worker serves on");
     let degraded = {
         let mut book = shared.book();
-        book.seats[index].last_failure = Some(error.to_string());
+        if let Some(seat) = book.seat(number) {
+            seat.last_failure = Some(error.to_string());
+        }
         book.crashes.note(Instant::now())
     };
     tell_degraded(shared, degraded);

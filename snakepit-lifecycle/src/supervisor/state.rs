@@ -15,7 +15,7 @@ pub enum WorkerState {
     Ready,
     /// It takes calls and is to be replaced: it waits for its turn, or for its replacement.
     Due,
-    /// Its replacement takes the calls; it ends those it has.
+    /// Others take the calls; it ends those it has.
     Draining,
     /// It was asked to stop.
     Stopping,
@@ -30,6 +30,7 @@ pub(super) enum Step {
     StartFailed,
     LimitReached,
     Replaced,
+    Surplus,
     Drained,
     StopAsked,
     Exited,
@@ -45,6 +46,7 @@ impl WorkerState {
             (Starting, Step::StartFailed | Step::StopAsked) => Gone,
             (Ready, Step::LimitReached) => Due,
             (Due, Step::Replaced) => Draining,
+            (Ready | Due, Step::Surplus) => Draining,
             (Draining, Step::Drained) => Stopping,
             (Ready | Due | Draining | Stopping, Step::StopAsked) => Stopping,
             (Ready | Due | Draining | Stopping, Step::Exited) => Gone,
@@ -80,9 +82,12 @@ mod tests {
 
     #[test]
     fn the_table_is_the_one_that_was_agreed_on() {
-        use Step::{Drained, Exited, LimitReached, Replaced, StartFailed, Started, StopAsked};
+        use Step::{
+            Drained, Exited, LimitReached, Replaced, StartFailed, Started, StopAsked, Surplus,
+        };
         use WorkerState::{Draining, Due, Gone, Ready, Starting, Stopping};
-        let steps = [Started, StartFailed, LimitReached, Replaced, Drained, StopAsked, Exited];
+        let steps =
+            [Started, StartFailed, LimitReached, Replaced, Surplus, Drained, StopAsked, Exited];
         let mut table = String::new();
         for state in [Starting, Ready, Due, Draining, Stopping, Gone] {
             for step in steps {

@@ -19,6 +19,8 @@ pub enum SeatState {
     Ready,
     /// Starting failed; it is or will be tried again.
     Failing,
+    /// The pool has become smaller: its worker ends its calls and goes.
+    Leaving,
     /// The supervisor has stopped it.
     Stopped,
 }
@@ -27,8 +29,8 @@ pub enum SeatState {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SeatStatus {
-    /// Position in the pool.
-    pub index: usize,
+    /// Its number, never used again for another.
+    pub number: usize,
     /// What it is doing.
     pub state: SeatState,
     /// The worker that takes its calls, or the one that is to; not a replaced one on its way out.
@@ -80,6 +82,8 @@ pub struct Exits {
     pub died: u64,
     /// They went in good order, unasked.
     pub left: u64,
+    /// The pool became smaller.
+    pub surplus: u64,
     /// The pool was shut down.
     pub shutdown: u64,
 }

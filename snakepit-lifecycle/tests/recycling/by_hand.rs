@@ -15,7 +15,7 @@ async fn all_workers_of_a_pool_are_replaced_one_after_the_other() {
     let mut workers: Vec<_> =
         pool.workers().into_iter().map(|worker| worker.info.id.to_string()).collect();
     workers.sort();
-    assert_eq!(workers, ["p.0.1", "p.1.1", "p.2.1"]);
+    assert_eq!(workers, ["p.0.1", "p.1.1", "p.3.0"]);
     assert_eq!(supervisor.status().recycles.manual, 3);
 }
 
@@ -30,7 +30,7 @@ async fn asking_twice_replaces_once_and_both_hear_of_it() {
     let while_due = tokio::spawn(supervisor.recycle(&old).unwrap());
     sleep(SECOND).await;
     let while_draining = tokio::spawn(supervisor.recycle(&old).unwrap());
-    let successor = tokio::spawn(supervisor.recycle(&WorkerId::from("p.0.1")).unwrap());
+    let successor = tokio::spawn(supervisor.recycle(&WorkerId::from("p.1.0")).unwrap());
     for asked in [first, while_due, while_draining, successor] {
         asked.await.unwrap();
     }

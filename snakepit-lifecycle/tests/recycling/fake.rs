@@ -112,17 +112,30 @@ impl Profile for Script {
         });
         self.workers.lock().unwrap().push(worker.clone());
         Box::pin(async move {
+            // A start that is dropped ends what it started.
+            let mut start = Start { worker: worker.clone(), over: false };
             match outcome.unwrap_or(Outcome::ReadyAfter(SECOND)) {
                 Outcome::ReadyAfter(time) => tokio::time::sleep(time).await,
-                Outcome::Fails => {
-                    worker.alive.end();
-                    return Err(Error::new(ErrorKind::AdapterFailed, "no adapter"));
-                }
+                Outcome::Fails => return Err(Error::new(ErrorKind::AdapterFailed, "no adapter")),
                 Outcome::Hangs => std::future::pending().await,
             }
+            start.over = true;
             worker.say("ready");
             Ok(worker as Arc<dyn Worker>)
         })
+    }
+}
+
+struct Start {
+    worker: Arc<Fake>,
+    over: bool,
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if !self.over {
+            self.worker.alive.end();
+        }
     }
 }
 

@@ -33,7 +33,7 @@ async fn the_replacement_starts_at_four_fifths_of_the_calls() {
     assert_eq!(script.log(), [""; 0]);
     call(&pool, 1).await.unwrap();
     sleep(SECOND / 2).await;
-    assert_eq!(script.log(), ["start p.0.1"]);
+    assert_eq!(script.log(), ["start p.1.0"]);
     for _ in 0..5 {
         let done = call(&pool, 1).await.unwrap();
         assert_eq!(done.worker.as_str(), "p.0.0", "over its limit it serves on until then");

@@ -9,4 +9,5 @@ mod by_hand;
 mod failures;
 mod limits;
 mod order;
+mod scale;
 mod silence;

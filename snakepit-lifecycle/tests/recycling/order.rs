@@ -21,21 +21,21 @@ async fn the_replacement_is_ready_before_the_old_worker_drains_and_stops() {
     };
     sleep(SECOND / 2).await;
     assert_eq!(state("p.0.0"), Some(WorkerState::Due));
-    assert_eq!(state("p.0.1"), Some(WorkerState::Starting));
+    assert_eq!(state("p.1.0"), Some(WorkerState::Starting));
     assert_eq!(pool.stats().workers, 1, "it takes calls until its replacement is ready");
     sleep(SECOND).await;
     assert_eq!(state("p.0.0"), Some(WorkerState::Draining));
-    assert_eq!(state("p.0.1"), Some(WorkerState::Ready));
+    assert_eq!(state("p.1.0"), Some(WorkerState::Ready));
     let on_new = call(&pool, 1).await.unwrap();
-    assert_eq!(on_new.worker.as_str(), "p.0.1");
+    assert_eq!(on_new.worker.as_str(), "p.1.0");
     assert_eq!(long.await.unwrap().unwrap().worker, old, "the long call ended where it ran");
     gone.await.unwrap();
-    assert_eq!(script.log(), ["start p.0.1", "ready p.0.1", "stop p.0.0"]);
+    assert_eq!(script.log(), ["start p.1.0", "ready p.1.0", "stop p.0.0"]);
     assert_eq!(state("p.0.0"), None);
     let status = supervisor.status();
     assert_eq!((status.recycles.manual, status.recycles.total()), (1, 1));
     assert_eq!((status.exits.recycled, status.exits.died), (1, 0));
-    assert_eq!((status.seats[0].worker.as_str(), status.seats[0].crashes), ("p.0.1", 0));
+    assert_eq!((status.seats[0].worker.as_str(), status.seats[0].crashes), ("p.1.0", 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,6 +81,7 @@ async fn no_call_is_lost_failed_or_repeated_while_every_call_costs_a_worker() {
             o.max_surge = surge;
         })
         .await;
+        (0..workers).for_each(|n| script.log.lock().unwrap().push(format!("start p.{n}.0")));
         let calls: Vec<_> = (0..500).map(|n| tokio::spawn(call(&pool, 20 + n % 7))).collect();
         for (n, call) in calls.into_iter().enumerate() {
             let done = call.await.unwrap().unwrap();
@@ -95,5 +96,15 @@ async fn no_call_is_lost_failed_or_repeated_while_every_call_costs_a_worker() {
         assert_eq!((status.exits.recycled, status.exits.died), (status.recycles.max_requests, 0));
         assert_eq!((pool.stats().workers, script.alive()), (workers, workers));
         assert!(!script.log().iter().any(|line| line.starts_with("stop busy")));
+        let mut bearers = std::collections::BTreeSet::new();
+        for line in script.log() {
+            let index = line.split('.').nth(1).unwrap().to_owned();
+            assert!(index.parse::<usize>().unwrap() < workers + surge, "{line}");
+            match line.split(' ').next().unwrap() {
+                "start" => assert!(bearers.insert(index), "{line} while another bears its index"),
+                "stop" => assert!(bearers.remove(&index)),
+                _ => {}
+            }
+        }
     }
 }

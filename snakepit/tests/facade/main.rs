@@ -11,6 +11,7 @@ mod calls;
 mod crashes;
 mod heartbeats;
 mod recycling;
+mod scaling;
 mod settings;
 mod shutdown;
 mod streams;

@@ -1,13 +1,13 @@
 //! Workers are replaced although they are well, and no call notices. A test for each setting.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value as Json;
 use snakepit::config::{PoolBuilder, PoolConfig};
 use snakepit::{ErrorKind, PoolReport, Recycles, Snakepit, WorkerId, WorkerReport, WorkerState};
 
-use crate::support::{PATIENCE, adapter, builder, python, stop, wait};
+use crate::support::{adapter, builder, python, stop, until, wait};
 
 /// A pool that recycles only as far as `set` says.
 fn start(adapter: &str, set: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Snakepit {
@@ -31,15 +31,6 @@ fn recycles(snakepit: &Snakepit) -> Recycles {
 fn pids(snakepit: &Snakepit) -> BTreeSet<u32> {
     let workers = report(snakepit, "default").0;
     workers.into_iter().map(|worker| worker.info.pid.unwrap()).collect()
-}
-
-/// Looks again and again until something holds.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use snakepit::{Builder, Error, Snakepit};
 
@@ -57,6 +57,15 @@ pub(crate) fn stop(snakepit: Snakepit) {
 /// Waits for a future without any runtime.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     pollster::block_on(future)
+}
+
+/// Looks again and again until something holds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Asserts that the pool still serves.
