@@ -100,6 +100,9 @@ impl Reader<'_> {
         }
         raw.profile = self.string(scope, "profile");
         raw.workers = self.count(scope, "workers");
+        raw.min_workers = self.count(scope, "min_workers");
+        raw.max_workers = self.count(scope, "max_workers");
+        raw.idle_timeout = self.duration(scope, "idle_timeout");
         raw.adapter = self.string(scope, "adapter");
         raw.adapter_args = self.arguments(scope, "adapter_args");
         raw.python = self.string(scope, "python").map(PathBuf::from);
@@ -135,6 +138,7 @@ impl Reader<'_> {
         raw.lifecycle.ttl = self.unit(scope, "ttl", parse_limit);
         raw.lifecycle.max_requests = self.count(scope, "max_requests");
         raw.lifecycle.max_memory = self.unit(scope, "max_memory", parse_size);
+        raw.lifecycle.idle = self.unit(scope, "idle", parse_limit);
         raw.lifecycle.memory_interval = self.duration(scope, "memory_interval");
         raw.lifecycle.jitter = self.share(scope, "jitter");
         raw.lifecycle.max_surge = self.count(scope, "max_surge");
@@ -302,7 +306,7 @@ impl Reader<'_> {
     ) -> Option<T> {
         let message = format!("expected {expected}, found {}", kind(value.get_ref()));
         let code = match key {
-            "workers" => Code::InvalidPoolSize,
+            "workers" | "min_workers" | "max_workers" => Code::InvalidPoolSize,
             "ttl" => Code::InvalidWorkerTtl,
             "max_requests" => Code::InvalidWorkerMaxRequests,
             _ => Code::InvalidValue,

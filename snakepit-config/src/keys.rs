@@ -2,9 +2,12 @@
 //! misspelt name.
 
 /// Keys of one pool's table.
-pub(crate) const POOL: [&str; 16] = [
+pub(crate) const POOL: [&str; 19] = [
     "profile",
     "workers",
+    "min_workers",
+    "max_workers",
+    "idle_timeout",
     "adapter",
     "adapter_args",
     "python",
@@ -26,8 +29,8 @@ pub(crate) const TIMEOUTS: [&str; 6] =
     ["profile", "call", "stream_idle", "queue", "start", "drain"];
 
 /// Keys of a pool's `lifecycle` table.
-pub(crate) const LIFECYCLE: [&str; 6] =
-    ["ttl", "max_requests", "max_memory", "memory_interval", "jitter", "max_surge"];
+pub(crate) const LIFECYCLE: [&str; 7] =
+    ["ttl", "max_requests", "max_memory", "idle", "memory_interval", "jitter", "max_surge"];
 
 /// Says what was probably meant, or what there is.
 pub(crate) fn suggestion(written: &str, known: &[&str]) -> String {

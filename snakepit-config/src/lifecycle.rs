@@ -16,6 +16,8 @@ pub struct Lifecycle {
     pub max_requests: Option<u64>,
     /// Bytes of memory that are its alone, in three readings in a row.
     pub max_memory: Option<u64>,
+    /// Time without a call, for a worker that has served some.
+    pub idle: Option<Duration>,
     /// Time between two readings of its memory; without `max_memory` there are none.
     pub memory_interval: Duration,
     /// The share of a limit by which chance may shorten it for one worker.
@@ -40,6 +42,7 @@ impl Serialize for Lifecycle {
         if let Some(bytes) = self.max_memory {
             map.serialize_entry("max_memory", &format_size(bytes))?;
         }
+        map.serialize_entry("idle", &format_limit(self.idle))?;
         map.serialize_entry("memory_interval", &format_duration(self.memory_interval))?;
         map.serialize_entry("jitter", &self.jitter)?;
         map.serialize_entry("max_surge", &self.max_surge)?;

@@ -30,6 +30,9 @@ pub struct PoolConfig {
 pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) workers: usize,
+    pub(crate) min_workers: usize,
+    pub(crate) max_workers: usize,
+    pub(crate) idle_timeout: Duration,
     pub(crate) adapter_args: serde_json::Map<String, Value>,
     pub(crate) python: Option<PathBuf>,
     pub(crate) worker_package: Option<PathBuf>,
@@ -66,14 +69,20 @@ impl PoolConfig {
             ttl: Some(settings.lifecycle.ttl),
             max_requests: settings.lifecycle.max_requests,
             max_memory: settings.lifecycle.max_memory,
+            idle: Some(settings.lifecycle.idle),
             memory_interval: Some(settings.lifecycle.memory_interval),
             jitter: Some(settings.lifecycle.jitter),
             max_surge: Some(settings.lifecycle.max_surge as u64),
         };
+        // A bound that is the number itself follows it when that is changed.
+        let bound = |bound| (bound != settings.workers).then_some(bound as u64);
         let raw = RawPool {
             name: settings.name,
             profile: Some(self.profile().to_owned()),
             workers: Some(settings.workers as u64),
+            min_workers: bound(settings.min_workers),
+            max_workers: bound(settings.max_workers),
+            idle_timeout: Some(settings.idle_timeout),
             adapter: Some(self.adapter.to_string()),
             adapter_args: Some(Value::Object(settings.adapter_args)),
             python: settings.python,
@@ -109,9 +118,24 @@ impl PoolConfig {
         "process"
     }
 
-    /// How many workers run.
+    /// How many workers run at first, and for good where the bounds are the same.
     pub fn workers(&self) -> usize {
         self.settings.workers
+    }
+
+    /// How few workers there may be.
+    pub fn min_workers(&self) -> usize {
+        self.settings.min_workers
+    }
+
+    /// How many workers there may be when calls wait.
+    pub fn max_workers(&self) -> usize {
+        self.settings.max_workers
+    }
+
+    /// After how much time without a call a worker above the least goes.
+    pub fn idle_timeout(&self) -> Duration {
+        self.settings.idle_timeout
     }
 
     /// What the workers run.
@@ -196,6 +220,14 @@ impl Serialize for PoolConfig {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("profile", self.profile())?;
         map.serialize_entry("workers", &settings.workers)?;
+        for (key, bound) in
+            [("min_workers", settings.min_workers), ("max_workers", settings.max_workers)]
+        {
+            if bound != settings.workers {
+                map.serialize_entry(key, &bound)?;
+            }
+        }
+        map.serialize_entry("idle_timeout", &format_duration(settings.idle_timeout))?;
         map.serialize_entry("adapter", &self.adapter.to_string())?;
         let paths = [
             ("python", &settings.python),
@@ -264,9 +296,27 @@ impl PoolBuilder {
         self
     }
 
-    /// How many workers run; by default one for each core.
+    /// How many workers run; by default one for each core, within the bounds.
     pub fn workers(mut self, workers: usize) -> Self {
         self.raw.workers = Some(workers as u64);
+        self
+    }
+
+    /// How few workers there may be when there is nothing to do; by default as many as at first.
+    pub fn min_workers(mut self, workers: usize) -> Self {
+        self.raw.min_workers = Some(workers as u64);
+        self
+    }
+
+    /// How many workers there may be when calls wait; by default as many as at first.
+    pub fn max_workers(mut self, workers: usize) -> Self {
+        self.raw.max_workers = Some(workers as u64);
+        self
+    }
+
+    /// After how much time without a call a worker above the least goes.
+    pub fn idle_timeout(mut self, time: Duration) -> Self {
+        self.raw.idle_timeout = Some(time);
         self
     }
 
@@ -345,6 +395,13 @@ impl PoolBuilder {
     /// With how many bytes of its own memory a worker is replaced, or `None` for never.
     pub fn max_memory(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.raw.lifecycle.max_memory = bytes.into();
+        self
+    }
+
+    /// After how much time without a call a worker that has served some is replaced, or `None` for
+    /// never.
+    pub fn idle(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.raw.lifecycle.idle = Some(time.into());
         self
     }
 

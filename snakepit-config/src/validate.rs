@@ -48,6 +48,12 @@ const MEMORY_INTERVAL: RangeInclusive<Duration> =
 /// Beyond a half a limit says little.
 const JITTER: RangeInclusive<f64> = 0.0..=0.5;
 
+/// Below, every pause between two calls would cost a worker.
+const IDLE: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(366 * 86_400);
+
+/// A worker costs memory while it waits, and milliseconds to seconds when it has to come back.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_PREFETCH: u64 = 8;
 const DEFAULT_QUEUE: u64 = 1024;
 const DEFAULT_STREAM_CREDIT: u64 = 64;
@@ -64,9 +70,17 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
     check.name();
     check.profile();
     let adapter = check.adapter();
+    let (workers, min_workers, max_workers) = check.workers();
     let settings = Settings {
         name: raw.name.clone(),
-        workers: check.workers(),
+        workers,
+        min_workers,
+        max_workers,
+        idle_timeout: check.time(
+            "idle_timeout",
+            raw.idle_timeout.unwrap_or(DEFAULT_IDLE_TIMEOUT),
+            IDLE,
+        ),
         adapter_args: check.adapter_args(),
         python: check.path("python", raw.python.as_deref(), Base::UnlessName),
         worker_package: check.path("worker_package", raw.worker_package.as_deref(), Base::Always),
@@ -149,17 +163,36 @@ impl Check<'_> {
         }
     }
 
-    fn workers(&mut self) -> usize {
-        let workers = self.raw.workers.unwrap_or_else(|| {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            u64::try_from(cores).unwrap_or(1).min(*WORKERS.end())
-        });
-        if !WORKERS.contains(&workers) {
-            let message = out_of_range(&workers, &WORKERS);
-            self.problem(Code::InvalidPoolSize, "workers", message);
+    /// The number at first, the least and the most.
+    fn workers(&mut self) -> (usize, usize, usize) {
+        let raw = self.raw;
+        let keys = [
+            ("workers", raw.workers),
+            ("min_workers", raw.min_workers),
+            ("max_workers", raw.max_workers),
+        ];
+        for (key, given) in keys {
+            if let Some(workers) = given.filter(|workers| !WORKERS.contains(workers)) {
+                self.problem(Code::InvalidPoolSize, key, out_of_range(&workers, &WORKERS));
+            }
         }
-        // In range, so it fits.
-        workers as usize
+        let workers = raw.workers.unwrap_or_else(|| {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+            let cores = cores.min(raw.max_workers.unwrap_or(*WORKERS.end()));
+            cores.max(raw.min_workers.unwrap_or(1))
+        });
+        let (least, most) =
+            (raw.min_workers.unwrap_or(workers), raw.max_workers.unwrap_or(workers));
+        if least > workers {
+            let message = format!("the pool starts with fewer workers than {least}: {workers}");
+            self.problem(Code::InvalidPoolSize, "min_workers", message);
+        }
+        if most < workers {
+            let message = format!("the pool starts with more workers than {most}: {workers}");
+            self.problem(Code::InvalidPoolSize, "max_workers", message);
+        }
+        // In range where there is no problem, so they fit.
+        (workers as usize, least as usize, most as usize)
     }
 
     fn adapter(&mut self) -> Option<AdapterSpec> {
@@ -317,6 +350,7 @@ impl Check<'_> {
             max_memory: given
                 .max_memory
                 .map(|bytes| self.size("lifecycle.max_memory", bytes, MAX_MEMORY)),
+            idle: given.idle.flatten().map(|time| self.time("lifecycle.idle", time, IDLE)),
             memory_interval: self.time(key, interval, MEMORY_INTERVAL),
             jitter,
             // No more than there may be workers at all.

@@ -64,7 +64,12 @@ prop_compose! {
         adapter in mostly("[a-z]{1,8}(\\.py)?(:[A-Z][a-z]{0,5})?", ".*").prop_map(Some),
         no_adapter in prop::bool::weighted(0.05),
         args in prop::option::of(mostly(valid_arguments(), json())),
-        workers in prop::option::of(mostly(1..4096_usize, any::<usize>())),
+        workers in prop::option::of(mostly(10..1000_usize, any::<usize>())),
+        bounds in prop::option::of((
+            prop::option::of(mostly(1..10_usize, any::<usize>())),
+            prop::option::of(mostly(1000..4096_usize, any::<usize>())),
+            mostly((100..3_600_000_u64).prop_map(Duration::from_millis), duration()),
+        )),
         env in prop::collection::hash_map(mostly("[A-Z]{1,6}", ".{0,6}"), "[^\0]{0,6}", 0..3),
         python in prop::option::of(mostly("[a-z/.]{1,10}", ".{0,10}")),
         counts in prop::option::of((0..1024_usize, 1..100_000_usize, 1..65_536_usize, 1024..1_u64 << 40)),
@@ -82,6 +87,7 @@ prop_compose! {
             prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_secs), duration())),
             prop::option::of(mostly(1..1_000_000_u64, any::<u64>())),
             prop::option::of(mostly(1 << 20..1_u64 << 50, any::<u64>())),
+            prop::option::of(mostly((100..31_000_000_u64).prop_map(Duration::from_millis), duration())),
             mostly((50..3_600_000_u64).prop_map(Duration::from_millis), duration()),
             mostly(0.0..=0.5, any::<f64>()),
             mostly(1..4096_usize, any::<usize>()),
@@ -91,6 +97,11 @@ prop_compose! {
         if let Some(adapter) = adapter.filter(|_| !no_adapter) { pool = pool.adapter(adapter); }
         if let Some(args) = args { pool = pool.adapter_args(args); }
         if let Some(workers) = workers { pool = pool.workers(workers); }
+        if let Some((least, most, idle)) = bounds {
+            pool = pool.idle_timeout(idle);
+            if let Some(least) = least { pool = pool.min_workers(least); }
+            if let Some(most) = most { pool = pool.max_workers(most); }
+        }
         if let Some(python) = python { pool = pool.python(python); }
         for (name, value) in env { pool = pool.env(name, value); }
         if let Some((prefetch, queue, credit, payload)) = counts {
@@ -102,8 +113,8 @@ prop_compose! {
         if let Some((profile, call, idle)) = limits {
             pool = pool.timeout_profile(profile).call_timeout(call).stream_idle_timeout(idle);
         }
-        if let Some((ttl, requests, memory, interval, jitter, surge)) = lifecycle {
-            pool = pool.ttl(ttl).max_requests(requests).max_memory(memory);
+        if let Some((ttl, requests, memory, idle, interval, jitter, surge)) = lifecycle {
+            pool = pool.ttl(ttl).max_requests(requests).max_memory(memory).idle(idle);
             pool = pool.memory_interval(interval).jitter(jitter).max_surge(surge);
         }
         pool
@@ -138,7 +149,7 @@ proptest! {
             prop::sample::select(vec![
                 "profile", "workers", "adapter", "adapter_args", "python", "cwd", "env", "prefetch",
                 "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "lifecycle",
-                "x",
+                "min_workers", "max_workers", "idle_timeout", "x",
             ]),
             prop::sample::select(vec![
                 "1", "-1", "0x10", "'process'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
@@ -173,10 +184,11 @@ fn the_defaults_are_the_documented_ones() {
         (Duration::from_secs(2), Duration::from_secs(2))
     );
     let cores = std::thread::available_parallelism().unwrap().get();
-    assert_eq!(pool.workers(), cores);
+    assert_eq!((pool.workers(), pool.min_workers(), pool.max_workers()), (cores, cores, cores));
+    assert_eq!(pool.idle_timeout(), Duration::from_secs(60));
     let lifecycle = pool.lifecycle();
     assert_eq!((lifecycle.ttl, lifecycle.max_requests, lifecycle.max_memory), (None, None, None));
-    assert_eq!((lifecycle.jitter, lifecycle.max_surge), (0.1, 1));
+    assert_eq!((lifecycle.idle, lifecycle.jitter, lifecycle.max_surge), (None, 0.1, 1));
     assert_eq!(lifecycle.memory_interval, Duration::from_secs(10));
 }
 
@@ -184,14 +196,40 @@ fn the_defaults_are_the_documented_ones() {
 fn limits_of_a_worker_read_as_people_write_them() {
     let config = Config::from_toml(
         "[pool.default]\nadapter='a.py'\n[pool.default.lifecycle]\nttl='1h'\nmax_requests=20\n\
-         max_memory='512MiB'\nmemory_interval='1s'\njitter=0\nmax_surge=2",
+         max_memory='512MiB'\nmemory_interval='1s'\nidle='5m'\njitter=0\nmax_surge=2",
     )
     .unwrap();
     let lifecycle = config.pools()[0].lifecycle();
     assert_eq!(lifecycle.ttl, Some(Duration::from_secs(3600)));
     assert_eq!((lifecycle.max_requests, lifecycle.max_memory), (Some(20), Some(512 << 20)));
     assert_eq!(lifecycle.memory_interval, Duration::from_secs(1));
+    assert_eq!(lifecycle.idle, Some(Duration::from_secs(300)));
     assert_eq!((lifecycle.jitter, lifecycle.max_surge), (0.0, 2));
+}
+
+#[test]
+fn the_number_of_workers_follows_its_bounds_and_they_follow_it() {
+    let pool = || PoolConfig::builder("p").adapter("a.py");
+    let numbers = |pool: PoolBuilder| {
+        let pool = pool.build().unwrap();
+        (pool.workers(), pool.min_workers(), pool.max_workers())
+    };
+    assert_eq!(numbers(pool().max_workers(1)), (1, 1, 1));
+    assert_eq!(numbers(pool().min_workers(4000)), (4000, 4000, 4000));
+    assert_eq!(numbers(pool().workers(3).min_workers(2).max_workers(4)), (3, 2, 4));
+    let fixed = pool().workers(3).build().unwrap();
+    assert_eq!(numbers(fixed.to_builder().workers(8)), (8, 8, 8));
+    for wrong in [
+        pool().workers(3).min_workers(4),
+        pool().workers(3).max_workers(2),
+        pool().min_workers(3).max_workers(2),
+        pool().workers(3).max_workers(0),
+    ] {
+        let error = wrong.build().unwrap_err();
+        assert!(
+            error.problems().iter().all(|problem| problem.code.as_str() == "invalid_pool_size")
+        );
+    }
 }
 
 #[test]

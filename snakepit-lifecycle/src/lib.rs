@@ -4,6 +4,6 @@ pub mod process;
 mod supervisor;
 
 pub use supervisor::{
-    Exits, Limits, Observer, RecycleReason, Recycles, SeatState, SeatStatus, Supervisor,
+    Elastic, Exits, Limits, Observer, RecycleReason, Recycles, SeatState, SeatStatus, Supervisor,
     SupervisorOptions, SupervisorStatus, WorkerLife, WorkerState,
 };

@@ -12,7 +12,9 @@ use snakepit_config::{Config, PoolConfig};
 use snakepit_core::{
     BoxFuture, Clock, Error, ErrorKind, Phase, Pool, PoolOptions, Profile, Tool, WorkerId,
 };
-use snakepit_lifecycle::{Limits, Observer, Supervisor, SupervisorOptions, SupervisorStatus};
+use snakepit_lifecycle::{
+    Elastic, Limits, Observer, Supervisor, SupervisorOptions, SupervisorStatus,
+};
 use snakepit_profile_process::{ProcessOptions, ProcessProfile};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
@@ -141,6 +143,12 @@ fn process_options(config: &PoolConfig, resolved: Resolved) -> ProcessOptions {
 fn supervisor_options(config: &PoolConfig) -> SupervisorOptions {
     let mut options = SupervisorOptions::new(config.workers());
     let (lifecycle, timeouts) = (config.lifecycle(), config.timeouts());
+    let (min_workers, max_workers) = (config.min_workers(), config.max_workers());
+    options.elastic = (min_workers < max_workers).then(|| Elastic {
+        min_workers,
+        max_workers,
+        idle_timeout: config.idle_timeout(),
+    });
     options.start_timeout = timeouts.start;
     options.drain = timeouts.drain;
     options.heartbeat = Some(config.heartbeat());
@@ -148,6 +156,7 @@ fn supervisor_options(config: &PoolConfig) -> SupervisorOptions {
         ttl: lifecycle.ttl,
         max_requests: lifecycle.max_requests,
         max_memory: lifecycle.max_memory,
+        idle: lifecycle.idle,
     };
     options.memory_interval = lifecycle.memory_interval;
     options.jitter = lifecycle.jitter;

@@ -1,7 +1,7 @@
 //! How many seats a pool has. Owns the seats' tasks; what a seat does is its own.
 //!
-//! Invariants: seats never outnumber what is wanted but for those whose workers are on their way out,
-//! and a new seat waits for these; a worker that leaves for good ends its calls first.
+//! Invariants: seats that stay never outnumber what is wanted, and all of them never what there may be
+//! at most, those included whose workers are on their way out; a worker that leaves for good ends its calls first.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use snakepit_core::{Error, ErrorKind, WorkerId};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use super::Shared;
+use super::elastic::{LOOK, Looks, View};
 use super::seat::{keep, stop_asked};
+use super::status::SeatState;
 
 /// Keeps as many seats as are wanted until the supervisor stops.
 pub(super) async fn lead(shared: Arc<Shared>) -> Result<(), Error> {
@@ -19,6 +22,9 @@ pub(super) async fn lead(shared: Arc<Shared>) -> Result<(), Error> {
     let mut wanted = shared.wanted.subscribe();
     let mut seats = JoinSet::new();
     let mut outcome = Ok(());
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = Looks::default();
     loop {
         fit(&shared, *wanted.borrow_and_update(), &mut seats);
         tokio::select! {
@@ -26,6 +32,7 @@ pub(super) async fn lead(shared: Arc<Shared>) -> Result<(), Error> {
             _ = stop_asked(&mut stop) => break,
             // The sender lives in `shared`.
             _ = wanted.changed() => {}
+            _ = ticks.tick(), if shared.options.elastic.is_some() => resize(&shared, &mut looks),
             Some(ended) = seats.join_next() => match ended {
                 Ok(number) => shared.close_seat(number),
                 Err(error) => outcome = Err(broken(&error)),
@@ -48,7 +55,7 @@ fn fit(shared: &Arc<Shared>, wanted: usize, seats: &mut JoinSet<usize>) {
     };
     if staying > wanted {
         let load: BTreeMap<WorkerId, usize> =
-            shared.pool.workers().into_iter().map(|w| (w.info.id, w.in_flight)).collect();
+            shared.pool.loads().into_iter().map(|load| (load.worker, load.in_flight)).collect();
         let book = shared.book();
         let mut order: Vec<_> = book
             .staying()
@@ -60,10 +67,46 @@ fn fit(shared: &Arc<Shared>, wanted: usize, seats: &mut JoinSet<usize>) {
         surplus.into_iter().for_each(|number| book.dismiss(number));
         return;
     }
-    for _ in 0..(wanted - staying).min(wanted.saturating_sub(all)) {
+    let room = shared.most_workers().saturating_sub(all);
+    for _ in 0..(wanted - staying).min(room) {
         let (number, orders) = shared.book().open_seat();
         seats.spawn(keep(Arc::clone(shared), number, orders));
     }
+}
+
+/// Changes what is wanted if calls wait, or workers have nothing to do.
+fn resize(shared: &Shared, looks: &mut Looks) {
+    let Some(elastic) = shared.options.elastic else { return };
+    let wanted = *shared.wanted.borrow();
+    let unused = if wanted > elastic.min_workers {
+        looks.unused(shared.pool.loads(), elastic.idle_timeout)
+    } else {
+        0
+    };
+    let backlog = shared.pool.backlog();
+    let complete = shared.book().count(SeatState::Ready) == wanted;
+    let full = looks.full(backlog, complete);
+    let size = elastic.size(View { wanted, complete, backlog, full, unused });
+    if size == wanted {
+        return;
+    }
+    tracing::info!(
+        pool = %shared.pool.name(),
+        from = wanted,
+        to = size,
+        queued = backlog.queued,
+        waited = ?backlog.waited,
+        unused,
+        "pool changes its size"
+    );
+    // Whoever asked for another number meanwhile has the last word.
+    shared.wanted.send_if_modified(|now| {
+        let same = *now == wanted;
+        if same {
+            *now = size;
+        }
+        same
+    });
 }
 
 pub(super) fn broken(error: &JoinError) -> Error {

@@ -1,16 +1,20 @@
-//! Waits until a worker is to be replaced: watches its age, its calls, its memory and orders, and
-//! asks the policy. Nothing is measured that no limit is set for.
+//! Waits until a worker is to be replaced: watches its age, its calls, its memory, whether it has any
+//! use, and orders, and asks the policy. Nothing is measured that no limit is set for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use snakepit_core::Worker;
+use snakepit_core::{Worker, WorkerLoad};
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::book::Orders;
 use super::policy::{Limits, RecycleReason, Samples, Verdict, Vitals, judge};
 use super::seat::Serving;
+
+/// How many looks there are in the time after which a worker without calls is replaced.
+const LOOKS: u32 = 8;
 
 /// Resolves with the first reason to replace a worker.
 pub(super) async fn due(
@@ -20,15 +24,17 @@ pub(super) async fn due(
 ) -> RecycleReason {
     let Serving { worker, id, since, limits } = serving;
     let mut memory = Samples::default();
+    let mut unused = Unused::default();
     tokio::select! {
         // The sender lives in the book.
         _ = orders.wait_for(|orders| orders.replace.as_ref() == Some(id)) => return RecycleReason::Manual,
         () = aged(serving) => {}
         () = worked(shared, serving) => {}
         () = grown(shared, worker, limits, &mut memory) => {}
+        () = rested(shared, serving, &mut unused) => {}
     }
     let served = shared.pool.served_by(id).unwrap_or_default();
-    match judge(limits, &Vitals { age: since.elapsed(), served, memory }) {
+    match judge(limits, &Vitals { age: since.elapsed(), served, memory, idle: unused.time() }) {
         Verdict::Replace(reason) => reason,
         // It has left the pool: somebody else is about to find out that it is gone.
         Verdict::Keep => std::future::pending().await,
@@ -66,5 +72,42 @@ async fn grown(shared: &Shared, worker: &Arc<dyn Worker>, limits: &Limits, memor
         if judge(&limits, &Vitals { memory: *memory, ..Vitals::default() }) != Verdict::Keep {
             return;
         }
+    }
+}
+
+async fn rested(shared: &Shared, serving: &Serving, unused: &mut Unused) {
+    let Some(limit) = serving.limits.idle else { std::future::pending().await };
+    loop {
+        sleep(limit / LOOKS).await;
+        // Who has left the pool is about to be found gone.
+        let Some(load) = shared.pool.load_of(&serving.id) else { std::future::pending().await };
+        unused.look(&load);
+        let vitals = Vitals { served: load.served, idle: unused.time(), ..Vitals::default() };
+        let limits = Limits { idle: Some(limit), ..Limits::default() };
+        if judge(&limits, &vitals) != Verdict::Keep {
+            return;
+        }
+    }
+}
+
+/// Since when a worker has had no call, as far as looks from time to time can tell.
+#[derive(Debug, Default)]
+pub(super) struct Unused {
+    /// Since when, and how many calls it had ended by then.
+    since: Option<(Instant, u64)>,
+}
+
+impl Unused {
+    pub(super) fn look(&mut self, load: &WorkerLoad) {
+        let before = self.since.filter(|(_, served)| load.in_flight == 0 && *served == load.served);
+        self.since = match before {
+            None if load.in_flight > 0 => None,
+            None => Some((Instant::now(), load.served)),
+            before => before,
+        };
+    }
+
+    pub(super) fn time(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 }

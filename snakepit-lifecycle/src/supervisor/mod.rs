@@ -9,6 +9,7 @@ mod book;
 mod crew;
 mod dice;
 mod due;
+mod elastic;
 mod farewell;
 mod index;
 mod pace;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 
 use book::Book;
 use dice::Dice;
+pub use elastic::Elastic;
 pub use policy::{Limits, RecycleReason};
 use state::Step;
 pub use state::WorkerState;
@@ -39,8 +41,10 @@ pub use status::{Exits, Recycles, SeatState, SeatStatus, SupervisorStatus, Worke
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SupervisorOptions {
-    /// Number of workers.
+    /// Number of workers to start with.
     pub workers: usize,
+    /// Between which numbers the pool changes its size by itself; `None` keeps it as it is.
+    pub elastic: Option<Elastic>,
     /// Time a worker has to become ready.
     pub start_timeout: Duration,
     /// After how much a worker is replaced.
@@ -65,6 +69,7 @@ impl SupervisorOptions {
     pub fn new(workers: usize) -> Self {
         Self {
             workers,
+            elastic: None,
             start_timeout: Duration::from_secs(60),
             limits: Limits::default(),
             jitter: 0.1,
@@ -97,9 +102,9 @@ impl Observer {
         self.0.book().status(Instant::now())
     }
 
-    /// How many workers the pool has when all is well.
+    /// How many workers the pool has when all is well, or may grow to by itself.
     pub fn most_workers(&self) -> usize {
-        *self.0.wanted.borrow()
+        self.0.most_workers()
     }
 }
 
@@ -149,6 +154,12 @@ impl Shared {
     /// Whether no worker is to be had any more.
     fn is_over(&self) -> bool {
         self.stop.borrow().is_some() || self.book().abandoned
+    }
+
+    /// How many workers there may be, those on their way out included.
+    fn most_workers(&self) -> usize {
+        let wanted = *self.wanted.borrow();
+        self.options.elastic.map_or(wanted, |elastic| wanted.max(elastic.max_workers))
     }
 
     /// The limits of the next worker.
@@ -278,10 +289,12 @@ impl Supervisor {
     /// as long as it takes.
     ///
     /// While surplus workers still end their calls they count: a pool that grows again at that moment
-    /// waits for them, so that there are never more workers than before.
+    /// waits for them, so that there are never more workers than before. A pool that changes its size
+    /// by itself goes on doing so from there.
     ///
     /// # Errors
-    /// `InvalidConfig` for no worker at all; the future's is `PoolClosed` if the supervisor stops
+    /// `InvalidConfig` for no worker at all, and for fewer or more than the bounds of a pool that
+    /// changes its size by itself; the future's is `PoolClosed` if the supervisor stops
     /// first.
     ///
     /// # Cancel safety
@@ -291,10 +304,15 @@ impl Supervisor {
         workers: usize,
     ) -> Result<impl Future<Output = Result<(), Error>> + Send + use<>, Error> {
         let shared = Arc::clone(&self.shared);
-        if workers == 0 {
-            let message = format!("pool `{}` cannot do without workers", shared.pool.name());
-            return Err(Error::new(ErrorKind::InvalidConfig, message)
-                .with_help("ask for at least one; to end all of them, shut the pool down"));
+        let bounds = shared.options.elastic.map(|e| e.min_workers.max(1)..=e.max_workers);
+        let bounds = bounds.unwrap_or(1..=usize::MAX);
+        if !bounds.contains(&workers) {
+            let message = format!("pool `{}` cannot have {workers} workers", shared.pool.name());
+            let help = match workers {
+                0 => "ask for at least one; to end all of them, shut the pool down".to_owned(),
+                _ => format!("its bounds are {} and {}", bounds.start(), bounds.end()),
+            };
+            return Err(Error::new(ErrorKind::InvalidConfig, message).with_help(help));
         }
         shared.wanted.send_replace(workers);
         shared.news.send_replace(());

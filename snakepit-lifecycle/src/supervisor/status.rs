@@ -70,6 +70,8 @@ pub struct Recycles {
     pub max_requests: u64,
     /// They held too much memory.
     pub memory_threshold: u64,
+    /// They had nothing to do any more.
+    pub idle: u64,
 }
 
 /// Ends of workers that had been ready, by reason.
@@ -109,7 +111,8 @@ pub struct SupervisorStatus {
 impl Recycles {
     /// The sum over all reasons.
     pub fn total(&self) -> u64 {
-        self.manual + self.ttl_expired + self.max_requests + self.memory_threshold
+        let limits = self.ttl_expired + self.max_requests + self.memory_threshold + self.idle;
+        self.manual + limits
     }
 
     pub(super) fn count(&mut self, reason: RecycleReason) {
@@ -118,6 +121,7 @@ impl Recycles {
             RecycleReason::TtlExpired => &mut self.ttl_expired,
             RecycleReason::MaxRequests => &mut self.max_requests,
             RecycleReason::MemoryThreshold => &mut self.memory_threshold,
+            RecycleReason::Idle => &mut self.idle,
         } += 1;
     }
 }

@@ -6,6 +6,7 @@
 mod fake;
 
 mod by_hand;
+mod elastic;
 mod failures;
 mod limits;
 mod order;

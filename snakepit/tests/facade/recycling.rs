@@ -73,6 +73,18 @@ fn ttl_replaces_a_worker_that_does_nothing() {
 }
 
 #[test]
+fn idle_replaces_a_worker_that_has_served_and_not_one_that_has_not() {
+    let snakepit = start("plain.py", |pool| pool.workers(2).idle(Duration::from_millis(400)));
+    let before = pids(&snakepit);
+    let who: Json = wait(snakepit.execute("who", ())).unwrap();
+    until("unused for long enough", || recycles(&snakepit).idle == 1);
+    let after = pids(&snakepit);
+    assert!(!after.contains(&(who["pid"].as_u64().unwrap() as u32)));
+    assert_eq!(after.intersection(&before).count(), 1, "the other one had nothing to leave");
+    stop(snakepit);
+}
+
+#[test]
 fn max_memory_replaces_a_worker_that_hoards_as_often_as_it_is_measured() {
     let limit = |pool: PoolBuilder| pool.max_memory(96 << 20).jitter(0.0);
     let rarely = PoolConfig::builder("rarely").adapter(adapter("misbehaving.py")).python(python());

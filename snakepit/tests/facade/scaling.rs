@@ -1,6 +1,7 @@
 //! Pools get larger and smaller, and no call notices.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 use snakepit::{ErrorKind, PoolReport, Snakepit};
@@ -78,4 +79,32 @@ fn a_pool_that_is_shut_down_refuses_and_the_blocking_form_is_the_same() {
     assert_eq!(wait(other.scale("default", 2)).unwrap_err().kind(), ErrorKind::PoolClosed);
     let blocking = snakepit::blocking::Snakepit::from(other);
     assert_eq!(blocking.scale("default", 2).unwrap_err().kind(), ErrorKind::PoolClosed);
+}
+
+#[test]
+fn a_pool_grows_while_calls_wait_and_shrinks_when_none_come() {
+    let elastic = builder("plain.py").default_pool(|pool| {
+        pool.min_workers(1).max_workers(3).idle_timeout(Duration::from_millis(400))
+    });
+    let snakepit = wait(elastic.start()).unwrap();
+    let first = pids(&snakepit);
+    assert_eq!(first.len(), 1);
+    let mut most = 0;
+    std::thread::scope(|scope| {
+        let calls = (0..60).map(|_| snakepit.call("nap").args([0.1]));
+        let batch = scope.spawn(|| wait(snakepit.execute_batch::<f64>(calls)));
+        until("the batch ends", || {
+            most = most.max(pids(&snakepit).len());
+            assert!(most <= 3);
+            batch.is_finished()
+        });
+        assert!(batch.join().unwrap().into_iter().all(|result| result.is_ok()));
+    });
+    assert_eq!(most, 3);
+    until("two have gone", || pids(&snakepit).len() == 1);
+    let stats = serde_json::to_value(snakepit.stats()).unwrap();
+    let pool = &stats["pools"][0];
+    assert_eq!((&pool["exits"]["surplus"], &pool["failed"]), (&Json::from(2), &Json::from(0)));
+    assert_eq!(wait(snakepit.scale("default", 4)).unwrap_err().kind(), ErrorKind::InvalidConfig);
+    stop(snakepit);
 }
