@@ -101,6 +101,32 @@ def test_an_adapter_lives_from_preload_to_teardown() -> None:
     assert SEEN == ["preload", "setup", "teardown"]
 
 
+@pytest.mark.parametrize(
+    ("said", "well"), [(None, True), (True, True), ({"load": 0.0}, True), (False, False)]
+)
+def test_an_adapter_says_how_it_is(said: object, well: bool) -> None:
+    class Sync(Everything):
+        def health(self) -> object:
+            return said
+
+    class Async(Everything):
+        async def health(self) -> object:
+            await asyncio.sleep(0)
+            return said
+
+    class Broken(Everything):
+        def health(self) -> object:
+            raise ConnectionError("no database")
+
+    for adapter in (Sync, Async):
+        with run(adapter) as running:
+            assert running.health() is well
+    with run(Everything) as running:
+        assert running.health() is True
+    with run(Broken) as running, pytest.raises(ConnectionError, match="no database"):
+        running.health()
+
+
 def test_a_tool_knows_its_call() -> None:
     with run(Everything) as adapter:
         assert adapter.call("about") == {

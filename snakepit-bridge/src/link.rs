@@ -156,6 +156,27 @@ impl Link {
         }
     }
 
+    /// Has the worker run its adapter's own check; the inner error says what is wrong, for people.
+    /// The worker must have a slot free for it.
+    ///
+    /// # Errors
+    /// `WorkerLost` if the link ends first.
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answer.
+    pub fn check_health(
+        &self,
+    ) -> impl Future<Output = Result<Result<(), String>, Error>> + Send + use<> {
+        let answer = self.shared.check_health();
+        async move {
+            let lost = |_| {
+                let kind = ErrorKind::WorkerLost { maybe_executed: false };
+                Error::new(kind, "the link ended before the worker reported its health")
+            };
+            answer.await.map_err(lost)
+        }
+    }
+
     /// The worker's last signs of life.
     pub fn vitals(&self) -> Vitals {
         let (running, queued, gil_enabled) = self.shared.vitals.read();

@@ -258,6 +258,7 @@ impl Reader {
                     self.shared.pong(beat.nonce);
                 }
             }
+            Frame::HealthReport(report) => self.shared.health_report(report),
             Frame::DrainDone(_) => self.shared.drain_done(),
             Frame::Log(record) => self.log(&record),
             Frame::Event(event) => tracing::info!(

@@ -73,6 +73,7 @@ struct State {
     /// Calls refused by `submit`, which must not tell their replies itself.
     refused: Vec<(Reply, Error)>,
     pings: FxHashMap<u64, oneshot::Sender<()>>,
+    checks: FxHashMap<u64, oneshot::Sender<Result<(), String>>>,
     last_nonce: u64,
     farewell: Option<String>,
     closed_by_host: bool,
@@ -150,6 +151,7 @@ impl Shared {
                 in_flight: FxHashMap::default(),
                 refused: Vec::new(),
                 pings: FxHashMap::default(),
+                checks: FxHashMap::default(),
                 last_nonce: 0,
                 farewell: None,
                 closed_by_host: false,
@@ -323,6 +325,29 @@ impl Shared {
         }
     }
 
+    pub(crate) fn check_health(&self) -> oneshot::Receiver<Result<(), String>> {
+        let (report, answer) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.intake != Intake::Ended {
+                state.last_nonce += 1;
+                let check_id = state.last_nonce;
+                state.checks.insert(check_id, report);
+                state.outbox.push(Frame::HealthCheck(v1::HealthCheck { check_id }));
+            }
+        }
+        self.flush();
+        answer
+    }
+
+    pub(crate) fn health_report(&self, report: v1::HealthReport) {
+        if let Some(check) = self.state().checks.remove(&report.check_id) {
+            let failure = report.failure;
+            // Whoever asked may have stopped waiting.
+            let _ = check.send(if failure.is_empty() { Ok(()) } else { Err(failure) });
+        }
+    }
+
     pub(crate) fn drain_done(&self) {
         self.drained.send_replace(true);
     }
@@ -358,6 +383,7 @@ impl Shared {
             let mut state = self.state();
             state.intake = Intake::Ended;
             state.pings.clear();
+            state.checks.clear();
             let refused = std::mem::take(&mut state.refused);
             (state.waker.take(), refused, state.closed_by_host)
         };

@@ -113,6 +113,7 @@ impl Reader<'_> {
         raw.queue = self.count(scope, "queue");
         raw.max_payload = self.unit(scope, "max_payload", parse_size);
         raw.heartbeat = self.duration(scope, "heartbeat");
+        raw.health_interval = self.unit(scope, "health_interval", parse_limit);
         raw.cancel_grace = self.duration(scope, "cancel_grace");
         raw.stream_credit = self.count(scope, "stream_credit");
         if let Some(value) = scope.table.get("lifecycle") {

@@ -2,7 +2,7 @@
 //! misspelt name.
 
 /// Keys of one pool's table.
-pub(crate) const POOL: [&str; 19] = [
+pub(crate) const POOL: [&str; 20] = [
     "profile",
     "workers",
     "min_workers",
@@ -18,6 +18,7 @@ pub(crate) const POOL: [&str; 19] = [
     "queue",
     "max_payload",
     "heartbeat",
+    "health_interval",
     "cancel_grace",
     "stream_credit",
     "lifecycle",

@@ -43,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) stream_credit: usize,
     pub(crate) max_payload: u64,
     pub(crate) heartbeat: Duration,
+    pub(crate) health_interval: Option<Duration>,
     pub(crate) cancel_grace: Duration,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) timeouts: Timeouts,
@@ -93,6 +94,7 @@ impl PoolConfig {
             queue: Some(settings.queue as u64),
             max_payload: Some(settings.max_payload),
             heartbeat: Some(settings.heartbeat),
+            health_interval: Some(settings.health_interval),
             cancel_grace: Some(settings.cancel_grace),
             stream_credit: Some(settings.stream_credit as u64),
             lifecycle,
@@ -193,6 +195,11 @@ impl PoolConfig {
         self.settings.heartbeat
     }
 
+    /// Time between two checks by the adapter's own `health`; `None` never asks.
+    pub fn health_interval(&self) -> Option<Duration> {
+        self.settings.health_interval
+    }
+
     /// How long a cancelled call may go on before its worker is ended.
     pub fn cancel_grace(&self) -> Duration {
         self.settings.cancel_grace
@@ -243,6 +250,7 @@ impl Serialize for PoolConfig {
         map.serialize_entry("queue", &settings.queue)?;
         map.serialize_entry("max_payload", &format_size(settings.max_payload))?;
         map.serialize_entry("heartbeat", &format_duration(settings.heartbeat))?;
+        map.serialize_entry("health_interval", &format_limit(settings.health_interval))?;
         map.serialize_entry("cancel_grace", &format_duration(settings.cancel_grace))?;
         map.serialize_entry("stream_credit", &settings.stream_credit)?;
         if !settings.adapter_args.is_empty() {
@@ -371,6 +379,13 @@ impl PoolBuilder {
     /// Time between two signs of life of a worker; fifteen without any end it.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.raw.heartbeat = Some(interval);
+        self
+    }
+
+    /// Time between two checks by the adapter's own `health`, or `None` for never. A worker that fails
+    /// three in a row is replaced; the second and third come after a tenth of this time.
+    pub fn health_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.raw.health_interval = Some(interval.into());
         self
     }
 

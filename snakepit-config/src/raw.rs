@@ -28,6 +28,8 @@ pub(crate) struct RawPool {
     pub(crate) queue: Option<u64>,
     pub(crate) max_payload: Option<u64>,
     pub(crate) heartbeat: Option<Duration>,
+    /// An inner `None` is "never".
+    pub(crate) health_interval: Option<Option<Duration>>,
     pub(crate) cancel_grace: Option<Duration>,
     pub(crate) stream_credit: Option<u64>,
     pub(crate) lifecycle: RawLifecycle,

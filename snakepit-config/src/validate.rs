@@ -48,8 +48,8 @@ const MEMORY_INTERVAL: RangeInclusive<Duration> =
 /// Beyond a half a limit says little.
 const JITTER: RangeInclusive<f64> = 0.0..=0.5;
 
-/// Below, every pause between two calls would cost a worker.
-const IDLE: RangeInclusive<Duration> =
+/// Below, every pause between two calls would cost a worker, and checks would be all it does.
+const PAUSES: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(366 * 86_400);
 
 /// A worker costs memory while it waits, and milliseconds to seconds when it has to come back.
@@ -59,6 +59,8 @@ const DEFAULT_QUEUE: u64 = 1024;
 const DEFAULT_STREAM_CREDIT: u64 = 64;
 const DEFAULT_MAX_PAYLOAD: u64 = 1 << 30;
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(2);
+/// What an adapter depends on is asked for rarely, because the worker takes no calls meanwhile.
+const DEFAULT_HEALTH_INTERVAL: Duration = Duration::from_secs(300);
 const DEFAULT_CANCEL_GRACE: Duration = Duration::from_secs(2);
 
 /// The longest pool name: it becomes part of worker ids and process titles.
@@ -79,7 +81,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
         idle_timeout: check.time(
             "idle_timeout",
             raw.idle_timeout.unwrap_or(DEFAULT_IDLE_TIMEOUT),
-            IDLE,
+            PAUSES,
         ),
         adapter_args: check.adapter_args(),
         python: check.path("python", raw.python.as_deref(), Base::UnlessName),
@@ -96,6 +98,10 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
         ),
         max_payload: check.max_payload(),
         heartbeat: check.time("heartbeat", raw.heartbeat.unwrap_or(DEFAULT_HEARTBEAT), HEARTBEAT),
+        health_interval: raw
+            .health_interval
+            .unwrap_or(Some(DEFAULT_HEALTH_INTERVAL))
+            .map(|interval| check.time("health_interval", interval, PAUSES)),
         cancel_grace: check.time(
             "cancel_grace",
             raw.cancel_grace.unwrap_or(DEFAULT_CANCEL_GRACE),
@@ -350,7 +356,7 @@ impl Check<'_> {
             max_memory: given
                 .max_memory
                 .map(|bytes| self.size("lifecycle.max_memory", bytes, MAX_MEMORY)),
-            idle: given.idle.flatten().map(|time| self.time("lifecycle.idle", time, IDLE)),
+            idle: given.idle.flatten().map(|time| self.time("lifecycle.idle", time, PAUSES)),
             memory_interval: self.time(key, interval, MEMORY_INTERVAL),
             jitter,
             // No more than there may be workers at all.

@@ -69,6 +69,7 @@ prop_compose! {
             prop::option::of(mostly(1..10_usize, any::<usize>())),
             prop::option::of(mostly(1000..4096_usize, any::<usize>())),
             mostly((100..3_600_000_u64).prop_map(Duration::from_millis), duration()),
+            prop::option::of(mostly((100..3_600_000_u64).prop_map(Duration::from_millis), duration())),
         )),
         env in prop::collection::hash_map(mostly("[A-Z]{1,6}", ".{0,6}"), "[^\0]{0,6}", 0..3),
         python in prop::option::of(mostly("[a-z/.]{1,10}", ".{0,10}")),
@@ -97,8 +98,8 @@ prop_compose! {
         if let Some(adapter) = adapter.filter(|_| !no_adapter) { pool = pool.adapter(adapter); }
         if let Some(args) = args { pool = pool.adapter_args(args); }
         if let Some(workers) = workers { pool = pool.workers(workers); }
-        if let Some((least, most, idle)) = bounds {
-            pool = pool.idle_timeout(idle);
+        if let Some((least, most, idle, health)) = bounds {
+            pool = pool.idle_timeout(idle).health_interval(health);
             if let Some(least) = least { pool = pool.min_workers(least); }
             if let Some(most) = most { pool = pool.max_workers(most); }
         }
@@ -149,7 +150,7 @@ proptest! {
             prop::sample::select(vec![
                 "profile", "workers", "adapter", "adapter_args", "python", "cwd", "env", "prefetch",
                 "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "lifecycle",
-                "min_workers", "max_workers", "idle_timeout", "x",
+                "min_workers", "max_workers", "idle_timeout", "health_interval", "x",
             ]),
             prop::sample::select(vec![
                 "1", "-1", "0x10", "'process'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
@@ -183,6 +184,7 @@ fn the_defaults_are_the_documented_ones() {
         (pool.heartbeat(), pool.cancel_grace()),
         (Duration::from_secs(2), Duration::from_secs(2))
     );
+    assert_eq!(pool.health_interval(), seconds(300));
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!((pool.workers(), pool.min_workers(), pool.max_workers()), (cores, cores, cores));
     assert_eq!(pool.idle_timeout(), Duration::from_secs(60));

@@ -17,8 +17,8 @@ pub use error::{Category, Error, ErrorKind, Phase, PythonException, PythonFrame}
 pub use ids::{CallId, PoolName, SessionId, WorkerId};
 pub use payload::{Codec, Payload, PayloadBuilder};
 pub use pool::{
-    Backlog, CallHandle, CallStream, Completed, Counters, Pool, PoolOptions, PoolStats, WorkerLoad,
-    WorkerStatus,
+    Backlog, CallHandle, CallStream, Completed, Counters, Loan, Pool, PoolOptions, PoolStats,
+    WorkerLoad, WorkerStatus,
 };
 pub use slots::{Lease, Slots};
 pub use value::{BigInt, JsonText, ParseBigIntError, Value};

@@ -65,6 +65,13 @@ pub trait Worker: Send + Sync + 'static {
         None
     }
 
+    /// Asks the worker's own check how it is; the error says what is wrong, for people. Whoever asks
+    /// holds a slot of the worker meanwhile ([`Pool::borrow_slot`](crate::Pool::borrow_slot)). Never
+    /// resolves for a worker that is gone.
+    fn check_health(&self) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Resolves when the worker is gone, however it went; each call in flight has had its last
     /// event by then.
     fn exited(&self) -> BoxFuture<'static, WorkerExit>;

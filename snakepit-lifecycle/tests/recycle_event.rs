@@ -111,4 +111,19 @@ async fn what_happens_to_workers_is_told_in_events_and_in_plain_data() {
     let failed = heard.take("worker.health_check_failed");
     assert_eq!((failed.len(), failed[0]["worker_id"].as_str()), (1, "p.1.0"));
     assert_eq!(failed[0]["reason"], "missed_heartbeats");
+
+    // So is one that says itself that it is not well.
+    let world = world(1, |o| o.health_interval = Some(10 * SECOND)).await;
+    world.script.health.lock().unwrap().1 = Some("no database");
+    tokio::time::sleep(11 * SECOND).await;
+    let expected = [
+        ("count", "1"),
+        ("error", "no database"),
+        ("message", "worker failed a health check"),
+        ("pool", "p"),
+        ("reason", "unhealthy"),
+        ("worker_id", "p.0.0"),
+    ];
+    let expected: Fields = expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    assert_eq!(heard.take("worker.health_check_failed")[0], expected);
 }

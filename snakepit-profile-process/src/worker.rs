@@ -234,6 +234,17 @@ impl Worker for ProcessWorker {
         Some(self.body.link.vitals().last_seen)
     }
 
+    fn check_health(&self) -> BoxFuture<'static, Result<(), String>> {
+        let report = self.body.link.check_health();
+        Box::pin(async move {
+            match report.await {
+                Ok(report) => report,
+                // Its exit says more.
+                Err(_lost) => std::future::pending().await,
+            }
+        })
+    }
+
     fn exited(&self) -> BoxFuture<'static, WorkerExit> {
         let mut exited = self.exited.clone();
         Box::pin(async move {

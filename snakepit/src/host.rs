@@ -85,6 +85,8 @@ pub enum PoolReport {
         recycles: Recycles,
         /// Workers that are gone, by reason.
         exits: Exits,
+        /// Health checks that were failed, by silence or by the adapter's own account.
+        failed_checks: u64,
     },
     /// It could not start; every call to it fails with this error.
     Failed {
@@ -360,6 +362,7 @@ impl PoolEntry {
             degraded: status.degraded,
             recycles: status.recycles,
             exits: status.exits,
+            failed_checks: status.failed_checks,
         }
     }
 }

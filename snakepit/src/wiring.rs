@@ -152,6 +152,7 @@ fn supervisor_options(config: &PoolConfig) -> SupervisorOptions {
     options.start_timeout = timeouts.start;
     options.drain = timeouts.drain;
     options.heartbeat = Some(config.heartbeat());
+    options.health_interval = config.health_interval();
     options.limits = Limits {
         ttl: lifecycle.ttl,
         max_requests: lifecycle.max_requests,

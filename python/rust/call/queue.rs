@@ -29,6 +29,8 @@ pub(crate) struct Pending {
 pub(crate) enum Next {
     /// Run this call; the control page says so already.
     Call(Pending),
+    /// Ask the adapter how it is.
+    Check(u64),
     /// Say that this call's time was over before it started.
     Expired(Arc<CallState>),
     /// Say that everything is done.
@@ -56,6 +58,10 @@ pub(crate) struct Queue {
 
 struct Inner {
     waiting: VecDeque<Pending>,
+    /// Health checks that wait; they come before calls.
+    checks: VecDeque<u64>,
+    /// Dispatch threads in a health check.
+    checking: usize,
     /// One entry per dispatch thread.
     running: Vec<Option<Arc<CallState>>>,
     /// Dispatch threads that wait for something to do, by their slot.
@@ -69,6 +75,8 @@ impl Queue {
     pub(crate) fn new(capacity: usize, control: ControlWriter) -> Self {
         let inner = Inner {
             waiting: VecDeque::new(),
+            checks: VecDeque::new(),
+            checking: 0,
             running: vec![None; capacity],
             sleepers: vec![None; capacity],
             draining: false,
@@ -93,6 +101,22 @@ impl Queue {
         Ok(())
     }
 
+    /// Has the adapter asked how it is, before the calls that wait.
+    pub(crate) fn check(&self, id: u64) {
+        let mut inner = self.lock();
+        inner.checks.push_back(id);
+        let sleeper = inner.sleepers.iter_mut().find_map(Option::take);
+        drop(inner);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// A check has been answered.
+    pub(crate) fn checked(&self) {
+        self.lock().checking -= 1;
+    }
+
     /// Takes the next call for dispatch thread `slot`, without waiting.
     pub(crate) fn next(&self, slot: usize) -> Next {
         let mut inner = self.lock();
@@ -100,6 +124,10 @@ impl Queue {
         inner.sleepers[slot] = None;
         if inner.stopping {
             return Next::Stop;
+        }
+        if let Some(check) = inner.checks.pop_front() {
+            inner.checking += 1;
+            return Next::Check(check);
         }
         if let Some(call) = inner.waiting.pop_front() {
             if call.state.remaining() == Some(Duration::ZERO) {
@@ -109,7 +137,8 @@ impl Queue {
             inner.running[slot] = Some(call.state.clone());
             return Next::Call(call);
         }
-        if inner.draining && !inner.drain_said && inner.running.iter().all(Option::is_none) {
+        let busy = inner.checking > 0 || inner.running.iter().any(Option::is_some);
+        if inner.draining && !inner.drain_said && !busy {
             inner.drain_said = true;
             return Next::Drained;
         }
@@ -124,7 +153,8 @@ impl Queue {
         poll_fn(|context| {
             let mut inner = self.lock();
             let drained = inner.draining && !inner.drain_said;
-            if inner.stopping || drained || !inner.waiting.is_empty() {
+            let work = !inner.waiting.is_empty() || !inner.checks.is_empty();
+            if inner.stopping || drained || work {
                 return Poll::Ready(());
             }
             inner.sleepers[slot] = Some(context.waker().clone());

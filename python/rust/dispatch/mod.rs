@@ -7,6 +7,7 @@
 mod chunks;
 mod exception;
 mod failure;
+mod health;
 mod invoke;
 mod stream;
 
@@ -43,6 +44,9 @@ pub(crate) struct Hooks {
     /// Returns the event loop's runner; it exists once somebody has asked.
     #[pyo3(attribute)]
     runner: Py<PyAny>,
+    /// Asks the adapter how it is.
+    #[pyo3(attribute)]
+    health: Py<PyAny>,
 }
 
 /// Runs calls on this thread until the queue says stop.
@@ -75,6 +79,14 @@ pub(crate) fn run(
                     py.detach(|| driver.turn());
                     driven = Instant::now();
                 }
+            }
+            Next::Check(id) => {
+                driver.entrust();
+                let failure = health::check(py, hooks);
+                let report = v1::HealthReport { check_id: id, failure };
+                shared.outbox.push(Frame::HealthReport(report));
+                shared.queue.checked();
+                dispatcher.gil.sample(py, shared)?;
             }
             Next::Expired(state) => {
                 let failure = failure::Failure::expired();

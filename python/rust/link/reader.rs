@@ -56,6 +56,7 @@ impl Reader {
             Frame::Revoke(revoke) => self.revoke(&revoke.call_ids),
             Frame::Credit(credit) => self.credit(&credit),
             Frame::Ping(ping) => self.shared.beat(ping.nonce),
+            Frame::HealthCheck(check) => self.shared.queue.check(check.check_id),
             Frame::Drain(drain) => {
                 self.shared.queue.drain();
                 if drain.deadline_ms > 0 {

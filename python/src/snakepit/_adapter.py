@@ -29,4 +29,8 @@ class Adapter:
         """Runs in every worker after its last call."""
 
     def health(self) -> Awaitable[object] | object:
-        """Says that the adapter is well by not raising."""
+        """Says that the adapter is well by not raising and not returning `False`.
+
+        Runs every few minutes, never beside a tool; a worker that is not well three times in a row
+        is replaced.
+        """

@@ -103,6 +103,17 @@ class Lifecycle:
         if self._runner is not None:
             self._runner.close()
 
+    def health(self) -> bool:
+        """Asks the adapter how it is.
+
+        Returns:
+            Whether it is well; a check that returns anything but `False` has found it so.
+
+        Raises:
+            BaseException: What the adapter's check raised because it is not.
+        """
+        return all(self._finish(function()) is not False for function in self._hooks("health"))
+
     def runner(self) -> Runner:
         """Returns the event loop's runner, made when it is first needed."""
         if self._runner is None:
@@ -117,9 +128,8 @@ class Lifecycle:
         found = (getattr(owner, name, None) for owner in (module, self._object))
         return [function for function in found if callable(function)]
 
-    def _finish(self, result: Any) -> None:
-        if _is_awaitable(result):
-            self.runner().run(_await(result))
+    def _finish(self, result: Any) -> Any:
+        return self.runner().run(_await(result)) if _is_awaitable(result) else result
 
     def _check_static(self, owner: type, function: FunctionType) -> None:
         # A static method and an ordinary one both come out of the class as plain functions.

@@ -88,6 +88,17 @@ class LocalAdapter:
         options = _CallOptions(timeout, session_id, metadata or {})
         return LocalAdapter(self._lifecycle, self.tools, self.progress, options)
 
+    def health(self) -> bool:
+        """Asks the adapter how it is, as a host does every few minutes.
+
+        Returns:
+            Whether it is well.
+
+        Raises:
+            BaseException: What its `health` raised because it is not.
+        """
+        return self._lifecycle.health()
+
     def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any:
         """Calls a tool that returns one value.
 

@@ -44,10 +44,11 @@ _OPTIONAL = ("capacity", "adapter-args")
 class _Hooks:
     """What the native dispatch borrows."""
 
-    def __init__(self, context: Context, runner: Callable[[], object]) -> None:
+    def __init__(self, context: Context, lifecycle: Lifecycle) -> None:
         self.current: ContextVar[CurrentCall | None] = current
         self.context = context
-        self.runner = runner
+        self.runner: Callable[[], object] = lifecycle.runner
+        self.health = lifecycle.health
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -80,7 +81,7 @@ def main(arguments: list[str]) -> NoReturn:
     code = 0
     try:
         # Taken after setup, so that calls see what it has set.
-        link.serve(tools, _Hooks(copy_context(), lifecycle.runner))
+        link.serve(tools, _Hooks(copy_context(), lifecycle))
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         code = EXIT_FAILED

@@ -7,6 +7,7 @@
 mod caller;
 mod events;
 mod load;
+mod loan;
 mod options;
 mod prefetch;
 mod queue;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use self::caller::StreamBuffer;
 pub use self::caller::{CallHandle, CallStream, Completed};
 pub use self::load::{Backlog, WorkerLoad};
+pub use self::loan::Loan;
 pub use self::options::PoolOptions;
 use self::state::{Caller, Member, State};
 pub use self::stats::{Counters, PoolStats, WorkerStatus};

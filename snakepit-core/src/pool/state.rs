@@ -103,6 +103,10 @@ pub(super) struct Member {
     pub(super) milestone: Option<(u64, oneshot::Sender<()>)>,
     /// Who waits for it to have no call left.
     pub(super) retiring: Vec<oneshot::Sender<()>>,
+    /// Who is told when it has a slot to lend.
+    pub(super) borrower: Option<oneshot::Sender<()>>,
+    /// The slot that is lent for something that is no call.
+    pub(super) lent: Option<Lease>,
 }
 
 impl Member {
@@ -115,7 +119,14 @@ impl Member {
             served: 0,
             milestone: None,
             retiring: Vec::new(),
+            borrower: None,
+            lent: None,
         }
+    }
+
+    /// Whether a slot is lent or about to be.
+    pub(super) fn is_lending(&self) -> bool {
+        self.borrower.is_some() || self.lent.is_some()
     }
 
     pub(super) fn id(&self) -> &WorkerId {
@@ -221,8 +232,11 @@ impl State {
                 }
             }
             let slots = member.worker.slots();
-            assert_eq!(leases, slots.load(), "leases and slots disagree");
-            assert!(leases <= slots.capacity());
+            let lent = usize::from(member.lent.is_some());
+            assert_eq!(leases + lent, slots.load(), "leases and slots disagree");
+            assert!(leases + lent <= slots.capacity());
+            let waits = member.borrower.is_some();
+            assert!(!waits || leases == slots.capacity(), "nobody was told of a slot to borrow");
             leaseless += member.assigned.len() - leases;
             assert_eq!(member.open, self.ready.contains(&(member.assigned.len(), *key)));
             let waits = !member.retiring.is_empty();

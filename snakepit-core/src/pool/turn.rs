@@ -282,7 +282,7 @@ impl<'a> Turn<'a> {
         let own = self.state.estimates.of(&request.command);
         let takes = |(assigned, key): &&(usize, u64)| {
             let member = &self.state.members[key];
-            if *assigned >= member.worker.slots().capacity() + limit {
+            if *assigned >= member.worker.slots().capacity() + limit || member.is_lending() {
                 return false;
             }
             let ahead = member.assigned.iter().try_fold(own, |sum, ahead| {
@@ -345,9 +345,10 @@ impl<'a> Turn<'a> {
     /// Lets slots that stay free have calls that wait behind others. Not as soon as they are: the
     /// callers whose results have just come are about to submit more, and that fills them sooner.
     fn steal(&mut self) {
-        let idle = self.state.ready.first().is_some_and(|(assigned, key)| {
+        let idle = self.state.ready.first().is_some_and(|(_, key)| {
             let member = &self.state.members[key];
-            *assigned < member.worker.slots().capacity() && self.now - member.freed > STEAL_AFTER
+            let slots = member.worker.slots();
+            slots.load() < slots.capacity() && self.now - member.freed > STEAL_AFTER
         });
         if !idle {
             return;
@@ -429,8 +430,8 @@ impl<'a> Turn<'a> {
         self.state.slow_check = (self.state.prefetched > 0).then(|| self.now + SLOW_AFTER);
     }
 
-    /// Passes the slot of a call that ended to the next one lined up behind it, else gives it
-    /// back.
+    /// Passes the slot of a call that ended to the next one lined up behind it, else to a borrower,
+    /// else gives it back.
     pub(super) fn pass_on(&mut self, key: u64, lease: Option<Lease>) {
         let Some(lease) = lease else { return };
         let state = &mut *self.state;
@@ -448,7 +449,13 @@ impl<'a> Turn<'a> {
                 return;
             }
         }
-        member.freed = self.now;
+        match member.borrower.take() {
+            Some(told) => {
+                member.lent = Some(lease);
+                state.reached.push(told);
+            }
+            None => member.freed = self.now,
+        }
     }
 
     /// Its caller no longer waits.

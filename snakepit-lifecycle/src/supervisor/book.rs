@@ -23,6 +23,7 @@ pub(super) struct Book {
     pub(super) crashes: Crashes,
     pub(super) recycles: Recycles,
     pub(super) exits: Exits,
+    pub(super) failed_checks: u64,
     pub(super) first_error: Option<Error>,
     /// The supervisor was dropped.
     pub(super) abandoned: bool,
@@ -62,6 +63,7 @@ impl Book {
             crashes: Crashes::default(),
             recycles: Recycles::default(),
             exits: Exits::default(),
+            failed_checks: 0,
             first_error: None,
             abandoned: false,
         }
@@ -199,6 +201,7 @@ impl Book {
             degraded: self.crashes.degraded(now),
             recycles: self.recycles,
             exits: self.exits,
+            failed_checks: self.failed_checks,
         }
     }
 }

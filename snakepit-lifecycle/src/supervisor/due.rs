@@ -1,41 +1,55 @@
-//! Waits until a worker is to be replaced: watches its age, its calls, its memory, whether it has any
-//! use, and orders, and asks the policy. Nothing is measured that no limit is set for.
+//! Waits until a worker is to be replaced: watches its age, its calls, its memory, its health, whether it
+//! has any use, and orders, and asks the policy. Nothing is measured that no limit is set for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use snakepit_core::{Worker, WorkerLoad};
+use snakepit_core::{Loan, Worker, WorkerLoad};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::book::Orders;
+use super::health::unwell;
 use super::policy::{Limits, RecycleReason, Samples, Verdict, Vitals, judge};
 use super::seat::Serving;
 
 /// How many looks there are in the time after which a worker without calls is replaced.
 const LOOKS: u32 = 8;
 
+/// Why a worker is to be replaced.
+pub(super) struct Due {
+    pub(super) reason: RecycleReason,
+    /// A slot that is of no use any more, held until the worker takes no calls.
+    pub(super) spoilt: Option<Loan>,
+}
+
 /// Resolves with the first reason to replace a worker.
 pub(super) async fn due(
     shared: &Shared,
     serving: &Serving,
     orders: &mut watch::Receiver<Orders>,
-) -> RecycleReason {
+) -> Due {
+    let because = |reason| Due { reason, spoilt: None };
     let Serving { worker, id, since, limits } = serving;
     let mut memory = Samples::default();
     let mut unused = Unused::default();
     tokio::select! {
         // The sender lives in the book.
-        _ = orders.wait_for(|orders| orders.replace.as_ref() == Some(id)) => return RecycleReason::Manual,
+        _ = orders.wait_for(|orders| orders.replace.as_ref() == Some(id)) => {
+            return because(RecycleReason::Manual);
+        }
         () = aged(serving) => {}
         () = worked(shared, serving) => {}
         () = grown(shared, worker, limits, &mut memory) => {}
         () = rested(shared, serving, &mut unused) => {}
+        spoilt = unwell(shared, serving) => {
+            return Due { reason: RecycleReason::Unhealthy, spoilt };
+        }
     }
     let served = shared.pool.served_by(id).unwrap_or_default();
     match judge(limits, &Vitals { age: since.elapsed(), served, memory, idle: unused.time() }) {
-        Verdict::Replace(reason) => reason,
+        Verdict::Replace(reason) => because(reason),
         // It has left the pool: somebody else is about to find out that it is gone.
         Verdict::Keep => std::future::pending().await,
     }

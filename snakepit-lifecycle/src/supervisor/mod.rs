@@ -11,6 +11,7 @@ mod dice;
 mod due;
 mod elastic;
 mod farewell;
+mod health;
 mod index;
 mod pace;
 mod policy;
@@ -49,7 +50,8 @@ pub struct SupervisorOptions {
     pub start_timeout: Duration,
     /// After how much a worker is replaced.
     pub limits: Limits,
-    /// The share, from 0 to 1, by which chance may shorten a worker's limits.
+    /// The share, from 0 to 1, by which chance may shorten a worker's limits and the time between its
+    /// checks.
     pub jitter: f64,
     /// Workers that may exist beside the pool's number while others are replaced; at least one.
     pub max_surge: usize,
@@ -58,6 +60,9 @@ pub struct SupervisorOptions {
     /// Time between two signs of life of a worker. Three in a row that are five times as late end
     /// it; `None` never does.
     pub heartbeat: Option<Duration>,
+    /// Time between two checks of a worker's own; three failed ones in a row replace it, and the
+    /// second and third come after a tenth of this time. `None` never asks.
+    pub health_interval: Option<Duration>,
     /// How long a replaced worker's calls may take before an event says so. They are never cut off.
     pub drain: Duration,
     /// Where the jitter's chance begins.
@@ -76,6 +81,7 @@ impl SupervisorOptions {
             max_surge: 1,
             memory_interval: Duration::from_secs(10),
             heartbeat: None,
+            health_interval: None,
             drain: Duration::from_secs(25),
             seed: dice::any_seed(),
         }
@@ -124,6 +130,8 @@ struct Shared {
     news: watch::Sender<()>,
     /// Room for workers beside the pool's number. First come, first served.
     surge: Arc<Semaphore>,
+    /// Room for health checks at a time.
+    checks: Semaphore,
     dice: Mutex<Dice>,
 }
 
@@ -164,8 +172,16 @@ impl Shared {
 
     /// The limits of the next worker.
     fn draw_limits(&self) -> Limits {
-        let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
-        self.options.limits.shortened(self.options.jitter, || dice.draw())
+        self.options.limits.shortened(self.options.jitter, || self.draw())
+    }
+
+    /// A time, shortened by chance.
+    fn shorten(&self, time: Duration) -> Duration {
+        policy::shorten(time, self.options.jitter, || self.draw())
+    }
+
+    fn draw(&self) -> f64 {
+        self.dice.lock().unwrap_or_else(PoisonError::into_inner).draw()
     }
 
     /// Orders workers to be replaced; resolves when they are gone.
@@ -215,6 +231,7 @@ impl Supervisor {
             wanted: watch::Sender::new(workers),
             news: watch::Sender::new(()),
             surge,
+            checks: Semaphore::new(health::AT_A_TIME),
             dice,
         });
         let mut settled = shared.settled.subscribe();

@@ -41,6 +41,8 @@ pub enum RecycleReason {
     MemoryThreshold,
     /// It had nothing to do any more.
     Idle,
+    /// It failed its own check again and again.
+    Unhealthy,
 }
 
 /// What is known of a serving worker.
@@ -65,8 +67,14 @@ pub(super) enum Verdict {
 
 impl RecycleReason {
     /// All reasons.
-    pub const ALL: [Self; 5] =
-        [Self::Manual, Self::TtlExpired, Self::MaxRequests, Self::MemoryThreshold, Self::Idle];
+    pub const ALL: [Self; 6] = [
+        Self::Manual,
+        Self::TtlExpired,
+        Self::MaxRequests,
+        Self::MemoryThreshold,
+        Self::Idle,
+        Self::Unhealthy,
+    ];
 
     /// The reason's name in events and statistics.
     pub fn name(self) -> &'static str {
@@ -76,6 +84,7 @@ impl RecycleReason {
             Self::MaxRequests => "max_requests",
             Self::MemoryThreshold => "memory_threshold",
             Self::Idle => "idle",
+            Self::Unhealthy => "unhealthy",
         }
     }
 }
@@ -95,17 +104,13 @@ impl Limits {
     /// The limits of one worker: each shortened by up to the share `jitter`, so that workers that
     /// started together do not end together. `draw` gives numbers from 0 up to 1.
     pub(super) fn shortened(&self, jitter: f64, mut draw: impl FnMut() -> f64) -> Self {
-        let mut keep = || 1.0 - jitter.clamp(0.0, 1.0) * draw();
         // Rounding up must not lengthen what does not fit a float.
         let count = |n: u64, keep: f64| ((n as f64 * keep).ceil() as u64).min(n);
-        let time = |limit: Duration, keep: f64| {
-            Duration::try_from_secs_f64(limit.as_secs_f64() * keep).map_or(limit, |t| t.min(limit))
-        };
         Self {
-            ttl: self.ttl.map(|ttl| time(ttl, keep())),
-            max_requests: self.max_requests.map(|n| count(n, keep())),
-            max_memory: self.max_memory.map(|bytes| count(bytes, keep())),
-            idle: self.idle.map(|idle| time(idle, keep())),
+            ttl: self.ttl.map(|ttl| shorten(ttl, jitter, &mut draw)),
+            max_requests: self.max_requests.map(|n| count(n, keep(jitter, &mut draw))),
+            max_memory: self.max_memory.map(|bytes| count(bytes, keep(jitter, &mut draw))),
+            idle: self.idle.map(|idle| shorten(idle, jitter, &mut draw)),
         }
     }
 
@@ -114,6 +119,16 @@ impl Limits {
         // Below the limit, so it fits.
         self.max_requests.map(|n| (u128::from(n) * 4).div_ceil(5).max(1) as u64)
     }
+}
+
+/// A time, shortened by up to the share `jitter`.
+pub(super) fn shorten(time: Duration, jitter: f64, draw: impl FnMut() -> f64) -> Duration {
+    let short = time.as_secs_f64() * keep(jitter, draw);
+    Duration::try_from_secs_f64(short).map_or(time, |short| short.min(time))
+}
+
+fn keep(jitter: f64, mut draw: impl FnMut() -> f64) -> f64 {
+    1.0 - jitter.clamp(0.0, 1.0) * draw()
 }
 
 /// Whether a worker is to be replaced, and the first reason why.

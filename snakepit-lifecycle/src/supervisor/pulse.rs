@@ -12,6 +12,7 @@ use snakepit_core::{BoxFuture, Worker, WorkerExit, WorkerId};
 use tokio::time::sleep;
 
 use super::Shared;
+use super::health::tell_failed;
 
 /// A sign of life is missed after so many intervals: at one every two seconds, after ten.
 const INTERVALS: u32 = 5;
@@ -38,15 +39,7 @@ pub(super) fn end_of(
             exit = worker.exited() => return exit,
             () = silence(&*worker, interval) => {}
         }
-        tracing::warn!(
-            name: "worker.health_check_failed",
-            target: "snakepit::worker",
-            count = 1,
-            worker_id = %id,
-            pool = %shared.pool.name(),
-            reason = "missed_heartbeats",
-            "worker missed its heartbeats; ending it"
-        );
+        tell_failed(&shared, &id, "missed_heartbeats", "it gives no sign of life and is ended");
         // Its calls end with it.
         drop(shared.pool.retire(&id));
         let how = match worker.stop(GRACE).await {

@@ -159,14 +159,16 @@ impl Keeper {
     /// Has a worker serve until it is gone, has been replaced, or the seat is given up.
     async fn serve(&mut self, serving: &Serving) -> Served {
         let mut exited = end_of(&self.shared, &serving.worker, &serving.id);
-        let reason = tokio::select! {
+        let due = tokio::select! {
             biased;
             end = self.ending.asked() => return self.end(serving, end).await,
             exit = &mut exited => return Served::Gone(self.lost(serving, exit)),
-            reason = due(&self.shared, serving, &mut self.orders) => reason,
+            due = due(&self.shared, serving, &mut self.orders) => due,
         };
-        self.shared.book().due(&serving.id, reason);
-        self.replace(serving, reason, exited).await
+        self.shared.book().due(&serving.id, due.reason);
+        let served = self.replace(serving, due.reason, exited).await;
+        drop(due.spoilt);
+        served
     }
 
     /// Has a worker replaced: it serves until the replacement is ready, however often that fails.

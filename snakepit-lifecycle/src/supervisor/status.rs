@@ -72,6 +72,8 @@ pub struct Recycles {
     pub memory_threshold: u64,
     /// They had nothing to do any more.
     pub idle: u64,
+    /// They failed their own check again and again.
+    pub unhealthy: u64,
 }
 
 /// Ends of workers that had been ready, by reason.
@@ -106,13 +108,15 @@ pub struct SupervisorStatus {
     pub recycles: Recycles,
     /// Workers that are gone.
     pub exits: Exits,
+    /// Health checks that were failed, by silence or by the worker's own account.
+    pub failed_checks: u64,
 }
 
 impl Recycles {
     /// The sum over all reasons.
     pub fn total(&self) -> u64 {
         let limits = self.ttl_expired + self.max_requests + self.memory_threshold + self.idle;
-        self.manual + limits
+        self.manual + limits + self.unhealthy
     }
 
     pub(super) fn count(&mut self, reason: RecycleReason) {
@@ -122,6 +126,7 @@ impl Recycles {
             RecycleReason::MaxRequests => &mut self.max_requests,
             RecycleReason::MemoryThreshold => &mut self.memory_threshold,
             RecycleReason::Idle => &mut self.idle,
+            RecycleReason::Unhealthy => &mut self.unhealthy,
         } += 1;
     }
 }

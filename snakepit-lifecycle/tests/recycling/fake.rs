@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) workers: Mutex<Vec<Arc<Fake>>>,
     pub(crate) log: Arc<Mutex<Vec<String>>>,
     pub(crate) bytes: Arc<AtomicU64>,
+    /// How long workers take to say how they are, and what they say; well at once by default.
+    pub(crate) health: Arc<Mutex<(Duration, Option<&'static str>)>>,
     /// Workers and starts that exist, and the most there ever were.
     alive: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
@@ -107,6 +109,7 @@ impl Profile for Script {
             log: self.log.clone(),
             held: Arc::default(),
             bytes: self.bytes.clone(),
+            health: self.health.clone(),
             frozen: Mutex::default(),
             alive,
         });
@@ -146,6 +149,7 @@ pub(crate) struct Fake {
     log: Arc<Mutex<Vec<String>>>,
     held: Arc<Mutex<Vec<Reply>>>,
     bytes: Arc<AtomicU64>,
+    health: Arc<Mutex<(Duration, Option<&'static str>)>>,
     frozen: Mutex<Option<Instant>>,
     alive: Alive,
 }
@@ -229,6 +233,16 @@ impl Worker for Fake {
     fn private_bytes(&self) -> Option<u64> {
         self.say("measure");
         Some(self.bytes.load(Ordering::SeqCst))
+    }
+
+    fn check_health(&self) -> BoxFuture<'static, Result<(), String>> {
+        let busy = !self.held.lock().unwrap().is_empty();
+        self.say(if busy { "check busy" } else { "check" });
+        let (time, ill) = *self.health.lock().unwrap();
+        Box::pin(async move {
+            tokio::time::sleep(time).await;
+            ill.map_or(Ok(()), |what| Err(what.to_owned()))
+        })
     }
 
     fn last_seen(&self) -> Option<Instant> {

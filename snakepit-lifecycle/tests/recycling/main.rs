@@ -8,6 +8,7 @@ mod fake;
 mod by_hand;
 mod elastic;
 mod failures;
+mod health;
 mod limits;
 mod order;
 mod scale;

@@ -9,6 +9,7 @@ mod batches;
 mod blocking;
 mod calls;
 mod crashes;
+mod health;
 mod heartbeats;
 mod recycling;
 mod scaling;

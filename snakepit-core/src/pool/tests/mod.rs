@@ -4,6 +4,7 @@
 mod cancellation;
 mod deadlines;
 mod fake;
+mod loan;
 mod loss;
 mod prefetch;
 mod random;
