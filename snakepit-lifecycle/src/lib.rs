@@ -4,6 +4,6 @@ pub mod process;
 mod supervisor;
 
 pub use supervisor::{
-    Elastic, Exits, Limits, Observer, RecycleReason, Recycles, SeatState, SeatStatus, Supervisor,
-    SupervisorOptions, SupervisorStatus, WorkerLife, WorkerState,
+    Elastic, Exits, Limits, NearLimits, Observer, RecycleReason, Recycles, SeatState, SeatStatus,
+    Supervisor, SupervisorOptions, SupervisorStatus, WorkerLife, WorkerState,
 };

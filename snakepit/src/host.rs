@@ -10,8 +10,10 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use snakepit_config::{Config, DEFAULT_POOL, WORKERS};
-use snakepit_core::{Error, ErrorKind, Pool, PoolStats, Tool, WorkerId, WorkerInfo, WorkerStatus};
-use snakepit_lifecycle::{Exits, RecycleReason, Recycles, WorkerState};
+use snakepit_core::{
+    Counters, Error, ErrorKind, Pool, PoolStats, Tool, WorkerId, WorkerInfo, WorkerStatus,
+};
+use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};
 use tokio::runtime::Handle;
 
 use crate::batch::BatchStream;
@@ -62,6 +64,80 @@ pub(crate) struct PoolEntry {
 pub struct Stats {
     /// The pools, in the order of their names.
     pub pools: Vec<PoolReport>,
+    /// The sums over all pools that run.
+    pub total: Totals,
+}
+
+/// All running pools together.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Pools that run.
+    pub pools: usize,
+    /// Workers that take calls.
+    pub workers: usize,
+    /// Workers that are not ready yet.
+    pub starting: usize,
+    /// Pools whose workers keep dying.
+    pub degraded: usize,
+    /// Slots of the workers that take calls.
+    pub capacity: usize,
+    /// Slots that are free.
+    pub available: usize,
+    /// Slots that are taken.
+    pub busy: usize,
+    /// Calls in line.
+    pub queued: usize,
+    /// Calls handed to a worker, running or prefetched.
+    pub in_flight: usize,
+    /// Sums since the pools were made.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// Workers that were replaced although they were well, by reason.
+    pub recycles: Recycles,
+    /// Workers near a limit.
+    pub near_limits: NearLimits,
+    /// Workers that are gone, by reason.
+    pub exits: Exits,
+    /// Health checks that were failed.
+    pub failed_checks: u64,
+}
+
+impl Totals {
+    fn of(reports: &[PoolReport]) -> Self {
+        let mut total = Self::default();
+        for report in reports {
+            let PoolReport::Running {
+                stats,
+                workers: _,
+                starting,
+                degraded,
+                recycles,
+                nominal_recycles: _,
+                near_limits,
+                exits,
+                failed_checks,
+            } = report
+            else {
+                continue;
+            };
+            total.pools += 1;
+            total.workers += stats.workers;
+            total.starting += starting;
+            total.degraded += usize::from(*degraded);
+            total.capacity += stats.capacity;
+            total.available += stats.available;
+            total.busy += stats.busy;
+            total.queued += stats.queued;
+            total.in_flight += stats.in_flight;
+            total.counters += stats.counters;
+            total.recycles += *recycles;
+            total.near_limits += *near_limits;
+            total.exits += *exits;
+            total.failed_checks += failed_checks;
+        }
+        total
+    }
 }
 
 /// One pool at one moment.
@@ -83,6 +159,10 @@ pub enum PoolReport {
         degraded: bool,
         /// Workers that were replaced although they were well, by reason.
         recycles: Recycles,
+        /// Recycles there would be had each worker been replaced exactly at its age or its calls.
+        nominal_recycles: u64,
+        /// Workers near a limit.
+        near_limits: NearLimits,
         /// Workers that are gone, by reason.
         exits: Exits,
         /// Health checks that were failed, by silence or by the adapter's own account.
@@ -117,6 +197,8 @@ pub struct WorkerReport {
     pub served: u64,
     /// Why it is being replaced, if it is.
     pub recycled: Option<RecycleReason>,
+    /// Bytes of memory of its own when that was last read; `None` where no limit asks for it.
+    pub memory_bytes: Option<u64>,
 }
 
 fn as_seconds<S: Serializer>(age: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -239,7 +321,8 @@ impl Snakepit {
             Ok(entry) => entry.report(),
             Err(error) => PoolReport::Failed { pool: name.to_string(), error: error.clone() },
         });
-        Stats { pools: pools.collect() }
+        let pools: Vec<_> = pools.collect();
+        Stats { total: Totals::of(&pools), pools }
     }
 
     /// Has one worker of a pool replaced, or all of them: a new one starts and takes the calls, then
@@ -347,6 +430,7 @@ impl PoolEntry {
                     state: life.map_or(WorkerState::Gone, |life| life.state),
                     age: life.and_then(|life| life.age).unwrap_or_default(),
                     recycled: life.and_then(|life| life.recycled),
+                    memory_bytes: life.and_then(|life| life.memory_bytes),
                     info,
                     capacity,
                     in_flight,
@@ -361,6 +445,8 @@ impl PoolEntry {
             starting: starting.count(),
             degraded: status.degraded,
             recycles: status.recycles,
+            nominal_recycles: status.nominal_recycles,
+            near_limits: status.near_limits,
             exits: status.exits,
             failed_checks: status.failed_checks,
         }

@@ -15,16 +15,16 @@ mod wiring;
 pub use snakepit_config as config;
 pub use snakepit_config::{Config, PoolConfig};
 pub use snakepit_core::{
-    BigInt, Category, Codec, Completed, Error, ErrorKind, JsonText, Phase, PoolStats, Progress,
-    PythonException, PythonFrame, SessionId, Tool, Value, WorkerId, WorkerInfo,
+    BigInt, Category, Codec, Completed, Counters, Error, ErrorKind, JsonText, Phase, PoolStats,
+    Progress, PythonException, PythonFrame, SessionId, Tool, Value, WorkerId, WorkerInfo,
 };
 
-pub use snakepit_lifecycle::{Exits, RecycleReason, Recycles, WorkerState};
+pub use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};
 
 pub use self::batch::BatchStream;
 pub use self::builder::Builder;
 pub use self::call::Call;
-pub use self::host::{PoolReport, Snakepit, Stats, WorkerReport};
+pub use self::host::{PoolReport, Snakepit, Stats, Totals, WorkerReport};
 pub use self::stream::ResultStream;
 
 /// What a call gives.

@@ -1,5 +1,7 @@
 //! What a pool counts, and the snapshot it shows.
 
+use std::ops::AddAssign;
+
 use serde::Serialize;
 
 /// Sums since the pool was made.
@@ -24,6 +26,31 @@ pub struct Counters {
     pub prefetched: u64,
     /// Calls that came back from a worker without having started.
     pub returned: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            submitted,
+            completed,
+            failed,
+            cancelled,
+            queue_timeouts,
+            call_timeouts,
+            saturated,
+            prefetched,
+            returned,
+        } = other;
+        self.submitted += submitted;
+        self.completed += completed;
+        self.failed += failed;
+        self.cancelled += cancelled;
+        self.queue_timeouts += queue_timeouts;
+        self.call_timeouts += call_timeouts;
+        self.saturated += saturated;
+        self.prefetched += prefetched;
+        self.returned += returned;
+    }
 }
 
 /// A pool at one moment.

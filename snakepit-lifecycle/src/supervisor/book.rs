@@ -4,6 +4,7 @@
 //! Invariant: a worker is in the book from the moment its start begins until it is gone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use snakepit_core::{Error, PoolName, Seat, WorkerId};
 use tokio::sync::watch;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use super::index::Indices;
 use super::pace::Crashes;
-use super::policy::RecycleReason;
+use super::policy::{Limits, NearLimits, RecycleReason};
 use super::state::{Step, WorkerState};
 use super::status::{Exits, Recycles, SeatState, SeatStatus, SupervisorStatus, WorkerLife};
 
@@ -24,6 +25,8 @@ pub(super) struct Book {
     pub(super) recycles: Recycles,
     pub(super) exits: Exits,
     pub(super) failed_checks: u64,
+    /// Limits' worth of life that workers have used up who are gone.
+    used_up: f64,
     pub(super) first_error: Option<Error>,
     /// The supervisor was dropped.
     pub(super) abandoned: bool,
@@ -51,6 +54,10 @@ struct Entry {
     state: WorkerState,
     ready: Option<Instant>,
     recycled: Option<RecycleReason>,
+    /// Its own limits, jitter included.
+    limits: Limits,
+    /// Bytes of memory when that was last read.
+    memory: Option<u64>,
 }
 
 impl Book {
@@ -64,6 +71,7 @@ impl Book {
             recycles: Recycles::default(),
             exits: Exits::default(),
             failed_checks: 0,
+            used_up: 0.0,
             first_error: None,
             abandoned: false,
         }
@@ -122,6 +130,8 @@ impl Book {
             state: WorkerState::Starting,
             ready: None,
             recycled: None,
+            limits: Limits::default(),
+            memory: None,
         };
         self.workers.insert(seat.worker_id(), entry);
         seat
@@ -145,6 +155,25 @@ impl Book {
             }
             _ => {}
         }
+    }
+
+    /// Notes after how much a worker is to be replaced.
+    pub(super) fn limit(&mut self, worker: &WorkerId, limits: Limits) {
+        if let Some(entry) = self.workers.get_mut(worker) {
+            entry.limits = limits;
+        }
+    }
+
+    /// Notes a reading of a worker's memory.
+    pub(super) fn measured(&mut self, worker: &WorkerId, bytes: u64) {
+        if let Some(entry) = self.workers.get_mut(worker) {
+            entry.memory = Some(bytes);
+        }
+    }
+
+    /// Notes what a worker that is gone has done; `nominal` are the limits without jitter.
+    pub(super) fn outlived(&mut self, nominal: &Limits, age: Duration, served: u64) {
+        self.used_up += nominal.used_up(age, served);
     }
 
     /// Notes that a worker is to be replaced.
@@ -186,7 +215,21 @@ impl Book {
         self.seats.len() == workers && self.count(SeatState::Ready) == workers
     }
 
-    pub(super) fn status(&self, now: Instant) -> SupervisorStatus {
+    /// `served` are the calls each worker has ended, `nominal` the limits without jitter.
+    pub(super) fn status(
+        &self,
+        now: Instant,
+        served: &BTreeMap<WorkerId, u64>,
+        nominal: &Limits,
+    ) -> SupervisorStatus {
+        let mut near_limits = NearLimits::default();
+        let mut used_up = self.used_up;
+        for (id, entry) in &self.workers {
+            let Some(age) = entry.ready.map(|ready| now - ready) else { continue };
+            let served = served.get(id).copied().unwrap_or_default();
+            near_limits.note(&entry.limits, age, served, entry.memory);
+            used_up += nominal.used_up(age, served);
+        }
         let mut workers: Vec<_> = self.workers.iter().collect();
         workers.sort_by_key(|(_, entry)| (entry.place, entry.ready.is_none(), entry.ready));
         let workers = workers.into_iter().map(|(id, entry)| WorkerLife {
@@ -194,12 +237,15 @@ impl Book {
             state: entry.state,
             age: entry.ready.map(|ready| now - ready),
             recycled: entry.recycled,
+            memory_bytes: entry.memory,
         });
         SupervisorStatus {
             seats: self.seats.values().map(Place::status).collect(),
             workers: workers.collect(),
             degraded: self.crashes.degraded(now),
             recycles: self.recycles,
+            nominal_recycles: used_up as u64,
+            near_limits,
             exits: self.exits,
             failed_checks: self.failed_checks,
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use snakepit_core::{Loan, Worker, WorkerLoad};
+use snakepit_core::{Loan, WorkerLoad};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -31,7 +31,7 @@ pub(super) async fn due(
     orders: &mut watch::Receiver<Orders>,
 ) -> Due {
     let because = |reason| Due { reason, spoilt: None };
-    let Serving { worker, id, since, limits } = serving;
+    let Serving { id, since, limits, .. } = serving;
     let mut memory = Samples::default();
     let mut unused = Unused::default();
     tokio::select! {
@@ -41,7 +41,7 @@ pub(super) async fn due(
         }
         () = aged(serving) => {}
         () = worked(shared, serving) => {}
-        () = grown(shared, worker, limits, &mut memory) => {}
+        () = grown(shared, serving, &mut memory) => {}
         () = rested(shared, serving, &mut unused) => {}
         spoilt = unwell(shared, serving) => {
             return Due { reason: RecycleReason::Unhealthy, spoilt };
@@ -69,7 +69,8 @@ async fn worked(shared: &Shared, serving: &Serving) {
     }
 }
 
-async fn grown(shared: &Shared, worker: &Arc<dyn Worker>, limits: &Limits, memory: &mut Samples) {
+async fn grown(shared: &Shared, serving: &Serving, memory: &mut Samples) {
+    let Serving { worker, id, limits, .. } = serving;
     let limits = Limits { max_memory: limits.max_memory, ..Limits::default() };
     if limits.max_memory.is_none() {
         std::future::pending().await
@@ -82,6 +83,7 @@ async fn grown(shared: &Shared, worker: &Arc<dyn Worker>, limits: &Limits, memor
         // Without a reading there is nothing to judge.
         if let Ok(Some(bytes)) = reading.await {
             memory.push(bytes);
+            shared.book().measured(id, bytes);
         }
         if judge(&limits, &Vitals { memory: *memory, ..Vitals::default() }) != Verdict::Keep {
             return;

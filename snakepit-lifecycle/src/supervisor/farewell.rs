@@ -12,12 +12,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
 use super::policy::RecycleReason;
-use super::pulse::end_of;
+use super::pulse::{Ended, end_of};
 use super::seat::{Serving, crashed, grace_until, stop_asked};
 use super::state::Step;
 
 /// For a worker without calls to tear down; then it is ended by force.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+
+const STOPPED: Ended = Ended { exit: WorkerExit::Stopped, silent: false };
 
 /// Why a worker goes.
 pub(super) enum Cause {
@@ -42,36 +44,36 @@ pub(super) fn dismiss(
     shared.book().step(&leaving.id, step);
     let idle = shared.pool.retire(&leaving.id);
     async move {
-        let Serving { worker, id, since, .. } = leaving;
+        let Serving { worker, id, .. } = &leaving;
         // `None` is the supervisor's own end.
         let exit = tokio::select! {
             biased;
-            exit = end_of(&shared, &worker, &id) => Some(exit),
+            ended = end_of(&shared, worker, id) => Some(ended),
             deadline = stop_asked(&mut stop) => {
-                shared.book().step(&id, Step::StopAsked);
+                shared.book().step(id, Step::StopAsked);
                 let _ = timeout_at(deadline, worker.stop(grace_until(deadline))).await;
                 None
             }
-            () = drained(&shared, &id, idle) => {
-                shared.book().step(&id, Step::Drained);
+            () = drained(&shared, id, idle) => {
+                shared.book().step(id, Step::Drained);
                 let mut stopped = worker.stop(STOP_GRACE);
                 tokio::select! {
-                    _ = &mut stopped => Some(WorkerExit::Stopped),
+                    _ = &mut stopped => Some(STOPPED),
                     deadline = stop_asked(&mut stop) => {
-                        timeout_at(deadline, stopped).await.ok().map(|_| WorkerExit::Stopped)
+                        timeout_at(deadline, stopped).await.ok().map(|_| STOPPED)
                     }
                 }
             }
         };
-        let request_count = shared.pool.served_by(&id).unwrap_or_default();
-        shared.pool.leave(&id);
+        let request_count = shared.left(&leaving);
+        let Serving { worker, id, since, .. } = leaving;
         drop(worker);
         match exit {
             None => shared.book().exits.shutdown += 1,
-            Some(exit) => {
+            Some(Ended { exit, silent }) => {
                 let stopped = matches!(exit, WorkerExit::Stopped);
                 if let WorkerExit::Died(how) = exit {
-                    crashed(&shared, seat, &id, &how);
+                    crashed(&shared, seat, &id, &how, silent);
                 }
                 match &cause {
                     Cause::Replaced(reason, _) => {
@@ -86,7 +88,7 @@ pub(super) fn dismiss(
                 }
             }
         }
-        shared.gone(&id);
+        shared.gone(&id, since, request_count);
         if let Cause::Replaced(_, room) = cause {
             drop(room);
         }

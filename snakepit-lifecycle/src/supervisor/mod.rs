@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use book::Book;
 use dice::Dice;
 pub use elastic::Elastic;
-pub use policy::{Limits, RecycleReason};
+pub use policy::{Limits, NearLimits, RecycleReason};
 use state::Step;
 pub use state::WorkerState;
 pub use status::{Exits, Recycles, SeatState, SeatStatus, SupervisorStatus, WorkerLife};
@@ -105,7 +105,9 @@ pub struct Observer(Arc<Shared>);
 impl Observer {
     /// How the workers are.
     pub fn status(&self) -> SupervisorStatus {
-        self.0.book().status(Instant::now())
+        let served = self.0.pool.loads().into_iter().map(|load| (load.worker, load.served));
+        let served = served.collect();
+        self.0.book().status(Instant::now(), &served, &self.0.options.limits)
     }
 
     /// How many workers the pool has when all is well, or may grow to by itself.
@@ -141,10 +143,20 @@ impl Shared {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Strikes a worker out.
-    fn gone(&self, worker: &WorkerId) {
-        self.book().step(worker, Step::Exited);
+    /// Strikes a worker out that has ended so many calls.
+    fn gone(&self, worker: &WorkerId, since: Instant, served: u64) {
+        let mut book = self.book();
+        book.outlived(&self.options.limits, since.elapsed(), served);
+        book.step(worker, Step::Exited);
+        drop(book);
         self.news.send_replace(());
+    }
+
+    /// Takes a worker that is gone out of the pool; gives the calls it has ended.
+    fn left(&self, serving: &seat::Serving) -> u64 {
+        let served = self.pool.served_by(&serving.id).unwrap_or_default();
+        self.pool.leave(&serving.id);
+        served
     }
 
     /// Strikes out a worker whose start was given up.

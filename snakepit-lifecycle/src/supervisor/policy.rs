@@ -121,6 +121,48 @@ impl Limits {
     }
 }
 
+/// From this share of a limit on a worker counts as near it.
+const NEAR: f64 = 0.9;
+
+/// Workers that are near what they will be replaced for. One may be near several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NearLimits {
+    /// Their age.
+    pub ttl: usize,
+    /// Their calls.
+    pub max_requests: usize,
+    /// Their memory, as sampled last.
+    pub max_memory: usize,
+}
+
+impl NearLimits {
+    pub(super) fn note(
+        &mut self,
+        limits: &Limits,
+        age: Duration,
+        served: u64,
+        memory: Option<u64>,
+    ) {
+        let near = |value: f64, limit: f64| usize::from(value >= limit * NEAR);
+        let seconds = age.as_secs_f64();
+        self.ttl += limits.ttl.map_or(0, |ttl| near(seconds, ttl.as_secs_f64()));
+        let calls = limits.replace_at_requests();
+        self.max_requests += calls.map_or(0, |calls| near(served as f64, calls as f64));
+        let bytes = limits.max_memory.zip(memory);
+        self.max_memory += bytes.map_or(0, |(limit, bytes)| near(bytes as f64, limit as f64));
+    }
+}
+
+impl Limits {
+    /// How many limits' worth of life a worker has used up, by age and calls.
+    pub(super) fn used_up(&self, age: Duration, served: u64) -> f64 {
+        let by_age = self.ttl.map_or(0.0, |ttl| age.as_secs_f64() / ttl.as_secs_f64());
+        let by_calls = self.max_requests.map_or(0.0, |calls| served as f64 / calls.max(1) as f64);
+        by_age.max(by_calls)
+    }
+}
+
 /// A time, shortened by up to the share `jitter`.
 pub(super) fn shorten(time: Duration, jitter: f64, draw: impl FnMut() -> f64) -> Duration {
     let short = time.as_secs_f64() * keep(jitter, draw);
@@ -194,6 +236,27 @@ mod tests {
             let vitals = Vitals { served, idle, ..Vitals::default() };
             assert_eq!(judge(&unused, &vitals), expected, "{vitals:?}");
         }
+    }
+
+    #[test]
+    fn near_is_nine_tenths_of_what_replaces() {
+        let limits = Limits {
+            ttl: Some(100 * SECOND),
+            max_requests: Some(100),
+            max_memory: Some(1000),
+            idle: Some(SECOND),
+        };
+        let mut near = NearLimits::default();
+        near.note(&limits, 89 * SECOND, 71, Some(899));
+        near.note(&limits, Duration::ZERO, 0, None);
+        near.note(&Limits::default(), Duration::MAX, u64::MAX, Some(u64::MAX));
+        assert_eq!(near, NearLimits::default());
+        near.note(&limits, 90 * SECOND, 72, Some(900));
+        near.note(&limits, 90 * SECOND, 71, Some(899));
+        assert_eq!((near.ttl, near.max_requests, near.max_memory), (2, 1, 1));
+        assert_eq!(limits.used_up(50 * SECOND, 150), 1.5);
+        assert_eq!(limits.used_up(250 * SECOND, 150), 2.5);
+        assert_eq!(Limits::default().used_up(Duration::MAX, u64::MAX), 0.0);
     }
 
     #[test]

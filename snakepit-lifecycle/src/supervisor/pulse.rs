@@ -23,20 +23,27 @@ const MISSES: u32 = 3;
 /// For a silent worker to go by itself after all.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How a worker went.
+pub(super) struct Ended {
+    pub(super) exit: WorkerExit,
+    /// It had given no sign of life and was ended for that.
+    pub(super) silent: bool,
+}
+
 /// Resolves when a worker is gone. One that falls silent gets no more calls and is ended.
 pub(super) fn end_of(
     shared: &Arc<Shared>,
     worker: &Arc<dyn Worker>,
     id: &WorkerId,
-) -> BoxFuture<'static, WorkerExit> {
-    let Some(interval) = shared.options.heartbeat else {
-        return worker.exited();
-    };
+) -> BoxFuture<'static, Ended> {
     let (shared, worker, id) = (Arc::clone(shared), Arc::clone(worker), id.clone());
     Box::pin(async move {
+        let Some(interval) = shared.options.heartbeat else {
+            return Ended { exit: worker.exited().await, silent: false };
+        };
         tokio::select! {
             biased;
-            exit = worker.exited() => return exit,
+            exit = worker.exited() => return Ended { exit, silent: false },
             () = silence(&*worker, interval) => {}
         }
         tell_failed(&shared, &id, "missed_heartbeats", "it gives no sign of life and is ended");
@@ -46,7 +53,7 @@ pub(super) fn end_of(
             WorkerExit::Died(how) => format!("it missed {MISSES} heartbeats, then {how}"),
             _ => format!("it missed {MISSES} heartbeats"),
         };
-        WorkerExit::Died(how)
+        Ended { exit: WorkerExit::Died(how), silent: true }
     })
 }
 

@@ -20,7 +20,7 @@ use super::due::due;
 use super::farewell::{Cause, dismiss};
 use super::pace::Backoff;
 use super::policy::{Limits, RecycleReason};
-use super::pulse::end_of;
+use super::pulse::{Ended, end_of};
 use super::state::Step;
 use super::status::{SeatState, SeatStatus};
 
@@ -176,7 +176,7 @@ impl Keeper {
         &mut self,
         serving: &Serving,
         reason: RecycleReason,
-        mut exited: BoxFuture<'static, WorkerExit>,
+        mut exited: BoxFuture<'static, Ended>,
     ) -> Served {
         let mut backoff = Backoff::default();
         loop {
@@ -259,6 +259,7 @@ impl Keeper {
         }
         self.shared.news.send_replace(());
         let limits = self.shared.draw_limits();
+        self.shared.book().limit(&id, limits);
         Some(Serving { worker, id, since: Instant::now(), limits })
     }
 
@@ -287,25 +288,25 @@ impl Keeper {
             tracing::warn!(%pool, worker = %id, "worker did not stop in time and is ended");
         }
         // With the pool's handle and this one gone, nothing keeps the worker alive.
-        self.shared.pool.leave(id);
+        let served = self.shared.left(serving);
         self.shared.book().exits.shutdown += 1;
-        self.shared.gone(id);
+        self.shared.gone(id, serving.since, served);
         Served::Over
     }
 
     /// Lets go of a worker that is gone; gives the pause before its seat is filled again.
-    fn lost(&mut self, serving: &Serving, exit: WorkerExit) -> Duration {
+    fn lost(&mut self, serving: &Serving, ended: Ended) -> Duration {
         let Serving { id, since, .. } = serving;
-        self.shared.pool.leave(id);
+        let served = self.shared.left(serving);
         self.note(|seat| seat.state = SeatState::Starting);
-        match exit {
-            WorkerExit::Died(how) => crashed(&self.shared, self.number, id, &how),
+        match ended.exit {
+            WorkerExit::Died(how) => crashed(&self.shared, self.number, id, &how, ended.silent),
             _ => {
                 self.shared.book().exits.left += 1;
                 tracing::info!(pool = %self.shared.pool.name(), worker = %id, "worker stopped");
             }
         }
-        self.shared.gone(id);
+        self.shared.gone(id, *since, served);
         self.backoff.after_death(since.elapsed())
     }
 
@@ -396,12 +397,12 @@ fn note_first(shared: &Shared, number: usize, started: &Result<Arc<dyn Worker>, 
     }
 }
 
-pub(super) fn crashed(shared: &Shared, number: usize, worker: &WorkerId, how: &str) {
+pub(super) fn crashed(shared: &Shared, number: usize, worker: &WorkerId, how: &str, silent: bool) {
     let pool = shared.pool.name();
     tracing::warn!(%pool, %worker, how, "worker died");
     let degraded = {
         let mut book = shared.book();
-        book.exits.died += 1;
+        *(if silent { &mut book.exits.silent } else { &mut book.exits.died }) += 1;
         if let Some(seat) = book.seat(number) {
             seat.crashes += 1;
             seat.last_failure = Some(how.to_owned());

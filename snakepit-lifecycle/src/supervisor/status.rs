@@ -1,11 +1,12 @@
 //! What people are told about a pool's workers. Plain data.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use snakepit_core::WorkerId;
 
-use super::policy::RecycleReason;
+use super::policy::{NearLimits, RecycleReason};
 use super::state::WorkerState;
 
 /// What a seat is doing.
@@ -56,6 +57,8 @@ pub struct WorkerLife {
     pub age: Option<Duration>,
     /// Why it is or will be replaced.
     pub recycled: Option<RecycleReason>,
+    /// Bytes of memory of its own when that was last read; `None` where no limit asks for it.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Workers that were replaced although they were well, by reason.
@@ -84,6 +87,8 @@ pub struct Exits {
     pub recycled: u64,
     /// They were killed, crashed or broke their link.
     pub died: u64,
+    /// They missed their heartbeats and were ended.
+    pub silent: u64,
     /// They went in good order, unasked.
     pub left: u64,
     /// The pool became smaller.
@@ -106,10 +111,48 @@ pub struct SupervisorStatus {
     pub degraded: bool,
     /// Workers replaced although they were well.
     pub recycles: Recycles,
+    /// Recycles there would be had each worker been replaced exactly at its age or its calls: beside
+    /// `recycles`, how far the replacing keeps up.
+    pub nominal_recycles: u64,
+    /// Workers near a limit.
+    pub near_limits: NearLimits,
     /// Workers that are gone.
     pub exits: Exits,
     /// Health checks that were failed, by silence or by the worker's own account.
     pub failed_checks: u64,
+}
+
+impl AddAssign for Recycles {
+    fn add_assign(&mut self, other: Self) {
+        let Self { manual, ttl_expired, max_requests, memory_threshold, idle, unhealthy } = other;
+        self.manual += manual;
+        self.ttl_expired += ttl_expired;
+        self.max_requests += max_requests;
+        self.memory_threshold += memory_threshold;
+        self.idle += idle;
+        self.unhealthy += unhealthy;
+    }
+}
+
+impl AddAssign for Exits {
+    fn add_assign(&mut self, other: Self) {
+        let Self { recycled, died, silent, left, surplus, shutdown } = other;
+        self.recycled += recycled;
+        self.died += died;
+        self.silent += silent;
+        self.left += left;
+        self.surplus += surplus;
+        self.shutdown += shutdown;
+    }
+}
+
+impl AddAssign for NearLimits {
+    fn add_assign(&mut self, other: Self) {
+        let Self { ttl, max_requests, max_memory } = other;
+        self.ttl += ttl;
+        self.max_requests += max_requests;
+        self.max_memory += max_memory;
+    }
 }
 
 impl Recycles {

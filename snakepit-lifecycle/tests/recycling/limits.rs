@@ -43,6 +43,44 @@ async fn the_replacement_starts_at_four_fifths_of_the_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn status_tells_who_is_near_a_limit_and_how_far_recycling_keeps_up() {
+    let World { pool, script, supervisor } = world(1, |o| {
+        o.limits.max_requests = Some(10);
+        o.limits.max_memory = Some(1000);
+    })
+    .await;
+    script.bytes.store(950, Ordering::SeqCst);
+    let near = || {
+        let near = supervisor.status().near_limits;
+        (near.max_requests, near.max_memory, near.ttl)
+    };
+    assert_eq!(near(), (0, 0, 0));
+    sleep(11 * SECOND).await;
+    assert_eq!(near(), (0, 1, 0));
+    assert_eq!(supervisor.status().workers[0].memory_bytes, Some(950));
+    for _ in 0..7 {
+        call(&pool, 1).await.unwrap();
+    }
+    assert_eq!(near(), (0, 1, 0));
+    // The eighth call makes it due; twelve more are served until its replacement is there.
+    call(&pool, 1).await.unwrap();
+    assert_eq!(near(), (1, 1, 0));
+    for _ in 0..12 {
+        call(&pool, 1).await.unwrap();
+    }
+    assert_eq!(
+        (supervisor.status().recycles.total(), supervisor.status().nominal_recycles),
+        (0, 2)
+    );
+    sleep(2 * SECOND).await;
+    assert_eq!(
+        (supervisor.status().recycles.total(), supervisor.status().nominal_recycles),
+        (1, 2)
+    );
+    assert_eq!(near(), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn three_readings_in_a_row_over_the_limit_replace_a_worker() {
     let World { pool: _pool, script, supervisor } =
         world(1, |o| o.limits.max_memory = Some(1000)).await;

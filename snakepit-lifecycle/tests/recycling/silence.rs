@@ -26,7 +26,7 @@ async fn three_missed_signs_of_life_end_a_worker_and_another_takes_its_seat() {
     assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
     assert_eq!(script.log(), ["stop busy p.0.0", "start p.0.1", "ready p.0.1"]);
     let status = supervisor.status();
-    assert_eq!((status.exits.died, status.seats[0].crashes), (1, 1));
+    assert_eq!((status.exits.silent, status.seats[0].crashes), (1, 1));
     assert_eq!(status.seats[0].last_failure.as_deref(), Some("it missed 3 heartbeats"));
 }
 

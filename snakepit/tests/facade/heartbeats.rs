@@ -12,7 +12,7 @@ const BEAT: Duration = Duration::from_millis(100);
 
 fn worker(snakepit: &Snakepit) -> (Option<WorkerReport>, u64) {
     match snakepit.stats().pools.remove(0) {
-        PoolReport::Running { workers, exits, .. } => (workers.into_iter().next(), exits.died),
+        PoolReport::Running { workers, exits, .. } => (workers.into_iter().next(), exits.silent),
         failed => panic!("{failed:?}"),
     }
 }

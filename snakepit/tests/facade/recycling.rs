@@ -99,10 +99,16 @@ fn max_memory_replaces_a_worker_that_hoards_as_often_as_it_is_measured() {
     assert_eq!(hoard("default", 8), 1);
     std::thread::sleep(Duration::from_millis(400));
     assert_eq!(recycles(&snakepit).total(), 0, "well below the limit at several readings");
+    let stats = serde_json::to_value(snakepit.stats()).unwrap();
+    assert!(stats["pools"][0]["workers"][0]["memory_bytes"].as_u64() > Some(8 << 20));
+    assert!(stats["pools"][1]["workers"][0]["memory_bytes"].is_null());
     assert_eq!((hoard("rarely", 128), hoard("default", 128)), (1, 2));
     until("measured", || recycles(&snakepit).memory_threshold == 1);
     assert_eq!(hoard("default", 1), 1, "a process that has hoarded nothing");
     assert_eq!(report(&snakepit, "rarely").2.total(), 0);
+    let total = snakepit.stats().total;
+    assert_eq!((total.pools, total.workers, total.recycles.memory_threshold), (2, 2, 1));
+    assert_eq!((total.counters.completed, total.capacity, total.busy), (4, 2, 0));
     stop(snakepit);
 }
 
