@@ -6,6 +6,7 @@ mod demo;
 mod lock;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod workspace;
 
@@ -31,6 +32,8 @@ enum Task {
     Demo,
     /// Set up, then run every test (or only those of the kinds named)
     Test(test::Selection),
+    /// Set up, then run the tests of many workers' lives in full size
+    Soak(soak::Length),
     /// Run the quick checks that are no tests: format, lints, docs, each crate alone
     Ci,
     /// Resolve the Python dependencies anew and write python/uv.lock
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(&workspace, Interpreters::Both),
         Task::Demo => demo::run(&workspace),
         Task::Test(selection) => test::run(&workspace, &selection),
+        Task::Soak(length) => soak::run(&workspace, &length),
         Task::Ci => ci::run(&workspace),
         Task::Lock => lock::run(&workspace),
     });
