@@ -11,6 +11,10 @@ use crate::workspace::{Venv, Workspace};
 /// The crates that have models for loom, which explores every interleaving of their lock-free parts.
 const LOOM_CRATES: [&str; 1] = ["snakepit-profile-process"];
 
+/// Examples that check what they show, each of a crate taken alone.
+const EXAMPLES: [(&str, &str); 2] =
+    [("snakepit-lifecycle", "watch"), ("snakepit-lifecycle", "recycle")];
+
 /// Which tests to run; all of them if none is named.
 #[derive(Args)]
 pub(crate) struct Selection {
@@ -38,7 +42,7 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
     }
     if all || selection.rust {
         rust(workspace)?;
-        ran.push("cargo test");
+        ran.push("cargo test and examples");
     }
     if all || selection.loom {
         loom(workspace)?;
@@ -52,7 +56,13 @@ fn rust(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo();
     // The extension is tested from Python, where there is an interpreter to load it.
     command.args(["test", "--workspace", "--exclude", "snakepit-python"]);
-    run::step("cargo test", command)
+    run::step("cargo test", command)?;
+    for (name, example) in EXAMPLES {
+        let mut command = workspace.cargo();
+        command.args(["run", "--package", name, "--example", example]);
+        run::step(&format!("example {example} of {name}"), command)?;
+    }
+    Ok(())
 }
 
 fn loom(workspace: &Workspace) -> Result<()> {
