@@ -1,7 +1,8 @@
 //! How many seats a pool has. Owns the seats' tasks; what a seat does is its own.
 //!
-//! Invariants: seats that stay never outnumber what is wanted, and all of them never what there may be
-//! at most, those included whose workers are on their way out; a worker that leaves for good ends its calls first.
+//! Invariants: seats that stay never outnumber what is wanted, and all seats, those included whose
+//! workers are on their way out, never what there may be at most; a worker that leaves for good ends
+//! its calls first.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

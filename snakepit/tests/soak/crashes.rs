@@ -21,7 +21,8 @@ fn a_worker_that_is_killed_costs_the_call_it_ran_and_none_that_waited_in_it() {
     let _alone = alone();
     let snakepit = start(|pool| pool.workers(2));
     let perhaps = |die: bool| snakepit.call("perhaps").args(json!({ "die": die }));
-    let rounds = if full_size() { 50 } else { 5 };
+    // Workers that die young again and again are replaced after pauses that double.
+    let rounds = if full_size() { 12 } else { 4 };
     for _ in 0..rounds {
         // The engine learns that it is short, so that calls are handed over ahead of time.
         let warm = wait(snakepit.execute_batch::<u32>((0..100).map(|_| perhaps(false))));
