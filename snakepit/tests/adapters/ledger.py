@@ -10,10 +10,12 @@ _hoard: list[bytes] = []
 
 
 @tool
-def note(ledger: str, number: int, data: bytes) -> list[int]:
+def note(ledger: str, number: int, data: bytes = b"", *, die: bool = False) -> list[int]:
     """Writes its number down, in one write that no other can come between."""
     with open(ledger, "ab", buffering=0) as file:
         file.write(b"%8d\n" % number)
+    if die:
+        os.kill(os.getpid(), signal.SIGKILL)
     return [number, len(data)]
 
 
@@ -26,10 +28,7 @@ def hoard(mebibytes: int, seconds: float) -> int:
 
 
 @tool
-def perhaps(*, die: bool = False, seconds: float = 0.0) -> int:
-    """Returns, or has its process killed."""
-    if seconds:
-        time.sleep(seconds)
-    if die:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return os.getpid()
+def nap(seconds: float) -> float:
+    """Takes its time."""
+    time.sleep(seconds)
+    return seconds
