@@ -69,9 +69,12 @@ impl Turn<'_> {
 impl Drop for Loan {
     fn drop(&mut self) {
         let mut turn = Turn::new(&self.shared);
+        let now = turn.now;
         if let Some(member) = turn.state.members.get_mut(&self.member) {
             member.borrower = None;
-            member.lent = None;
+            if member.lent.take().is_some() {
+                member.freed = now;
+            }
         }
         turn.pump();
         turn.end();
