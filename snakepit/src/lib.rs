@@ -19,6 +19,7 @@ pub use snakepit_core::{
     Progress, PythonException, PythonFrame, SessionId, Tool, Value, WorkerId, WorkerInfo,
 };
 
+pub use snakepit_lifecycle::process::adopt_orphans;
 pub use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};
 
 pub use self::batch::BatchStream;

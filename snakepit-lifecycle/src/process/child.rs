@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::linux;
+use super::orphans;
 use super::output::{self, Tail};
 use super::reaper::Reaper;
 use super::spawner::Spawned;
@@ -145,6 +146,7 @@ impl Child {
         spawned.pidfd = None;
 
         let (report, ended) = watch::channel(None);
+        let leader = spawned.pid;
         let (strays, mark) = (reaper.clone(), spawned.marker.clone());
         let mut unreaped = Unreaped(Some((Arc::clone(&group), pidfd)));
         let last_words = tail.clone();
@@ -157,6 +159,9 @@ impl Child {
                 let _ = pump.await;
             }
             report.send_replace(Some(ExitReport { status, stderr: last_words.lines() }));
+            if orphans::are_adopted() {
+                orphans::collect_group(leader).await;
+            }
         });
         Ok(Self { group, tail, ended })
     }

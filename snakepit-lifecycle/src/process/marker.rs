@@ -16,6 +16,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::orphans;
+
 /// The environment variable that holds a worker's mark. A process that is meant to outlive its
 /// worker takes it out of its environment before exec.
 pub const MARKER_VARIABLE: &str = "SNAKEPIT_WORKER";
@@ -84,6 +86,9 @@ fn end_those_there_are(marked: &HashSet<Marker>) -> bool {
         killed.iter().map(|process| PollFd::new(process, PollFlags::IN)).collect();
     while !left.is_empty() && rustix::event::poll(&mut left, Some(&DYING)).is_ok_and(|n| n > 0) {
         left.retain(|process| process.revents().is_empty());
+    }
+    if orphans::are_adopted() {
+        killed.iter().for_each(orphans::collect);
     }
     !killed.is_empty()
 }
