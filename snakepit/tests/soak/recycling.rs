@@ -11,18 +11,27 @@ use snakepit::{Snakepit, Value};
 use crate::support::{stop, until, wait};
 use crate::{alive, alone, full_size, report, start};
 
+/// Arguments of one batch, in bytes.
+const BATCH_BYTES: usize = 256 << 20;
+
 /// Calls a tool that writes its number down, and compares what was written with what came back.
 fn count_calls(snakepit: &Snakepit, ledger: &Path, calls: u32, bytes: usize) {
     let _ = std::fs::remove_file(ledger);
     let path = ledger.to_str().unwrap();
-    let batch = (0..calls).map(|number| {
+    let call = |number: u32| {
         let data = Value::Bytes(vec![7; bytes]);
         let arguments = vec![Value::from(path), Value::from(i64::from(number)), data];
         snakepit.call("note").args(arguments)
-    });
-    let results = wait(snakepit.execute_batch::<(u32, usize)>(batch));
-    for (number, result) in (0..calls).zip(results) {
-        assert_eq!(result.unwrap(), (number, bytes), "its own answer");
+    };
+    // A batch holds the arguments of all its calls.
+    let most = (BATCH_BYTES / bytes) as u32;
+    for first in (0..calls).step_by(most as usize) {
+        let numbers = first..calls.min(first + most);
+        let batch = numbers.clone().map(call);
+        let results = wait(snakepit.execute_batch::<(u32, usize)>(batch));
+        for (number, result) in numbers.zip(results) {
+            assert_eq!(result.unwrap(), (number, bytes), "its own answer");
+        }
     }
     let written = std::fs::read_to_string(ledger).unwrap();
     let written: Vec<u32> = written.lines().map(|line| line.trim().parse().unwrap()).collect();
