@@ -1,8 +1,12 @@
-//! Generates the messages of `proto/snakepit/v1` without a system `protoc`.
+//! Generates the messages below `proto/snakepit` without a system `protoc`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["proto/snakepit/v1/worker.proto"], ["proto"])?;
+    let mut files = vec!["proto/snakepit/v1/worker.proto"];
+    if std::env::var_os("CARGO_FEATURE_CONTROL").is_some() {
+        files.push("proto/snakepit/control/v1/control.proto");
+    }
+    let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()
         // Payload bytes are slices of the receive buffer, never copies of it.
         .bytes(".")

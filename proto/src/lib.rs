@@ -14,6 +14,19 @@ pub mod v1 {
     tonic::include_proto!("snakepit.v1");
 }
 
+/// The control socket of a running host: the messages and service of package `snakepit.control.v1`.
+#[cfg(feature = "control")]
+pub mod control {
+    /// The messages and service of package `snakepit.control.v1`.
+    #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("snakepit.control.v1");
+    }
+
+    /// Largest message of the control socket: the list of tens of thousands of workers.
+    pub const MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+}
+
 /// MessagePack extension codes of the value mapping table.
 pub mod ext {
     /// An integer beyond 64 bits: two's complement, big-endian, shortest form.

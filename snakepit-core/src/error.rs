@@ -164,6 +164,45 @@ impl ErrorKind {
         }
     }
 
+    /// The kind of that name; `None` if there is none, as when a later release has made it up.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// A new kind goes here too.
+    const ALL: [Self; 30] = [
+        Self::InvalidConfig,
+        Self::InterpreterNotFound,
+        Self::InterpreterUnsupported,
+        Self::WorkerPackageMissing,
+        Self::VersionMismatch,
+        Self::AdapterFailed,
+        Self::StartFailed,
+        Self::PoolNotFound,
+        Self::PoolClosed,
+        Self::PoolSaturated,
+        Self::WorkerNotFound,
+        Self::WorkerBusy,
+        Self::Timeout(Phase::Queue),
+        Self::Timeout(Phase::Call),
+        Self::Timeout(Phase::StreamIdle),
+        Self::Timeout(Phase::Start),
+        Self::Timeout(Phase::Drain),
+        Self::Cancelled,
+        Self::WorkerLost { maybe_executed: true },
+        Self::UnknownCommand,
+        Self::InvalidArguments,
+        Self::EncodeFailed,
+        Self::DecodeFailed,
+        Self::PayloadTooLarge,
+        Self::StreamingNotSupported,
+        Self::StreamingRequired,
+        Self::Python,
+        Self::Protocol,
+        Self::System,
+        Self::Internal,
+    ];
+
     /// The part of the system this kind belongs to.
     pub fn category(self) -> Category {
         match self {
@@ -422,5 +461,18 @@ impl PythonException {
             let _ = writeln!(out, "---------------- {} ----------------", number + 1);
             member.write_traceback(out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_found_by_its_name() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(ErrorKind::from_code(kind.code()), Some(kind), "{}", kind.code());
+        }
+        assert_eq!(ErrorKind::from_code("nonsense"), None);
     }
 }

@@ -155,6 +155,19 @@ impl Snakepit {
         block_on(self.0.shutdown(deadline))
     }
 
+    /// As [`crate::Snakepit::drain`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn drain(&self, pool: &str, deadline: Duration) -> Result<(), Error> {
+        block_on(self.0.drain(pool, deadline))
+    }
+
+    /// As [`crate::Snakepit::ended`].
+    pub fn ended(&self) {
+        block_on(self.0.ended());
+    }
+
     /// The same pools for async code.
     pub fn as_async(&self) -> &crate::Snakepit {
         &self.0
@@ -196,6 +209,12 @@ impl Builder {
     /// Sets any setting of the pool `default`.
     pub fn default_pool(self, set: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         Self(self.0.default_pool(set))
+    }
+
+    /// As [`crate::Builder::control_socket`].
+    #[cfg(feature = "control")]
+    pub fn control_socket(self, path: impl Into<std::path::PathBuf>) -> Self {
+        Self(self.0.control_socket(path))
     }
 
     /// As [`crate::Builder::start`].

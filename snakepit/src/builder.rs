@@ -7,7 +7,7 @@ use snakepit_config::{Config, ConfigError, DEFAULT_POOL, PoolBuilder, PoolConfig
 use snakepit_core::Error;
 
 use crate::host::Snakepit;
-use crate::wiring;
+use crate::wiring::{self, HostOptions};
 
 /// Settings of a Snakepit in the making.
 ///
@@ -18,11 +18,12 @@ use crate::wiring;
 pub struct Builder {
     default: Option<PoolBuilder>,
     pools: Vec<PoolConfig>,
+    options: HostOptions,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { default: None, pools: Vec::new() }
+        Self { default: None, pools: Vec::new(), options: HostOptions::default() }
     }
 
     /// Adds all pools of a document.
@@ -71,6 +72,18 @@ impl Builder {
         self
     }
 
+    /// Opens a control socket at this path: operators list workers there, and recycle and drain them
+    /// (see [`control`](crate::control)). Only this user and root can reach it. It is there while
+    /// the pools are, and replaces one that a dead host has left.
+    ///
+    /// [`control::socket_path`](crate::control::socket_path) gives the path at which the commands
+    /// look for it by themselves.
+    #[cfg(feature = "control")]
+    pub fn control_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.control_socket = Some(path.into());
+        self
+    }
+
     fn settings(self) -> Result<Config, ConfigError> {
         let mut pools = self.pools;
         if let Some(default) = self.default {
@@ -86,11 +99,13 @@ impl Builder {
     ///
     /// # Errors
     /// `InvalidConfig` with every problem of the settings; the error of the first pool when none
-    /// could start.
+    /// could start; `System` when there is to be a control socket and its path is another host's or
+    /// not safe.
     ///
     /// # Cancel safety
     /// Dropping the future ends every worker that was started.
     pub async fn start(self) -> Result<Snakepit, Error> {
-        wiring::start(self.settings()?).await
+        let options = self.options.clone();
+        wiring::start(self.settings()?, options).await
     }
 }

@@ -11,18 +11,23 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use snakepit_config::{Config, DEFAULT_POOL, WORKERS};
 use snakepit_core::{
-    Counters, Error, ErrorKind, Pool, PoolStats, Tool, WorkerId, WorkerInfo, WorkerStatus,
+    BoxFuture, Counters, Error, ErrorKind, Pool, PoolStats, Tool, WorkerId, WorkerInfo,
+    WorkerStatus,
 };
 use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::batch::BatchStream;
 use crate::builder::Builder;
 use crate::call::Call;
-use crate::io::IoThread;
+#[cfg(feature = "control")]
+use crate::control::ControlServer;
+use crate::io::{IoThread, ended};
 use crate::pace::Room;
 use crate::stream::ResultStream;
-use crate::wiring::Supervised;
+use crate::wiring::{self, Supervised};
 
 /// Pools of Python workers. Clones are handles to the same pools.
 ///
@@ -46,9 +51,18 @@ use crate::wiring::Supervised;
 #[derive(Clone)]
 pub struct Snakepit(Arc<Inner>);
 
+/// A handle that keeps nothing alive.
+#[cfg(feature = "control")]
+pub(crate) struct WeakHost(std::sync::Weak<Inner>);
+
 struct Inner {
+    // First of all: nobody is to find a host that ends.
+    #[cfg(feature = "control")]
+    control: Option<ControlServer>,
     // Before the thread: supervision ends while the thread still runs.
     pools: BTreeMap<Arc<str>, Result<Arc<PoolEntry>, Error>>,
+    /// Whether all of it was shut down or drained.
+    ended: watch::Sender<bool>,
     io: IoThread,
 }
 
@@ -109,6 +123,7 @@ impl Totals {
         for report in reports {
             let PoolReport::Running {
                 stats,
+                state: _,
                 workers: _,
                 starting,
                 degraded,
@@ -146,11 +161,13 @@ impl Totals {
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "there are as many as pools, and most are running")]
 pub enum PoolReport {
-    /// It takes calls.
+    /// It takes calls, or did until it was drained.
     Running {
         /// Numbers of the whole pool.
         #[serde(flatten)]
         stats: PoolStats,
+        /// Where it is in its life.
+        state: PoolState,
         /// Its workers, in the order of their ids, also those on their way out.
         workers: Vec<WorkerReport>,
         /// Workers that are not ready yet.
@@ -177,6 +194,19 @@ pub enum PoolReport {
     },
 }
 
+/// Where a pool that started is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PoolState {
+    /// It takes calls.
+    Running,
+    /// It takes no more calls; those that run may end.
+    Draining,
+    /// Its workers are gone.
+    Stopped,
+}
+
 /// One worker at one moment.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -184,6 +214,8 @@ pub struct WorkerReport {
     /// What is known about it.
     #[serde(flatten)]
     pub info: WorkerInfo,
+    /// Its index in the pool; `None` when it is about to leave.
+    pub index: Option<usize>,
     /// Where it is in its life.
     pub state: WorkerState,
     /// Time since it became ready.
@@ -195,6 +227,9 @@ pub struct WorkerReport {
     pub in_flight: usize,
     /// Calls it has finished.
     pub served: u64,
+    /// Time since its last sign of life.
+    #[serde(rename = "last_seen_seconds", serialize_with = "as_optional_seconds")]
+    pub last_seen: Option<Duration>,
     /// Why it is being replaced, if it is.
     pub recycled: Option<RecycleReason>,
     /// Bytes of memory of its own when that was last read; `None` where no limit asks for it.
@@ -203,6 +238,13 @@ pub struct WorkerReport {
 
 fn as_seconds<S: Serializer>(age: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(age.as_secs_f64())
+}
+
+fn as_optional_seconds<S: Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
 }
 
 impl Snakepit {
@@ -222,8 +264,20 @@ impl Snakepit {
     pub(crate) fn new(
         io: IoThread,
         pools: BTreeMap<Arc<str>, Result<Arc<PoolEntry>, Error>>,
+        #[cfg(feature = "control")] control: Option<ControlServer>,
     ) -> Self {
-        Self(Arc::new(Inner { pools, io }))
+        let inner = Arc::new(Inner {
+            #[cfg(feature = "control")]
+            control,
+            pools,
+            ended: watch::Sender::new(false),
+            io,
+        });
+        #[cfg(feature = "control")]
+        if let Some(control) = &inner.control {
+            control.attach(WeakHost(Arc::downgrade(&inner)));
+        }
+        Self(inner)
     }
 
     /// Calls a tool in the pool `default`. See [`Call::args`] for the form of arguments.
@@ -339,7 +393,7 @@ impl Snakepit {
     /// Dropping the future stops the waiting and nothing else.
     pub async fn recycle(&self, pool: &str, worker: Option<&WorkerId>) -> Result<(), Error> {
         let entry = self.entry(Some(pool))?;
-        entry.supervised.recycle(&entry.pool, worker)?.await;
+        entry.recycle(worker)?.await;
         Ok(())
     }
 
@@ -359,12 +413,7 @@ impl Snakepit {
     /// Dropping the future stops the waiting and nothing else.
     pub async fn scale(&self, pool: &str, workers: usize) -> Result<(), Error> {
         let entry = self.entry(Some(pool))?;
-        if !WORKERS.contains(&(workers as u64)) {
-            let message = format!("a pool cannot have {workers} workers");
-            let help = format!("ask for {} to {}", WORKERS.start(), WORKERS.end());
-            return Err(Error::new(ErrorKind::InvalidConfig, message).with_help(help));
-        }
-        entry.supervised.scale(&entry.pool, workers)?.await
+        entry.scale(workers)?.await
     }
 
     /// The runtime of the I/O thread, for callers that want to live there. What runs on it must
@@ -386,13 +435,17 @@ impl Snakepit {
     /// Dropping the future leaves the pools closed and their workers to be ended when the last
     /// handle goes.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), Error> {
-        let entries: Vec<Arc<PoolEntry>> =
-            self.0.pools.values().filter_map(|entry| entry.as_ref().ok()).cloned().collect();
+        let entries = self.entries();
         for entry in &entries {
             entry.pool.close();
         }
-        let drained = self.0.io.run(crate::wiring::shutdown(entries, deadline)).await;
+        let drained = self.0.io.run(wiring::shutdown(entries, deadline)).await;
+        #[cfg(feature = "control")]
+        if let Some(control) = &self.0.control {
+            control.close().await;
+        }
         self.0.io.stop().await;
+        self.0.ended.send_replace(true);
         match drained {
             // A second shutdown finds the thread gone, and nothing left to do.
             Err(error) if error.kind() == ErrorKind::PoolClosed => Ok(()),
@@ -400,20 +453,126 @@ impl Snakepit {
         }
     }
 
+    /// Ends one pool in good order, and leaves the others alone: it takes no more calls, fails those
+    /// in line with `PoolClosed`, lets running ones finish, and ends the workers, all within
+    /// `deadline`. Calls may use three quarters of it. The pool stays in [`stats`](Self::stats);
+    /// nothing starts it again.
+    ///
+    /// # Errors
+    /// `Timeout(Drain)` when calls were still running after their share and were cut off;
+    /// `PoolNotFound`, or the error the pool failed to start with.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the waiting and nothing else.
+    pub async fn drain(&self, pool: &str, deadline: Duration) -> Result<(), Error> {
+        let entry = self.entry(Some(pool))?;
+        self.begin_drain(entry, deadline).await.map_err(|_| ended())?
+    }
+
+    /// Starts to drain a pool; the task goes on whether or not somebody waits for it.
+    pub(crate) fn begin_drain(
+        &self,
+        entry: Arc<PoolEntry>,
+        deadline: Duration,
+    ) -> JoinHandle<Result<(), Error>> {
+        entry.pool.close();
+        self.0.io.handle().spawn(wiring::drain(vec![entry], deadline))
+    }
+
+    /// Starts to drain all pools, and with them the host.
+    #[cfg(feature = "control")]
+    pub(crate) fn begin_drain_all(&self, deadline: Duration) -> JoinHandle<Result<(), Error>> {
+        let entries = self.entries();
+        for entry in &entries {
+            entry.pool.close();
+        }
+        let ended = self.0.ended.clone();
+        self.0.io.handle().spawn(async move {
+            let drained = wiring::drain(entries, deadline).await;
+            ended.send_replace(true);
+            drained
+        })
+    }
+
+    /// Resolves when all of it has ended: shut down by some handle, or drained over the control
+    /// socket by an operator, who expects the program to end then if it only serves. Pools that were
+    /// drained one by one do not count.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn ended(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.0.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// The pools that started.
+    pub(crate) fn entries(&self) -> Vec<Arc<PoolEntry>> {
+        self.0.pools.values().filter_map(|entry| entry.as_ref().ok()).cloned().collect()
+    }
+
     pub(crate) fn entry(&self, name: Option<&str>) -> Result<Arc<PoolEntry>, Error> {
         let name = name.unwrap_or(DEFAULT_POOL);
         match self.0.pools.get(name) {
             Some(entry) => entry.clone(),
             None => {
-                Err(Error::new(ErrorKind::PoolNotFound, format!("there is no pool named `{name}`"))
-                    .with_help(format!("the pools are: {}", self.pools().join(", ")))
+                let message = format!("there is no pool named `{name}`");
+                let nearest = nearest(name, self.pools())
+                    .map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+                Err(Error::new(ErrorKind::PoolNotFound, message)
+                    .with_help(format!("{nearest}the pools are: {}", self.pools().join(", ")))
                     .with_detail("pool", name))
             }
         }
     }
 }
 
+/// The name that was meant, if a slip or two lie between.
+fn nearest<'a>(wanted: &str, names: Vec<&'a str>) -> Option<&'a str> {
+    let distance = |name: &'a str| (strsim::damerau_levenshtein(wanted, name), name);
+    // In a short name, two slips make another name.
+    let most = if wanted.chars().count() < 4 { 1 } else { 2 };
+    names.into_iter().map(distance).filter(|(slips, _)| *slips <= most).min().map(|(_, name)| name)
+}
+
 impl PoolEntry {
+    /// Has one worker replaced, or all of them; the future resolves when they are gone.
+    pub(crate) fn recycle(
+        &self,
+        worker: Option<&WorkerId>,
+    ) -> Result<BoxFuture<'static, ()>, Error> {
+        self.supervised.recycle(&self.pool, worker).map_err(|error| match worker {
+            Some(wanted) if error.kind() == ErrorKind::WorkerNotFound => {
+                self.with_nearest(error, wanted)
+            }
+            _ => error,
+        })
+    }
+
+    /// Changes the number of workers; the future resolves when there are so many.
+    pub(crate) fn scale(
+        &self,
+        workers: usize,
+    ) -> Result<BoxFuture<'static, Result<(), Error>>, Error> {
+        if !WORKERS.contains(&(workers as u64)) {
+            let message = format!("a pool cannot have {workers} workers");
+            let help = format!("ask for {} to {}", WORKERS.start(), WORKERS.end());
+            return Err(Error::new(ErrorKind::InvalidConfig, message).with_help(help));
+        }
+        self.supervised.scale(&self.pool, workers)
+    }
+
+    /// Says which worker was meant, where a slip or two lie between.
+    fn with_nearest(&self, error: Error, wanted: &WorkerId) -> Error {
+        let workers = self.pool.workers();
+        let ids = workers.iter().map(|worker| worker.info.id.as_str());
+        match nearest(wanted.as_str(), ids.collect()) {
+            Some(near) => {
+                error.with_help(format!("it may have been replaced; did you mean `{near}`?"))
+            }
+            None => error,
+        }
+    }
+
     /// How many calls of one batch may be under way.
     pub(crate) fn room(&self) -> Room {
         Room::of(self.supervised.most_workers(), self.pool.options())
@@ -424,23 +583,26 @@ impl PoolEntry {
         let members = self.pool.workers();
         let status = self.supervised.status();
         let workers = members.into_iter().map(
-            |WorkerStatus { info, capacity, in_flight, served, .. }| {
+            |WorkerStatus { info, capacity, in_flight, served, last_seen, .. }| {
                 let life = status.workers.iter().find(|life| life.worker == info.id);
                 WorkerReport {
                     state: life.map_or(WorkerState::Gone, |life| life.state),
                     age: life.and_then(|life| life.age).unwrap_or_default(),
                     recycled: life.and_then(|life| life.recycled),
+                    index: life.map(|life| life.index),
                     memory_bytes: life.and_then(|life| life.memory_bytes),
                     info,
                     capacity,
                     in_flight,
                     served,
+                    last_seen,
                 }
             },
         );
         let starting = status.workers.iter().filter(|life| life.state == WorkerState::Starting);
         PoolReport::Running {
             stats: self.pool.stats(),
+            state: self.supervised.state(),
             workers: workers.collect(),
             starting: starting.count(),
             degraded: status.degraded,
@@ -450,6 +612,14 @@ impl PoolEntry {
             exits: status.exits,
             failed_checks: status.failed_checks,
         }
+    }
+}
+
+#[cfg(feature = "control")]
+impl WeakHost {
+    /// The host, unless its last handle is gone.
+    pub(crate) fn upgrade(&self) -> Option<Snakepit> {
+        self.0.upgrade().map(Snakepit)
     }
 }
 

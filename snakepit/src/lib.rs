@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod blocking;
+#[cfg(feature = "control")]
+pub mod control;
 
 mod batch;
 mod builder;
@@ -25,7 +27,7 @@ pub use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerS
 pub use self::batch::BatchStream;
 pub use self::builder::Builder;
 pub use self::call::Call;
-pub use self::host::{PoolReport, Snakepit, Stats, Totals, WorkerReport};
+pub use self::host::{PoolReport, PoolState, Snakepit, Stats, Totals, WorkerReport};
 pub use self::stream::ResultStream;
 
 /// What a call gives.

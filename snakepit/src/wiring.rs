@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+#[cfg(feature = "control")]
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +19,12 @@ use snakepit_lifecycle::{
 };
 use snakepit_profile_process::{ProcessOptions, ProcessProfile};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::host::{PoolEntry, Snakepit};
+#[cfg(feature = "control")]
+use crate::control::{ControlServer, ControlSocket};
+use crate::host::{PoolEntry, PoolState, Snakepit};
 use crate::interpreter::{self, Resolved};
 use crate::io::{IoThread, LastDuties, ended};
 
@@ -34,18 +39,33 @@ pub(crate) struct Supervised {
     observer: Observer,
     profile: ProcessProfile,
     drain: Duration,
+    state: watch::Sender<PoolState>,
     /// What could be called when the pool became ready, for moments without a worker.
     tools: Vec<Tool>,
 }
 
 type Pools = BTreeMap<Arc<str>, Result<Arc<PoolEntry>, Error>>;
 
+/// What a host has beside its pools.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HostOptions {
+    #[cfg(feature = "control")]
+    pub(crate) control_socket: Option<PathBuf>,
+}
+
 /// Starts all pools at the same time; fails when none of them can start.
-pub(crate) async fn start(config: Config) -> Result<Snakepit, Error> {
+#[cfg_attr(not(feature = "control"), expect(unused_variables, reason = "there is nothing in them"))]
+pub(crate) async fn start(config: Config, options: HostOptions) -> Result<Snakepit, Error> {
     for pool in config.pools() {
         check_files(pool)?;
     }
     let io = IoThread::start()?;
+    // Before the pools: a second host of the same name starts no worker.
+    #[cfg(feature = "control")]
+    let control = match options.control_socket {
+        Some(path) => Some(open_control(&io, path).await?),
+        None => None,
+    };
     let mut pools =
         io.run(start_pools(config, io.handle().clone(), io.last_duties().clone())).await?;
     let none = pools.iter().all(|(_, pool)| pool.is_err());
@@ -57,7 +77,19 @@ pub(crate) async fn start(config: Config) -> Result<Snakepit, Error> {
             tracing::error!(pool = %name, %error, "the pool did not start; the others go on");
         }
     }
-    Ok(Snakepit::new(io, Pools::from_iter(pools)))
+    Ok(Snakepit::new(
+        io,
+        Pools::from_iter(pools),
+        #[cfg(feature = "control")]
+        control,
+    ))
+}
+
+#[cfg(feature = "control")]
+async fn open_control(io: &IoThread, path: PathBuf) -> Result<ControlServer, Error> {
+    let opening = io.handle().spawn_blocking(move || ControlSocket::open(&path));
+    let socket = opening.await.map_err(|_| ended())??;
+    ControlServer::start(socket, io.handle())
 }
 
 /// In the order of the settings.
@@ -106,6 +138,7 @@ async fn start_pool(
         supervisor: Mutex::new(Some(supervisor)),
         profile,
         drain: config.timeouts().drain,
+        state: watch::Sender::new(PoolState::Running),
         tools: tools.unwrap_or_default(),
     };
     Ok(PoolEntry { pool, supervised })
@@ -204,6 +237,17 @@ impl Supervised {
         workers.into_iter().next().map_or_else(|| self.tools.clone(), |worker| worker.info.tools)
     }
 
+    /// Where the pool is in its life.
+    pub(crate) fn state(&self) -> PoolState {
+        *self.state.borrow()
+    }
+
+    /// Resolves when the workers are gone for good.
+    pub(crate) async fn stopped(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.state.subscribe().wait_for(|state| *state == PoolState::Stopped).await;
+    }
+
     /// How the workers are, or were when the pool was shut down.
     pub(crate) fn status(&self) -> SupervisorStatus {
         self.observer.status()
@@ -249,34 +293,62 @@ impl Supervised {
     }
 }
 
-/// Ends closed pools at the same time, all within `deadline`.
+/// Ends closed pools at the same time, all within `deadline`; calls may take as long as the pool's
+/// settings say, and three quarters of it at most.
 pub(crate) async fn shutdown(
     entries: Vec<Arc<PoolEntry>>,
     deadline: Duration,
 ) -> Result<(), Error> {
-    let ended = join_all(entries.iter().map(|entry| shutdown_pool(entry, deadline))).await;
-    ended.into_iter().collect()
+    let share = deadline.mul_f64(DRAIN_SHARE);
+    stop_all(&entries, deadline, |entry| entry.supervised.drain.min(share)).await
 }
 
-async fn shutdown_pool(entry: &PoolEntry, deadline: Duration) -> Result<(), Error> {
-    let Supervised { supervisor, profile, drain, .. } = &entry.supervised;
+/// As [`shutdown`], with calls taking all of their three quarters: whoever names a time for one pool
+/// means that one.
+pub(crate) async fn drain(entries: Vec<Arc<PoolEntry>>, deadline: Duration) -> Result<(), Error> {
+    stop_all(&entries, deadline, |_| deadline.mul_f64(DRAIN_SHARE)).await
+}
+
+async fn stop_all(
+    entries: &[Arc<PoolEntry>],
+    deadline: Duration,
+    drain: impl Fn(&PoolEntry) -> Duration,
+) -> Result<(), Error> {
+    let ended = entries.iter().map(|entry| stop_pool(entry, drain(entry), deadline));
+    join_all(ended).await.into_iter().collect()
+}
+
+async fn stop_pool(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Result<(), Error> {
+    /// Tells the end, also when the stopping is cut off.
+    struct Stopped<'a>(&'a watch::Sender<PoolState>);
+    impl Drop for Stopped<'_> {
+        fn drop(&mut self) {
+            self.0.send_replace(PoolState::Stopped);
+        }
+    }
+    let end = Instant::now() + deadline;
+    let Supervised { supervisor, profile, state, .. } = &entry.supervised;
     let Some(supervisor) = supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-        // Another shutdown is at it.
-        return Ok(());
+        // Somebody else is at it, with a deadline of his own.
+        let stopped = timeout_at(end, entry.supervised.stopped()).await;
+        return stopped.map_err(|_| still_running(entry, deadline));
     };
-    let now = Instant::now();
-    let end = now + deadline;
-    let drain = (*drain).min(deadline.mul_f64(DRAIN_SHARE));
-    let drained = timeout_at(now + drain, entry.pool.drained()).await;
+    state.send_replace(PoolState::Draining);
+    let _stopped = Stopped(state);
+    let drained = timeout_at(Instant::now() + drain, entry.pool.drained()).await;
     let stopped = supervisor.shutdown(end.saturating_duration_since(Instant::now())).await;
     // Workers that had been replaced may still be on their way out.
     let gone = timeout_at(end, profile.all_gone()).await;
     stopped?;
     if drained.is_err() || gone.is_err() {
-        let name = entry.pool.name();
-        let message = format!("calls of pool `{name}` were still running after {drain:?}");
-        return Err(Error::new(ErrorKind::Timeout(Phase::Drain), message)
-            .with_help("give the shutdown more time, or the pool a longer `timeouts.drain`"));
+        return Err(still_running(entry, drain));
     }
     Ok(())
+}
+
+fn still_running(entry: &PoolEntry, after: Duration) -> Error {
+    let name = entry.pool.name();
+    let message = format!("calls of pool `{name}` were still running after {after:?}");
+    Error::new(ErrorKind::Timeout(Phase::Drain), message)
+        .with_help("give the shutdown more time, or the pool a longer `timeouts.drain`")
 }

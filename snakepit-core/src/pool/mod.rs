@@ -214,20 +214,32 @@ impl Pool {
 
     /// The workers, in the order of their ids.
     pub fn workers(&self) -> Vec<WorkerStatus> {
-        let state = self.0.lock();
-        let mut workers: Vec<WorkerStatus> = state
-            .members
-            .values()
-            .map(|member| WorkerStatus {
-                info: member.worker.info().clone(),
-                capacity: member.worker.slots().capacity(),
-                in_flight: member.assigned.len(),
-                served: member.served,
-            })
-            .collect();
-        drop(state);
+        let now = self.0.clock.now();
+        let of_member =
+            |member: &Member| (Arc::clone(&member.worker), member.assigned.len(), member.served);
+        let members: Vec<_> = self.0.lock().members.values().map(of_member).collect();
+        // Without the lock: the facts about a worker, with all its tools, take time to copy.
+        let status = |(worker, in_flight, served): (Arc<dyn Worker>, usize, u64)| WorkerStatus {
+            info: worker.info().clone(),
+            capacity: worker.slots().capacity(),
+            in_flight,
+            served,
+            last_seen: worker.last_seen().map(|seen| now.saturating_duration_since(seen)),
+        };
+        let mut workers: Vec<WorkerStatus> = members.into_iter().map(status).collect();
         workers.sort_by(|a, b| a.info.id.cmp(&b.info.id));
         workers
+    }
+
+    /// Reads how many bytes of memory each worker has to itself, where that is known. It blocks for
+    /// 0.1 ms and more a worker.
+    pub fn private_bytes(&self) -> Vec<(WorkerId, u64)> {
+        let members: Vec<_> =
+            self.0.lock().members.values().map(|member| Arc::clone(&member.worker)).collect();
+        let read = |worker: Arc<dyn Worker>| {
+            worker.private_bytes().map(|bytes| (worker.info().id.clone(), bytes))
+        };
+        members.into_iter().filter_map(read).collect()
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a pool counts, and the snapshot it shows.
 
 use std::ops::AddAssign;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Sums since the pool was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -89,4 +90,11 @@ pub struct WorkerStatus {
     pub in_flight: usize,
     /// Calls it has finished.
     pub served: u64,
+    /// Time since its last sign of life; `None` where nobody listens for one.
+    #[serde(rename = "last_seen_seconds", serialize_with = "as_seconds")]
+    pub last_seen: Option<Duration>,
+}
+
+fn as_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
 }

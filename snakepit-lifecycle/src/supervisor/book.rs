@@ -234,6 +234,7 @@ impl Book {
         workers.sort_by_key(|(_, entry)| (entry.place, entry.ready.is_none(), entry.ready));
         let workers = workers.into_iter().map(|(id, entry)| WorkerLife {
             worker: id.clone(),
+            index: entry.seat.index,
             state: entry.state,
             age: entry.ready.map(|ready| now - ready),
             recycled: entry.recycled,

@@ -50,6 +50,8 @@ pub struct WorkerLife {
     /// Its id.
     #[serde(serialize_with = "as_text")]
     pub worker: WorkerId,
+    /// Its index in the pool.
+    pub index: usize,
     /// Where it is in its life.
     pub state: WorkerState,
     /// Time since it became ready; `None` before.

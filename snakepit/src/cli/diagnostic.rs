@@ -27,8 +27,10 @@ enum Stage {
     Usage,
     /// The pool did not start.
     Start,
-    /// A call failed.
+    /// A call failed, or what was asked of a running host.
     Call,
+    /// No running host answers.
+    Reach,
 }
 
 impl Failure {
@@ -55,11 +57,26 @@ impl Failure {
         Self { stage: if start { Stage::Start } else { Stage::Call }, error }
     }
 
+    /// A running host did not do what it was asked.
+    pub(super) fn control(error: Error) -> Self {
+        let usage = matches!(
+            error.kind(),
+            ErrorKind::PoolNotFound | ErrorKind::WorkerNotFound | ErrorKind::InvalidConfig
+        );
+        Self { stage: if usage { Stage::Usage } else { Stage::Call }, error }
+    }
+
+    /// No running host answers.
+    pub(super) fn unreachable(error: Error) -> Self {
+        Self { stage: Stage::Reach, error }
+    }
+
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.stage {
             Stage::Call => 1,
             Stage::Usage => 2,
             Stage::Start => 3,
+            Stage::Reach => 4,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The command line. Owns what all commands share: global options, the runtime commands wait on,
 //! exit codes.
 
+mod control;
 mod diagnostic;
 mod exec;
 mod input;
@@ -8,6 +9,7 @@ mod interrupt;
 mod logging;
 mod map;
 mod pool;
+mod run;
 mod setup;
 mod tools;
 
@@ -24,7 +26,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Print for programs: errors and summaries as one JSON object each, on standard error
+    /// Print for programs: results, errors and summaries as JSON, the latter two on standard error
     #[arg(long, global = true)]
     json: bool,
 
@@ -36,10 +38,11 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    all is well
-  1    a call failed
+  1    a call failed, a host did not do what it was asked, or calls were cut off at its end
   2    wrong usage, settings or input
-  3    the pool could not start
-  130  interrupted";
+  3    no pool could start, or not the control socket
+  4    no running host answers
+  130  interrupted (143: by SIGTERM)";
 
 #[derive(Subcommand)]
 enum Command {
@@ -51,6 +54,18 @@ enum Command {
     Tools(tools::Args),
     /// Install the worker package for a Python interpreter
     Setup(setup::Args),
+    /// Keep the pools of a settings file up, until a signal or `drain`
+    Run(run::Args),
+    /// List the workers of a running host
+    Workers(control::WorkersArgs),
+    /// Show the numbers of a running host's pools
+    Stats(control::StatsArgs),
+    /// Replace workers of a running host without losing a call
+    Recycle(control::RecycleArgs),
+    /// Change how many workers a pool of a running host has
+    Scale(control::ScaleArgs),
+    /// End a pool of a running host, or the whole host, in good order
+    Drain(control::DrainArgs),
 }
 
 /// How a command ended that got as far as doing its work.
@@ -61,6 +76,8 @@ enum Outcome {
     /// Whoever reads the output has gone away.
     OutputClosed,
     Interrupted,
+    /// It was told to end before its time, or a second time while it ended.
+    Terminated,
 }
 
 impl From<Outcome> for ExitCode {
@@ -68,16 +85,18 @@ impl From<Outcome> for ExitCode {
         Self::from(match outcome {
             Outcome::Fine => 0,
             Outcome::SomeFailed => 1,
-            // As of a program that SIGPIPE or SIGINT ended.
+            // As of a program that SIGPIPE, SIGINT or SIGTERM ended.
             Outcome::OutputClosed => 141,
             Outcome::Interrupted => 130,
+            Outcome::Terminated => 143,
         })
     }
 }
 
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::init(cli.verbose, cli.json);
+    let serves = matches!(cli.command, Command::Run(_));
+    logging::init(cli.verbose, cli.json, serves);
     // About five for each worker; what cannot be raised shows when a worker cannot start.
     let _ = snakepit_lifecycle::process::raise_descriptor_limit();
     let reporter = Reporter { json: cli.json };
@@ -101,6 +120,12 @@ fn run(command: Command, reporter: Reporter) -> Result<Outcome, Failure> {
         Command::Map(args) => runtime.block_on(map::run(args, reporter)),
         Command::Tools(args) => runtime.block_on(tools::run(args, reporter)),
         Command::Setup(args) => setup::run(args, reporter),
+        Command::Run(args) => runtime.block_on(run::run(args, reporter)),
+        Command::Workers(args) => runtime.block_on(control::workers(args, reporter)),
+        Command::Stats(args) => runtime.block_on(control::stats(args, reporter)),
+        Command::Recycle(args) => runtime.block_on(control::recycle(args, reporter)),
+        Command::Scale(args) => runtime.block_on(control::scale(args, reporter)),
+        Command::Drain(args) => runtime.block_on(control::drain(args, reporter)),
     };
     // A thread that waits for standard input cannot be ended; the process ends without it.
     runtime.shutdown_background();

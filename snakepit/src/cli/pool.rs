@@ -35,6 +35,11 @@ pub(super) struct PoolArgs {
     timeout: Option<Limit>,
 }
 
+/// Reads a duration on the command line.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
 /// A duration, or none.
 #[derive(Clone, Copy, Debug)]
 struct Limit(Option<Duration>);
@@ -42,8 +47,7 @@ struct Limit(Option<Duration>);
 impl Limit {
     fn parse(text: &str) -> Result<Self, String> {
         let none = (text == "none").then_some(None);
-        let limit = none.map_or_else(|| parse_duration(text).map(Some), Ok);
-        limit.map(Self).map_err(|error| error.to_string())
+        none.map_or_else(|| duration(text).map(Some), Ok).map(Self)
     }
 }
 

@@ -1,0 +1,155 @@
+//! A control socket in a program of one's own, which also runs calls.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use snakepit::config::PoolConfig;
+use snakepit::{Error, ErrorKind, Snakepit};
+
+use crate::support::{PATIENCE, adapter, builder, python, wait};
+use crate::{Place, until};
+
+/// A program with the pools `default` and `other`, and its socket.
+fn program(place: &Place) -> (Snakepit, String) {
+    let socket = place.path().join("own.sock");
+    let other =
+        PoolConfig::builder("other").adapter(adapter("plain.py")).python(python()).workers(1);
+    let builder = builder("plain.py").pool(other.build().unwrap()).control_socket(&socket);
+    (wait(builder.start()).unwrap(), socket.to_str().unwrap().to_owned())
+}
+
+/// A call that runs for certain.
+fn begun(
+    snakepit: &Snakepit,
+    steps: u64,
+) -> Pin<Box<impl Future<Output = Result<u64, Error>> + use<>>> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let call = snakepit.call("steps").args([steps]).on_progress(move |_| {
+        // Only the first report is waited for.
+        let _ = tell.send(());
+    });
+    let mut running = Box::pin(call.execute());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(running.as_mut().poll(&mut context).is_pending());
+    told.recv_timeout(PATIENCE).unwrap();
+    running
+}
+
+#[test]
+fn calls_are_counted_and_a_drain_lets_them_end() {
+    let place = Place::new();
+    let (snakepit, socket) = program(&place);
+    let sum: i64 = wait(snakepit.execute("add", json!({"a": 1, "b": 2}))).unwrap();
+    assert_eq!(sum, 3);
+    wait(snakepit.execute::<Value>("fail", json!({"message": "as asked"}))).unwrap_err();
+    let running = begun(&snakepit, 50);
+    let workers = place.json(&["workers", "default", "--socket", &socket]);
+    assert_eq!((&workers[0]["in_flight"], &workers[0]["served"]), (&json!(1), &json!(2)));
+    let stats = place.json(&["stats", "--socket", &socket]);
+    let pool = &stats["pools"][0];
+    let counted = ["submitted", "completed", "failed", "busy", "available"].map(|key| &pool[key]);
+    assert_eq!(counted, [&json!(3), &json!(1), &json!(1), &json!(1), &json!(0)], "{pool}");
+
+    std::thread::scope(|scope| {
+        let draining = scope.spawn(|| place.prints(&["drain", "default", "--socket", &socket]));
+        until("it takes no more calls", || {
+            let refused = wait(snakepit.execute::<Value>("echo", ()));
+            refused.is_err_and(|error| error.kind() == ErrorKind::PoolClosed)
+        });
+        assert_eq!(wait(running).unwrap(), 50, "a call is not cut off");
+        assert_eq!(draining.join().unwrap(), "drained default\n");
+    });
+    let echo = snakepit.call("echo").args(["still here"]).pool("other");
+    assert_eq!(wait(echo.execute::<String>()).unwrap(), "still here");
+    wait(snakepit.shutdown(PATIENCE)).unwrap();
+    assert!(!std::path::Path::new(&socket).exists());
+}
+
+#[test]
+fn a_drain_cuts_off_what_takes_too_long_and_says_so() {
+    let place = Place::new();
+    let (snakepit, socket) = program(&place);
+    let running = begun(&snakepit, 1_000_000);
+    let line = ["drain", "default", "--timeout", "1s", "--socket", &socket];
+    let error = place.error(1, &line);
+    assert_eq!(error["kind"], "drain_timeout");
+    assert!(wait(running).is_err(), "a call that is cut off still ends");
+    wait(snakepit.shutdown(PATIENCE)).unwrap();
+}
+
+#[test]
+fn a_program_learns_that_it_was_drained() {
+    let place = Place::new();
+    let (snakepit, socket) = program(&place);
+    assert_eq!(
+        place.json(&["drain", "--socket", &socket]),
+        json!({"drained": ["default", "other"]})
+    );
+    wait(snakepit.ended());
+    wait(snakepit.shutdown(PATIENCE)).unwrap();
+}
+
+#[test]
+fn a_shutdown_waits_for_a_drain_that_is_under_way() {
+    let place = Place::new();
+    let (snakepit, socket) = program(&place);
+    let running = begun(&snakepit, 50);
+    std::thread::scope(|scope| {
+        let draining = scope.spawn(|| place.output(&["drain", "default", "--socket", &socket]));
+        until("the drain has begun", || {
+            let stats = place.json(&["stats", "default", "--socket", &socket]);
+            stats["pools"][0]["state"] == "draining"
+        });
+        wait(snakepit.shutdown(PATIENCE)).unwrap();
+        let drained = draining.join().unwrap();
+        assert!(drained.status.success(), "its answer has come before the end: {drained:?}");
+    });
+    assert_eq!(wait(running).unwrap(), 50);
+}
+
+#[test]
+fn an_operator_who_waits_keeps_no_host_alive() {
+    let place = Place::new();
+    let (snakepit, socket) = program(&place);
+    // Keeps the old worker, and so the operator, waiting.
+    let running = begun(&snakepit, 1_000_000);
+    std::thread::scope(|scope| {
+        let recycling = scope.spawn(|| place.output(&["recycle", "default", "--socket", &socket]));
+        until("the operator waits", || {
+            let shown = place.prints(&["workers", "default", "--socket", &socket]);
+            shown.contains("draining (manual)")
+        });
+        drop(running);
+        drop(snakepit);
+        assert!(!std::path::Path::new(&socket).exists());
+        let output = recycling.join().unwrap();
+        assert!(!output.stderr.is_empty() || output.status.success(), "{output:?}");
+    });
+}
+
+#[test]
+fn a_second_program_at_the_same_path_is_refused() {
+    let place = Place::new();
+    let (snakepit, socket) = program(&place);
+    let second = builder("plain.py").control_socket(&socket);
+    let refused = wait(second.start()).err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::System);
+    assert!(refused.message().contains(&std::process::id().to_string()), "{refused}");
+    wait(snakepit.shutdown(PATIENCE)).unwrap();
+}
+
+#[test]
+fn one_pool_is_drained_by_the_program_itself() {
+    let place = Place::new();
+    let (snakepit, socket) = program(&place);
+    let snakepit = snakepit::blocking::Snakepit::from(snakepit);
+    snakepit.drain("other", Duration::from_secs(30)).unwrap();
+    let stats = place.json(&["stats", "--socket", &socket]);
+    let states = [&stats["pools"][0]["state"], &stats["pools"][1]["state"]];
+    assert_eq!(states, [&json!("running"), &json!("stopped")]);
+    let missing = snakepit.drain("otehr", Duration::from_secs(30)).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::PoolNotFound);
+    snakepit.shutdown(PATIENCE).unwrap();
+    snakepit.ended();
+}
