@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 
@@ -14,6 +15,9 @@ use crate::death;
 
 /// Ends a dump; no line of one contains it.
 const END: u8 = 0;
+
+/// A thread is following requests.
+static ANSWERING: AtomicBool = AtomicBool::new(false);
 
 /// The signal: beside the one that says that the host is gone.
 pub(crate) fn signal() -> libc::c_int {
@@ -25,20 +29,37 @@ pub(crate) fn signal() -> libc::c_int {
 /// # Errors
 /// Whatever the system says.
 pub(crate) fn install() -> io::Result<()> {
+    // Forked while another thread was at it, nobody is any more.
+    ANSWERING.store(false, Ordering::SeqCst);
     death::handle(signal(), on_signal)
 }
 
-/// Takes what the host has written, each byte a request, and follows it. Safe in a signal handler.
+/// Follows what the host has written, each byte a request. Safe in a signal handler.
+///
+/// One thread at a time: faulthandler is not registered while what it is chained to runs, and the
+/// next request's signal may come to another thread then. Whoever finds somebody at it leaves the
+/// request to them.
 pub(crate) fn answer(socket: RawFd) {
-    let mut requests = [0_u8; 16];
+    while is_asked(socket, libc::MSG_PEEK) && !ANSWERING.swap(true, Ordering::SeqCst) {
+        while is_asked(socket, 0) {
+            // SAFETY: it runs faulthandler, which is made to run in signal handlers, and
+            // `on_signal`.
+            unsafe { libc::raise(signal()) };
+        }
+        // What came after the last look was left to this thread, so it looks once more.
+        ANSWERING.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Whether there is a request; takes it unless told to peek.
+fn is_asked(socket: RawFd, flags: libc::c_int) -> bool {
+    let mut request = [0_u8];
     // SAFETY: the buffer is as long as it says, and nobody else knows it.
     let read = unsafe {
-        libc::recv(socket, requests.as_mut_ptr().cast(), requests.len(), libc::MSG_DONTWAIT)
+        let flags = flags | libc::MSG_DONTWAIT;
+        libc::recv(socket, request.as_mut_ptr().cast(), request.len(), flags)
     };
-    if read > 0 {
-        // SAFETY: it runs faulthandler, which is made to run in signal handlers, and `on_signal`.
-        unsafe { libc::raise(signal()) };
-    }
+    read > 0
 }
 
 /// Runs after faulthandler, which chains to it.

@@ -191,7 +191,7 @@ from snakepit._native import arm
 own, theirs = socket.socketpair()
 def marks():
     with open("/proc/self/environ", "rb") as file:
-        return [entry for entry in file.read().split(b"\\0") if entry[:15] == b"SNAKEPIT_WORKER"]
+        return [entry for entry in file.read().split(b"\\0") if b"SNAKEPIT_WORKER" in entry]
 if os.fork() == 0:
     arm(theirs.detach(), "b" * 33)
     if os.fork() == 0:
