@@ -12,14 +12,17 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use snakepit_core::{BoxFuture, Error, ErrorKind};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
+
+use crate::linger::linger;
 
 /// The I/O thread. Dropping it tells the thread to end and does not wait.
 pub(crate) struct IoThread {
     handle: Handle,
     control: Mutex<Option<Control>>,
     last_duties: LastDuties,
+    lone_call: Arc<Notify>,
 }
 
 /// What the thread waits for when it is told to end, a few seconds at most.
@@ -56,6 +59,8 @@ impl IoThread {
         let (going, gone) = oneshot::channel::<()>();
         let last_duties = LastDuties::default();
         let duties = last_duties.clone();
+        let lone_call = Arc::new(Notify::new());
+        drop(runtime.spawn(linger(Arc::clone(&lone_call))));
         let thread = std::thread::Builder::new()
             .name("snakepit-io".to_owned())
             .spawn(move || {
@@ -73,7 +78,7 @@ impl IoThread {
             })
             .map_err(failed)?;
         let control = Mutex::new(Some(Control { stop, gone, thread }));
-        Ok(Self { handle, control, last_duties })
+        Ok(Self { handle, control, last_duties, lone_call })
     }
 
     /// The thread's runtime.
@@ -84,6 +89,11 @@ impl IoThread {
     /// What the thread waits for at its end.
     pub(crate) fn last_duties(&self) -> &LastDuties {
         &self.last_duties
+    }
+
+    /// To be notified of calls that are alone, for which the thread stays awake.
+    pub(crate) fn lone_call(&self) -> &Arc<Notify> {
+        &self.lone_call
     }
 
     /// Runs a future on the thread; the one returned only waits, on any executor.

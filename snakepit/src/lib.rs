@@ -10,6 +10,7 @@ mod call;
 mod host;
 mod interpreter;
 mod io;
+mod linger;
 mod pace;
 mod stream;
 mod wiring;

@@ -19,7 +19,7 @@ use snakepit_lifecycle::{
 };
 use snakepit_profile_process::{ProcessOptions, ProcessProfile};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 #[cfg(feature = "control")]
@@ -66,8 +66,13 @@ pub(crate) async fn start(config: Config, options: HostOptions) -> Result<Snakep
         Some(path) => Some(open_control(&io, path).await?),
         None => None,
     };
-    let mut pools =
-        io.run(start_pools(config, io.handle().clone(), io.last_duties().clone())).await?;
+    let onto = Onto {
+        links: Arc::new(LinkServer::start(io.handle().clone())),
+        runtime: io.handle().clone(),
+        last_duties: io.last_duties().clone(),
+        lone_call: Arc::clone(io.lone_call()),
+    };
+    let mut pools = io.run(start_pools(config, onto)).await?;
     let none = pools.iter().all(|(_, pool)| pool.is_err());
     if none && let Some((_, Err(error))) = pools.drain(..).next() {
         return Err(error);
@@ -93,43 +98,45 @@ async fn open_control(io: &IoThread, path: PathBuf) -> Result<ControlServer, Err
 }
 
 /// In the order of the settings.
-async fn start_pools(
-    config: Config,
-    runtime: Handle,
-    last_duties: LastDuties,
-) -> Vec<(Arc<str>, Result<Arc<PoolEntry>, Error>)> {
-    let links = Arc::new(LinkServer::start(runtime.clone()));
+async fn start_pools(config: Config, onto: Onto) -> Vec<(Arc<str>, Result<Arc<PoolEntry>, Error>)> {
     join_all(config.pools().iter().map(|pool| {
-        let (links, runtime) = (Arc::clone(&links), runtime.clone());
-        let last_duties = &last_duties;
+        let onto = &onto;
         async move {
-            let started = start_pool(pool.clone(), links, runtime, last_duties).await;
+            let started = start_pool(pool.clone(), onto).await;
             (Arc::from(pool.name()), started.map(Arc::new))
         }
     }))
     .await
 }
 
-async fn start_pool(
-    config: PoolConfig,
+/// What all pools of a host stand on.
+struct Onto {
     links: Arc<LinkServer>,
     runtime: Handle,
-    last_duties: &LastDuties,
-) -> Result<PoolEntry, Error> {
+    last_duties: LastDuties,
+    lone_call: Arc<Notify>,
+}
+
+async fn start_pool(config: PoolConfig, onto: &Onto) -> Result<PoolEntry, Error> {
+    let Onto { links, runtime, last_duties, lone_call } = onto;
     let named = config.clone();
     let resolving = runtime.spawn_blocking(move || interpreter::resolve(&named));
     // A blocking task ends early only when its runtime does.
     let resolved = resolving.await.map_err(|_| ended())??;
-    let profile = ProcessProfile::new(process_options(&config, resolved), links, runtime.clone())?;
+    let profile = ProcessProfile::new(
+        process_options(&config, resolved),
+        Arc::clone(links),
+        runtime.clone(),
+    )?;
     // Workers whose last handle is dropped are killed at once and reaped here.
     let all_gone = profile.clone();
     last_duties.add(async move { all_gone.all_gone().await });
-    let pool = Pool::new(pool_options(&config), Clock::system(), &runtime);
+    let pool = Pool::new(pool_options(&config, Arc::clone(lone_call)), Clock::system(), runtime);
     let supervisor = Supervisor::start(
         pool.clone(),
         Arc::new(profile.clone()) as Arc<dyn Profile>,
         supervisor_options(&config),
-        &runtime,
+        runtime,
     )
     .await?;
     let tools = pool.workers().into_iter().next().map(|worker| worker.info.tools);
@@ -144,7 +151,7 @@ async fn start_pool(
     Ok(PoolEntry { pool, supervised })
 }
 
-fn pool_options(config: &PoolConfig) -> PoolOptions {
+fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
     let timeouts = config.timeouts();
     PoolOptions {
         name: config.name().into(),
@@ -157,6 +164,7 @@ fn pool_options(config: &PoolConfig) -> PoolOptions {
         // Validated to fit.
         stream_credit: config.stream_credit() as u32,
         max_payload_bytes: config.max_payload(),
+        lone_call: Some(lone_call),
     }
 }
 

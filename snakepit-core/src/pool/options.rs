@@ -1,6 +1,9 @@
 //! What a pool is told when it is made.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::ids::PoolName;
 
@@ -25,6 +28,9 @@ pub struct PoolOptions {
     pub stream_credit: u32,
     /// Largest encoded arguments, in bytes.
     pub max_payload_bytes: u64,
+    /// Notified when a call that is alone in the pool is sent to its worker, and when it ends: the
+    /// moments in which whoever serves the links does well to stay awake for the next event.
+    pub lone_call: Option<Arc<Notify>>,
 }
 
 impl PoolOptions {
@@ -41,6 +47,7 @@ impl PoolOptions {
             cancel_grace: Duration::from_secs(2),
             stream_credit: 16,
             max_payload_bytes: 1 << 30,
+            lone_call: None,
         }
     }
 }

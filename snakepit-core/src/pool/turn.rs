@@ -47,6 +47,8 @@ struct Effects {
     reached: Vec<oneshot::Sender<()>>,
     rearm: bool,
     drained: bool,
+    /// At most one call is in the pool.
+    lone_call: bool,
 }
 
 /// The last word to a caller.
@@ -76,6 +78,7 @@ impl<'a> Turn<'a> {
         }
         effects.reached = std::mem::take(&mut state.reached);
         effects.drained = state.closed && state.calls.is_empty();
+        effects.lone_call = state.calls.len() <= 1;
         #[cfg(test)]
         state.check();
         drop(state);
@@ -513,6 +516,12 @@ impl<'a> Turn<'a> {
 
 impl Effects {
     fn run(self, shared: &Shared) {
+        if self.lone_call
+            && !(self.flush.is_empty() && self.answers.is_empty())
+            && let Some(told) = &shared.options.lone_call
+        {
+            told.notify_one();
+        }
         for worker in self.flush {
             worker.flush();
         }

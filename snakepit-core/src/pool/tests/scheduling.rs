@@ -180,3 +180,24 @@ async fn a_failed_pool_says_so_at_once_until_a_worker_joins() {
     worker.finish(worker.holds()[0]);
     handle.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_serves_the_links_is_told_of_a_lone_call_and_of_its_end() {
+    let lone_call = Arc::new(tokio::sync::Notify::new());
+    let pool = pool(|o| o.lone_call = Some(lone_call.clone()));
+    let worker = FakeWorker::new("w", 2);
+    pool.join(worker.clone());
+    let told = || {
+        let mut notified = std::pin::pin!(lone_call.notified());
+        notified.as_mut().enable()
+    };
+
+    let _one = pool.submit(request("one")).unwrap();
+    assert!(told(), "sent alone");
+    let _two = pool.submit(request("two")).unwrap();
+    assert!(!told(), "in company");
+    worker.finish(worker.holds()[0]);
+    assert!(told(), "alone from now on");
+    worker.finish(worker.holds()[0]);
+    assert!(told(), "ended alone");
+}
