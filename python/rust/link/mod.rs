@@ -14,6 +14,7 @@ mod wake;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -26,7 +27,7 @@ use crate::dispatch::{self, Hooks};
 use crate::tool::Tool;
 use crate::{process, python};
 pub(crate) use driver::Driver;
-use network::Network;
+use network::{FAREWELL, LINGER, Network};
 pub(crate) use outbox::Outbox;
 use wake::Wake;
 
@@ -163,20 +164,14 @@ impl Link {
             exception: error.map(|error| dispatch::describe_exception(&error)),
         }));
         self.start()?;
-        self.close(py);
+        // It is all that the host will know, and a busy machine may be long in writing it.
+        self.end(py, FAREWELL);
         Ok(())
     }
 
     /// Sends what is left to send and ends the link.
     fn close(&self, py: Python<'_>) {
-        self.shared.leaving.store(true, Ordering::Release);
-        self.shared.outbox.close();
-        py.detach(|| {
-            let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(network) = network {
-                network.wait(&self.shared.outbox);
-            }
-        });
+        self.end(py, LINGER);
     }
 
     /// A descriptor that becomes readable when a running call was cancelled or got credit.
@@ -191,6 +186,17 @@ impl Link {
 }
 
 impl Link {
+    fn end(&self, py: Python<'_>, linger: Duration) {
+        self.shared.leaving.store(true, Ordering::Release);
+        self.shared.outbox.close();
+        py.detach(|| {
+            let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(network) = network {
+                network.wait(&self.shared.outbox, linger);
+            }
+        });
+    }
+
     fn start(&self) -> PyResult<Arc<Driver>> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let socket = socket.ok_or_else(|| PyRuntimeError::new_err("the link is in use"))?;

@@ -33,10 +33,10 @@ use super::{Shared, Violation};
 use crate::process;
 
 /// How long the last frames may take to leave.
-const FAREWELL: Duration = Duration::from_millis(500);
+pub(super) const FAREWELL: Duration = Duration::from_millis(500);
 
 /// How long the host has to end the link after the last frame; writing it takes microseconds.
-const LINGER: Duration = Duration::from_millis(20);
+pub(super) const LINGER: Duration = Duration::from_millis(20);
 
 /// A link that is being served.
 pub(super) struct Network {
@@ -58,8 +58,8 @@ impl Network {
     }
 
     /// Drives until the last frames have left: until the host has ended the link too, or has had
-    /// [`LINGER`] to read what tonic took from the outbox, at most [`FAREWELL`] in all.
-    pub(super) fn wait(mut self, outbox: &Outbox) {
+    /// `linger` to read what tonic took from the outbox, for which it had [`FAREWELL`].
+    pub(super) fn wait(mut self, outbox: &Outbox, linger: Duration) {
         let serving = &mut self.serving;
         self.driver.drive(async {
             let last = Instant::now() + FAREWELL;
@@ -69,7 +69,7 @@ impl Network {
                 }
             }
             // Either way there is nothing more to wait for.
-            let _ = timeout(LINGER, serving).await;
+            let _ = timeout(linger, serving).await;
         });
     }
 }
