@@ -67,6 +67,17 @@ pub(crate) fn arm(liveness: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// From here on this process and its group end when the parent that the host has given it does. There
+/// is no socket to watch.
+///
+/// # Errors
+/// Whatever the system says. What was in force before still is.
+pub(crate) fn follow_parent() -> io::Result<()> {
+    handle(signal(), on_signal)?;
+    unblock()?;
+    replace_death_signal()
+}
+
 /// Lets the calling thread take the signals that come from the host. One thread that does is enough,
 /// whatever signals the others block.
 pub(crate) fn unblock() -> io::Result<()> {

@@ -28,7 +28,7 @@ mod _native {
     #[pymodule_export]
     use crate::link::Link;
     #[pymodule_export]
-    use crate::process::arm;
+    use crate::process::{arm, die_with_parent, outlive_parent};
     #[pymodule_export]
     use crate::tool::{ArgumentsError, Tool};
     #[pymodule_export]

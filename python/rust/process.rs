@@ -81,6 +81,21 @@ pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Binds this process and its group to the life of its parent, and nothing else. For a zygote, as
+/// long as it is busy with something else than listening to its host.
+#[pyfunction]
+pub(crate) fn die_with_parent() -> PyResult<()> {
+    Ok(death::follow_parent()?)
+}
+
+/// Takes that back. For a process that hears of its host's end in another way from now on, and has
+/// something left to do then.
+#[pyfunction]
+pub(crate) fn outlive_parent() -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(None)?;
+    Ok(())
+}
+
 /// Keeps signals away from the calling thread: they are for Python's main thread. All but the one
 /// that says that the host is gone, which the main thread may block.
 pub(crate) fn leave_signals_to_main_thread() {

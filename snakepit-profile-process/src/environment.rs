@@ -27,8 +27,53 @@ const PYTHON_PATH: &str = "PYTHONPATH";
 /// children inherit it.
 const ADDED: &str = "SNAKEPIT_PYTHONPATH_ADDED";
 
-/// The variables of the worker at `index`, in the order in which they are to be set.
+/// What stands for the worker's place in the pool.
+const INDEX: &str = "{index}";
+
+/// What the beginnings of names say about variables that are read once, when a process starts.
+const READ_AT_START: [&str; 3] = ["LD_", "MALLOC_", "PYTHON"];
+
+/// The variables of the spawned worker at `index`, in the order in which they are to be set.
 pub(crate) fn of_worker(
+    pool: &[(String, String)],
+    worker_package: Option<&Path>,
+    index: usize,
+) -> Result<Vec<(String, OsString)>, Error> {
+    assemble(pool, worker_package, std::env::var_os(PYTHON_PATH), index)
+}
+
+/// The variables of a zygote; those without a value are to be left out. What differs between
+/// workers is not there while the adapter is imported.
+pub(crate) fn of_zygote(
+    pool: &[(String, String)],
+    worker_package: Option<&Path>,
+) -> Result<Vec<(String, Option<OsString>)>, Error> {
+    let (differing, common): (Vec<_>, Vec<_>) =
+        pool.iter().cloned().partition(|(_, value)| value.contains(INDEX));
+    let common = assemble(&common, worker_package, std::env::var_os(PYTHON_PATH), 0)?;
+    let common = common.into_iter().map(|(name, value)| (name, Some(value)));
+    Ok(common.chain(differing.into_iter().map(|(name, _)| (name, None))).collect())
+}
+
+/// The variables that the forked worker at `index` has beside its zygote's.
+pub(crate) fn of_fork(
+    pool: &[(String, String)],
+    index: usize,
+) -> impl Iterator<Item = (&str, String)> {
+    let index = index.to_string();
+    pool.iter()
+        .filter(|(_, value)| value.contains(INDEX))
+        .map(move |(name, value)| (name.as_str(), value.replace(INDEX, &index)))
+}
+
+/// Why workers with this environment cannot be forked, if they cannot.
+pub(crate) fn obstacle(pool: &[(String, String)]) -> Option<String> {
+    let early = |name: &str| READ_AT_START.iter().any(|start| name.starts_with(start));
+    let (name, value) = pool.iter().find(|(name, value)| early(name) && value.contains(INDEX))?;
+    Some(format!("{name} is `{value}`, and it is read when a process starts"))
+}
+
+fn assemble(
     pool: &[(String, String)],
     worker_package: Option<&Path>,
     inherited_path: Option<OsString>,
@@ -40,12 +85,12 @@ pub(crate) fn of_worker(
     let index = index.to_string();
     // After the defaults, because the last one counts.
     out.extend(pool.iter().map(|(name, value)| {
-        let value = value.replace("{index}", &index);
+        let value = value.replace(INDEX, &index);
         (name.clone(), value.into())
     }));
     if let Some(package) = worker_package {
         let own = pool.iter().rev().find(|(name, _)| name == PYTHON_PATH);
-        let path = own.map(|(_, value)| value.replace("{index}", &index).into());
+        let path = own.map(|(_, value)| value.replace(INDEX, &index).into());
         let path = path.or(inherited_path).filter(|path| !path.is_empty());
         let entries = path.iter().flat_map(std::env::split_paths);
         let joined = std::env::join_paths(std::iter::once(package.to_owned()).chain(entries));
@@ -73,7 +118,7 @@ mod tests {
         let pool: Vec<_> =
             pool.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let package = package.map(Path::new);
-        let made = of_worker(&pool, package, inherited.map(Into::into), 7).unwrap();
+        let made = assemble(&pool, package, inherited.map(Into::into), 7).unwrap();
         made.into_iter().map(|(name, value)| (name, value.into_string().unwrap())).collect()
     }
 
@@ -93,6 +138,25 @@ mod tests {
     }
 
     #[test]
+    fn a_zygote_has_what_its_workers_have_in_common() {
+        let pool = [("DEVICE", "gpu{index}"), ("LEVEL", "debug")];
+        let pool = pool.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let made: BTreeMap<_, _> = of_zygote(&pool, None).unwrap().into_iter().collect();
+        assert_eq!(made["DEVICE"], None, "the host's own would be wrong");
+        assert_eq!(made["LEVEL"].as_deref(), Some("debug".as_ref()));
+        assert_eq!(made["OMP_NUM_THREADS"].as_deref(), Some("1".as_ref()));
+        assert_eq!(of_fork(&pool, 3).collect::<Vec<_>>(), [("DEVICE", "gpu3".to_owned())]);
+        assert_eq!(obstacle(&pool), None);
+    }
+
+    #[test]
+    fn what_is_read_at_the_start_cannot_differ_between_forked_workers() {
+        let pool = [("PYTHONPATH".to_owned(), "/lib/{index}".to_owned())];
+        assert!(obstacle(&pool).unwrap().contains("PYTHONPATH"));
+        assert_eq!(obstacle(&[("PYTHONPATH".to_owned(), "/lib".to_owned())]), None);
+    }
+
+    #[test]
     fn the_worker_package_comes_first_and_is_named() {
         let made = set(&[], Some("/cache/pkg"), Some("/mine:/yours"));
         assert_eq!(made[PYTHON_PATH], "/cache/pkg:/mine:/yours");
@@ -100,7 +164,7 @@ mod tests {
         assert_eq!(set(&[], Some("/cache/pkg"), Some(""))[PYTHON_PATH], "/cache/pkg");
         let own = set(&[(PYTHON_PATH, "/pool")], Some("/cache/pkg"), Some("/host"));
         assert_eq!(own[PYTHON_PATH], "/cache/pkg:/pool");
-        let odd = of_worker(&[], Some(Path::new("/with:colon")), None, 0);
+        let odd = assemble(&[], Some(Path::new("/with:colon")), None, 0);
         assert_eq!(odd.unwrap_err().kind(), ErrorKind::InvalidConfig);
     }
 }

@@ -7,6 +7,7 @@ mod memory;
 mod options;
 mod slot;
 mod sync;
+mod template;
 mod worker;
 
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use snakepit_lifecycle::process::{Reaper, Spawner};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-pub use options::ProcessOptions;
+use template::Template;
+
+pub use options::{ProcessOptions, StartMethod};
 pub use slot::SingleSlot;
 
 /// Makes workers that are Python processes and run one call at a time.
@@ -30,6 +33,7 @@ struct Parts {
     runtime: Handle,
     spawner: Spawner,
     reaper: Reaper,
+    template: Template,
     /// The tasks that see each worker to its end.
     endings: TaskTracker,
 }
@@ -48,15 +52,23 @@ impl ProcessProfile {
         let spawner = Spawner::get()?;
         let endings = TaskTracker::new();
         let reaper = Reaper::new(runtime.clone());
-        Ok(Self(Arc::new(Parts { options, links, runtime, spawner, reaper, endings })))
+        let template = Template::default();
+        Ok(Self(Arc::new(Parts { options, links, runtime, spawner, reaper, template, endings })))
+    }
+
+    /// Has workers that start from now on take the adapter as it is on disk: a new zygote imports
+    /// it. Without zygote each worker does so anyway.
+    pub fn renew(&self) {
+        self.0.template.renew();
     }
 
     /// Resolves when every process this profile has made is gone and reaped, whether or not it
-    /// became a worker.
+    /// became a worker. Its zygote is ended after its workers.
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting and nothing else.
     pub async fn all_gone(&self) {
+        self.0.template.close().await;
         self.0.endings.close();
         self.0.endings.wait().await;
         self.0.reaper.idle().await;

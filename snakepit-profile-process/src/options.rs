@@ -3,6 +3,35 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How the process of a worker comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// It is forked from a process that has imported the adapter: some milliseconds, and what was
+    /// imported is in memory once. Where an adapter does not allow it, workers are spawned and an
+    /// event says why.
+    Zygote,
+    /// An interpreter of its own is started for it.
+    Spawn,
+}
+
+impl StartMethod {
+    /// Its name in settings and in what is known about a worker.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zygote => "zygote",
+            Self::Spawn => "spawn",
+        }
+    }
+}
+
+impl Default for StartMethod {
+    /// Forked, where processes can be watched through descriptors: on Linux.
+    fn default() -> Self {
+        if cfg!(target_os = "linux") { Self::Zygote } else { Self::Spawn }
+    }
+}
+
 /// How the workers of one pool are launched.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -21,6 +50,8 @@ pub struct ProcessOptions {
     pub env: Vec<(String, String)>,
     /// Working directory; `None` takes the host's.
     pub cwd: Option<PathBuf>,
+    /// How their processes come to be.
+    pub start: StartMethod,
     /// Time between two signs of life.
     pub heartbeat: Duration,
     /// Largest payload in either direction, in bytes.
@@ -39,6 +70,7 @@ impl ProcessOptions {
             adapter_args: None,
             env: Vec::new(),
             cwd: None,
+            start: StartMethod::default(),
             heartbeat: Duration::from_secs(1),
             max_payload_bytes: 1024 * 1024 * 1024,
             start_timeout: Duration::from_secs(60),

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Parts;
 use crate::dump;
+use crate::options::StartMethod;
 use crate::slot::SingleSlot;
 
 /// Name of the profile.
@@ -60,8 +61,14 @@ struct Body {
 }
 
 impl ProcessWorker {
-    pub(crate) fn new(link: Link, child: Child, liveness: OwnedFd, parts: &Parts) -> Self {
-        let info = describe(&link, &child);
+    pub(crate) fn new(
+        link: Link,
+        child: Child,
+        start: StartMethod,
+        liveness: OwnedFd,
+        parts: &Parts,
+    ) -> Self {
+        let info = describe(&link, &child, start);
         let (stopping, stuck) = (AtomicBool::new(false), OnceLock::new());
         let body = Arc::new(Body { link, child, liveness, stopping, stuck });
         let (told, exited) = watch::channel(None);
@@ -99,7 +106,9 @@ impl Body {
         let how = account(&end, &report, self.stuck.get());
         self.link.settle(&how);
         // Relaxed: the flag says what was asked for and publishes nothing else.
-        if self.stopping.load(Ordering::Relaxed) && report.status == ExitStatus::Code(0) {
+        // Of a worker that has outlived its zygote nobody knows the status; it did what it was asked.
+        let well = matches!(report.status, ExitStatus::Code(0) | ExitStatus::Unknown);
+        if self.stopping.load(Ordering::Relaxed) && well {
             WorkerExit::Stopped
         } else {
             WorkerExit::Died(how)
@@ -163,7 +172,7 @@ fn account(end: &LinkEnd, report: &ExitReport, stuck: Option<&CallId>) -> String
     }
 }
 
-fn describe(link: &Link, child: &Child) -> WorkerInfo {
+fn describe(link: &Link, child: &Child, start: StartMethod) -> WorkerInfo {
     let hello = link.hello();
     let python = &hello.python;
     let mut info = WorkerInfo::new(link.worker_id().clone(), PROFILE);
@@ -176,6 +185,7 @@ fn describe(link: &Link, child: &Child) -> WorkerInfo {
         ("python.free_threaded", python.free_threaded_build.to_string()),
         ("python.gil", python.gil_enabled.to_string()),
         ("worker_package.version", hello.version.clone()),
+        ("start", start.name().to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();

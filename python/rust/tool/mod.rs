@@ -7,6 +7,8 @@ mod check;
 mod refusal;
 mod signature;
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use snakepit_proto::v1;
@@ -61,7 +63,7 @@ pub(crate) struct Tool {
     parameters_schema: String,
     #[pyo3(get)]
     returns_schema: String,
-    signature: Signature,
+    signature: Arc<Signature>,
 }
 
 #[pymethods]
@@ -86,8 +88,21 @@ impl Tool {
             description: description.to_owned(),
             parameters_schema: parameters_schema.to_owned(),
             returns_schema: returns_schema.to_owned(),
-            signature: Signature::new(parameters)?,
+            signature: Arc::new(Signature::new(parameters)?),
         })
+    }
+
+    /// The same tool with its function bound to another object.
+    fn bound_to(&self, function: Py<PyAny>) -> Self {
+        Self {
+            name: self.name.clone(),
+            function,
+            kind: self.kind,
+            description: self.description.clone(),
+            parameters_schema: self.parameters_schema.clone(),
+            returns_schema: self.returns_schema.clone(),
+            signature: self.signature.clone(),
+        }
     }
 
     /// Whether calling it yields a stream of chunks.

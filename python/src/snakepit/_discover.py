@@ -5,6 +5,8 @@ Owns which functions of a module and class are tools, and what is made of each. 
 
 from __future__ import annotations
 
+from types import FunctionType, MethodType
+
 from snakepit import _schema
 from snakepit._convert import Compiler
 from snakepit._docstring import Docstring
@@ -75,31 +77,76 @@ def marked_functions(module: ModuleType) -> list[Marked]:
     ]
 
 
-def tools_of(*groups: tuple[object, list[Marked]]) -> list[Tool]:
-    """Makes the tools of objects: pairs of an object and what is marked in it.
+class Tools:
+    """The tools of an adapter.
 
-    Raises:
-        StartError: If there are none, two have the same name, or a signature cannot be read.
+    What takes time is done with the class, before there is an object: in a zygote it is done once.
     """
-    tools: dict[str, Tool] = {}
-    compiler = Compiler()
-    for owner, marks in groups:
+
+    def __init__(self) -> None:
+        self._compiler = Compiler()
+        self._names: set[str] = set()
+        self._functions: list[Tool] = []
+        self._methods: list[tuple[Marked, Tool | None]] = []
+
+    def add_functions(self, module: ModuleType, marks: list[Marked]) -> None:
+        """Makes tools of a module's functions.
+
+        Raises:
+            StartError: If a name is taken, or a signature cannot be read.
+        """
         for mark in marks:
-            if mark.name in tools:
-                raise StartError(
-                    "discover",
-                    f"two tools are named `{mark.name}`",
-                    "give one of them another name with @tool(name=...)",
-                )
-            function = getattr(owner, mark.attribute)
-            tools[mark.name] = make_tool(mark, function, compiler)
-    if not tools:
-        raise StartError(
-            "discover",
-            "the adapter has no tools",
-            "mark its functions or methods with @snakepit.tool",
-        )
-    return list(tools.values())
+            self._claim(mark.name)
+            function = getattr(module, mark.attribute)
+            self._functions.append(make_tool(mark, function, self._compiler))
+
+    def add_methods(self, cls: type, marks: list[Marked]) -> None:
+        """Makes tools of a class's methods, to be bound later.
+
+        Raises:
+            StartError: If a name is taken, or a signature cannot be read.
+        """
+        for mark in marks:
+            self._claim(mark.name)
+            function = _as_if_bound(cls, mark.attribute)
+            tool = None if function is None else make_tool(mark, function, self._compiler)
+            self._methods.append((mark, tool))
+
+    def bound_to(self, adapter: object) -> list[Tool]:
+        """Returns all tools, the methods bound to the adapter's object.
+
+        Raises:
+            StartError: If the signature of something only the object has cannot be read.
+        """
+        return [*self._functions, *(self._bind(adapter, *method) for method in self._methods)]
+
+    def _bind(self, adapter: object, mark: Marked, tool: Tool | None) -> Tool:
+        function = getattr(adapter, mark.attribute)
+        if tool is not None and _plain(function) is _plain(tool.function):
+            return tool.bound_to(function)
+        # The object has put something else in its place, or the class has no ordinary method.
+        return make_tool(mark, function, self._compiler)
+
+    def _claim(self, name: str) -> None:
+        if name in self._names:
+            raise StartError(
+                "discover",
+                f"two tools are named `{name}`",
+                "give one of them another name with @tool(name=...)",
+            )
+        self._names.add(name)
+
+
+def _as_if_bound(cls: type, attribute: str) -> Callable[..., Any] | None:
+    """Returns what an object of the class would have, if that can be told from the class."""
+    found = next(vars(base)[attribute] for base in cls.__mro__ if attribute in vars(base))
+    if isinstance(found, FunctionType):
+        return MethodType(found, cls)
+    return getattr(cls, attribute) if isinstance(found, (staticmethod, classmethod)) else None
+
+
+def _plain(function: object) -> object:
+    return function.__func__ if isinstance(function, MethodType) else function
 
 
 def make_tool(mark: Marked, function: Callable[..., Any], compiler: Compiler) -> Tool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from types import FunctionType
 
-from snakepit._discover import Marked, class_of, marked_functions, marked_in, tools_of
+from snakepit._discover import Marked, Tools, class_of, marked_functions, marked_in
 from snakepit._errors import StartError
 from snakepit._load import load
 
@@ -37,8 +37,12 @@ class Lifecycle:
         self._class: type | None = None
         self._object: object | None = None
         self._functions: list[Marked] = []
-        self._methods: list[Marked] = []
+        self._tools = Tools()
         self._runner: Runner | None = None
+
+    def attach(self, link: Link) -> None:
+        """Takes the link, if there was none when the adapter was loaded."""
+        self._link = link
 
     def load(self, spec: str) -> None:
         """Imports the adapter and finds its tools."""
@@ -52,11 +56,17 @@ class Lifecycle:
         if module is not None and cls is None:
             self._functions = marked_functions(module)
             self._class = class_of(module)
+        methods = [] if self._class is None else marked_in(self._class)
+        if not self._functions and not methods:
+            raise StartError(
+                "discover",
+                "the adapter has no tools",
+                "mark its functions or methods with @snakepit.tool",
+            )
+        if module is not None:
+            self._tools.add_functions(module, self._functions)
         if self._class is not None:
-            self._methods = marked_in(self._class)
-        if not self._functions and not self._methods:
-            # Says that there are none.
-            tools_of()
+            self._tools.add_methods(self._class, methods)
 
     def preload(self) -> None:
         """Runs what can be shared by all workers."""
@@ -86,7 +96,7 @@ class Lifecycle:
                 "make the adapter a class, or leave the arguments out",
             )
         self.phase = "discover"
-        tools = tools_of((self._module, self._functions), (self._object, self._methods))
+        tools = self._tools.bound_to(self._object)
         self.phase = "setup"
         for function in self._hooks("setup"):
             self._finish(function())

@@ -3,6 +3,9 @@
 Owns the command line a host starts workers with, the order from import to exit, and the report
 of a start that failed. The link itself is native and has no thread before the adapter is set up.
 
+With `--zygote` the process loads the adapter and forks workers, each of which goes on as if it had
+been started with the arguments that the host sends.
+
 Exit codes: 0 after a shutdown the host asked for, 1 after an exception outside a call, 2 for a
 wrong command line, 3 when the adapter could not be started, 4 when the link's rules were broken.
 """
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from snakepit._native import CurrentCall
+    from snakepit._zygote import Zygote
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -34,11 +38,13 @@ EXIT_NOT_STARTED = 3
 _USAGE = """\
 usage: python -m snakepit.worker --worker-id ID --pool NAME --adapter SPEC
        --link-fd N --liveness-fd N --control-fd N [--capacity N] [--adapter-args JSON]
+   or: python -m snakepit.worker --zygote --adapter SPEC --channel-fd N
 
 Started by a Snakepit host, which passes the descriptors on."""
 
 _REQUIRED = ("worker-id", "pool", "adapter", "link-fd", "liveness-fd", "control-fd")
 _OPTIONAL = ("capacity", "adapter-args")
+_ZYGOTE = ("adapter", "channel-fd")
 
 
 class _Hooks:
@@ -55,9 +61,32 @@ def main(arguments: list[str]) -> NoReturn:
     """Runs a worker until its host says otherwise."""
     _restore_python_path()
     _write_lines_at_once()
+    zygote = None
+    if arguments[:1] == ["--zygote"]:
+        zygote = _start_zygote(arguments[1:])
+        # Comes back in the workers it forks.
+        arguments = zygote.serve()
+        sys.argv[1:] = arguments
+    _work(arguments, zygote)
+
+
+def _start_zygote(arguments: list[str]) -> Zygote:
+    # Workers that are spawned have no use for it.
+    from snakepit._zygote import Zygote
+
     try:
-        options = _parse(arguments)
-        bind_to_host(int(options["liveness-fd"]))
+        options = _parse(arguments, _ZYGOTE)
+        zygote = Zygote(int(options["channel-fd"]))
+    except (OSError, ValueError) as error:
+        _refuse(error)
+    zygote.load(options["adapter"])
+    return zygote
+
+
+def _work(arguments: list[str], zygote: Zygote | None) -> NoReturn:
+    try:
+        options = _parse(arguments, _REQUIRED, _OPTIONAL)
+        bind_to_host(int(options["liveness-fd"]), None if zygote is None else zygote.marker)
         link = Link(
             options["worker-id"],
             options["pool"],
@@ -66,14 +95,18 @@ def main(arguments: list[str]) -> NoReturn:
             int(options.get("capacity", "1")),
         )
     except ValueError as error:
-        print(f"snakepit.worker: {error}\n{_USAGE}", file=sys.stderr)
-        _leave(EXIT_USAGE)
-    lifecycle = Lifecycle(link)
+        _refuse(error)
+    lifecycle = Lifecycle() if zygote is None else zygote.lifecycle
+    lifecycle.attach(link)
+    if zygote is not None and zygote.error is not None:
+        _report(link, lifecycle, options["adapter"], zygote.error)
+        _leave(EXIT_NOT_STARTED)
     try:
         _check_capacity(options.get("capacity", "1"))
         adapter_arguments = _adapter_arguments(options.get("adapter-args", "{}"))
-        lifecycle.load(options["adapter"])
-        lifecycle.preload()
+        if zygote is None:
+            lifecycle.load(options["adapter"])
+            lifecycle.preload()
         tools = lifecycle.make(adapter_arguments)
     except BaseException as error:
         _report(link, lifecycle, options["adapter"], error)
@@ -107,19 +140,26 @@ def bind_to_host(liveness_fd: int, marker: str | None = None) -> None:
     faulthandler.register(DUMP_SIGNAL, file=liveness_fd, all_threads=True, chain=True)
 
 
-def _parse(arguments: list[str]) -> dict[str, str]:
+def _refuse(error: Exception) -> NoReturn:
+    print(f"snakepit.worker: {error}\n{_USAGE}", file=sys.stderr)
+    _leave(EXIT_USAGE)
+
+
+def _parse(
+    arguments: list[str], required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, str]:
     # By hand: argparse costs more than the rest of the start.
     options: dict[str, str] = {}
     rest = iter(arguments)
     for argument in rest:
         name = argument.removeprefix("--")
         value = next(rest, None)
-        if name == argument or name not in _REQUIRED + _OPTIONAL:
+        if name == argument or name not in required + optional:
             raise ValueError(f"unknown option {argument}")
         if value is None:
             raise ValueError(f"{argument} has no value")
         options[name] = value
-    missing = [f"--{name}" for name in _REQUIRED if name not in options]
+    missing = [f"--{name}" for name in required if name not in options]
     if missing:
         raise ValueError(f"missing {', '.join(missing)}")
     return options

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -15,7 +16,7 @@ use super::linux;
 use super::orphans;
 use super::output::{self, Tail};
 use super::reaper::Reaper;
-use super::spawner::Spawned;
+use super::spawner::{Parent, Spawned};
 
 /// A running child process and its group.
 ///
@@ -35,7 +36,7 @@ pub enum ExitStatus {
     Code(i32),
     /// This signal killed it.
     Signal(i32),
-    /// Somebody else collected the status.
+    /// Somebody else collected the status, or it was lost with the zygote that could have.
     Unknown,
 }
 
@@ -60,7 +61,7 @@ impl fmt::Display for ExitStatus {
                 Some(Signal::BUS) => f.write_str("crashed with signal 7 (SIGBUS)"),
                 _ => write!(f, "was ended by signal {signal}"),
             },
-            Self::Unknown => f.write_str("ended, its status was collected by somebody else"),
+            Self::Unknown => f.write_str("ended, and who could have said how did not"),
         }
     }
 }
@@ -81,41 +82,63 @@ impl Group {
         }
     }
 
-    /// Kills what is left of the group and collects its leader, which has ended.
-    fn reap(&self, pidfd: &OwnedFd) -> ExitStatus {
+    /// Kills what is left of the group; from here on its leader may be collected.
+    ///
+    /// A leader whose zygote is gone may have been collected by the system the moment it ended. Its
+    /// number would have to come round again within the microseconds until this is noticed.
+    fn disband(&self) {
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         linux::signal_group(self.leader, Signal::KILL);
         *alive = false;
-        linux::reap(pidfd.as_fd())
     }
 }
 
 /// A child that is to be reaped. Dropped before that, because its runtime ends, it is killed and
 /// reaped at once: a host that goes on would keep a zombie for life.
-struct Unreaped(Option<(Arc<Group>, AsyncFd<OwnedFd>)>);
+struct Unreaped {
+    group: Arc<Group>,
+    pidfd: AsyncFd<OwnedFd>,
+    parent: Parent,
+    reaped: bool,
+}
 
 impl Unreaped {
     /// Waits for the child's end and reaps it.
-    async fn ended(&mut self) -> ExitStatus {
-        if let Some((_, pidfd)) = &self.0 {
-            // A failure would mean that the reactor is gone, and this task with it.
-            let _ = pidfd.readable().await;
+    async fn ended(mut self) -> ExitStatus {
+        // A failure would mean that the reactor is gone, and this task with it.
+        let _ = self.pidfd.readable().await;
+        self.group.disband();
+        if let Parent::Zygote(zygote) = &self.parent {
+            if let Some(status) = zygote.collect(self.group.leader).await {
+                self.reaped = true;
+                return status;
+            }
+            if zygote.is_gone() {
+                // Children of a zygote that has ended are the system's, or the host's if it takes
+                // orphans (PR_SET_CHILD_SUBREAPER).
+                zygote.exited().await;
+            }
         }
         self.reap()
     }
 
     fn reap(&mut self) -> ExitStatus {
-        match self.0.take() {
-            Some((group, pidfd)) => group.reap(pidfd.get_ref()),
-            None => ExitStatus::Unknown,
-        }
+        self.reaped = true;
+        linux::reap(self.pidfd.get_ref().as_fd())
     }
 }
 
 impl Drop for Unreaped {
     fn drop(&mut self) {
-        // Waits only for as long as the system takes to end a process that was killed.
-        self.reap();
+        if self.reaped {
+            return;
+        }
+        self.group.disband();
+        match &self.parent {
+            // Waits only for as long as the system takes to end a process that was killed.
+            Parent::Host => drop(self.reap()),
+            Parent::Zygote(zygote) => zygote.collect_soon(self.group.leader),
+        }
     }
 }
 
@@ -142,13 +165,14 @@ impl Child {
         let group = Arc::new(Group { leader: spawned.pid, alive: Mutex::new(true) });
         // Until this copy is registered a failure drops `spawned`, which kills and reaps.
         let pidfd = spawned.pidfd.as_ref().ok_or(io::ErrorKind::InvalidInput)?.try_clone()?;
-        let pidfd = linux::watch(pidfd)?;
+        let pidfd = linux::watch(pidfd, Interest::READABLE)?;
         spawned.pidfd = None;
 
         let (report, ended) = watch::channel(None);
         let leader = spawned.pid;
         let (strays, mark) = (reaper.clone(), spawned.marker.clone());
-        let mut unreaped = Unreaped(Some((Arc::clone(&group), pidfd)));
+        let parent = spawned.parent.clone();
+        let unreaped = Unreaped { group: Arc::clone(&group), pidfd, parent, reaped: false };
         let last_words = tail.clone();
         reaper.spawn(async move {
             let status = unreaped.ended().await;

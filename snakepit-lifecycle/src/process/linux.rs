@@ -140,11 +140,11 @@ pub(super) fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?)
 }
 
-/// Registers a pidfd with the reactor of the runtime that is entered.
-pub(super) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// Registers a descriptor with the reactor of the runtime that is entered.
+pub(super) fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` always gives the same number and keeps it open for as long as the
     // `AsyncFd` holds it; nobody takes it out.
-    Ok(unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)
 }
 
 /// Sends a signal to a group; a group that is gone already is no error.
@@ -152,6 +152,12 @@ pub(super) fn signal_group(leader: Pid, signal: Signal) {
     // Besides ESRCH there is only EPERM, for members that have changed their user; they are out of
     // reach for good.
     let _ = rustix::process::kill_process_group(leader, signal);
+}
+
+/// Kills one process, whatever has become of its number.
+pub(super) fn kill(pidfd: BorrowedFd<'_>) {
+    // One that has ended already is no error.
+    let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
 }
 
 /// Collects the exit status of a process that has ended.

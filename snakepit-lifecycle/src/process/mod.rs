@@ -1,7 +1,8 @@
 //! Child processes: the only place that makes them, and the one that reaps them.
 //!
 //! Owns spawning, exit, output and signals of one process and its group. It knows nothing of
-//! workers' calls or links. Invariants: a child leads its own process group, dies when the host
+//! workers' calls or links. A child is made by the host's spawning thread, or by a zygote that was,
+//! and is the same afterwards. Invariants: a child leads its own process group, dies when the host
 //! dies, has `/dev/null` as its input and its output read to the end; the group is killed before
 //! the child is reaped, so no grandchild in it survives; one that left the group is found by the
 //! mark it inherited, while the host lives.
@@ -18,6 +19,7 @@ mod reaper;
 mod spawner;
 mod spec;
 mod strays;
+mod zygote;
 
 pub use child::{Child, ExitReport, ExitStatus};
 pub use limits::system_error;
@@ -27,3 +29,4 @@ pub use orphans::adopt_orphans;
 pub use reaper::Reaper;
 pub use spawner::Spawner;
 pub use spec::ChildSpec;
+pub use zygote::{Fitness, ForkError, ForkSpec, Starting, Zygote};

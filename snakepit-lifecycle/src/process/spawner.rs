@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal};
 use snakepit_core::{Error, ErrorKind};
@@ -22,6 +22,7 @@ use super::marker::{MARKER_VARIABLE, Marker};
 use super::output::Label;
 use super::reaper::Reaper;
 use super::spec::ChildSpec;
+use super::zygote::Zygote;
 
 /// Makes child processes, all on one permanent thread of the host.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ struct Request {
     answer: oneshot::Sender<Result<Spawned, Error>>,
 }
 
-/// A child as it leaves the spawning thread. Dropped there, it is killed and reaped.
+/// A child that nobody watches yet. Dropped like that, it is killed and reaped.
 pub(super) struct Spawned {
     pub(super) pid: Pid,
     pub(super) marker: Marker,
@@ -42,13 +43,24 @@ pub(super) struct Spawned {
     pub(super) stderr: Option<OwnedFd>,
     /// Taken when somebody else watches the child.
     pub(super) pidfd: Option<OwnedFd>,
+    pub(super) parent: Parent,
+}
+
+/// Whose child it is: only its parent can collect it.
+#[derive(Clone, Debug)]
+pub(super) enum Parent {
+    Host,
+    Zygote(Arc<Zygote>),
 }
 
 impl Drop for Spawned {
     fn drop(&mut self) {
         if let Some(pidfd) = self.pidfd.take() {
             linux::signal_group(self.pid, Signal::KILL);
-            linux::reap(pidfd.as_fd());
+            match &self.parent {
+                Parent::Host => drop(linux::reap(pidfd.as_fd())),
+                Parent::Zygote(zygote) => zygote.collect_soon(self.pid),
+            }
         }
     }
 }
@@ -150,6 +162,7 @@ fn spawn(spec: ChildSpec) -> Result<Spawned, Error> {
         stdout: child.stdout.take().map(Into::into),
         stderr: child.stderr.take().map(Into::into),
         pidfd,
+        parent: Parent::Host,
     };
     match linux::open_pidfd(pid) {
         Ok(pidfd) => Ok(spawned(Some(pidfd))),

@@ -41,6 +41,11 @@ pub fn rough() -> ProcessOptions {
     ProcessOptions::new(python(), adapter("rough.py:Rough"))
 }
 
+/// The adapter that knows what it has inherited.
+pub fn template() -> ProcessOptions {
+    ProcessOptions::new(python(), adapter("template.py"))
+}
+
 pub fn profile(options: ProcessOptions) -> ProcessProfile {
     let runtime = Handle::current();
     let links = Arc::new(LinkServer::start(runtime.clone()));
