@@ -99,6 +99,7 @@ impl Reader<'_> {
             raw.places.note(key.get_ref(), self.position(value.span().start));
         }
         raw.profile = self.string(scope, "profile");
+        raw.start = self.string(scope, "start");
         raw.workers = self.count(scope, "workers");
         raw.min_workers = self.count(scope, "min_workers");
         raw.max_workers = self.count(scope, "max_workers");

@@ -2,8 +2,9 @@
 //! misspelt name.
 
 /// Keys of one pool's table.
-pub(crate) const POOL: [&str; 20] = [
+pub(crate) const POOL: [&str; 21] = [
     "profile",
+    "start",
     "workers",
     "min_workers",
     "max_workers",

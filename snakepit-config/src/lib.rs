@@ -8,6 +8,7 @@ mod keys;
 mod lifecycle;
 mod pool;
 mod raw;
+mod start;
 mod timeouts;
 mod units;
 mod validate;
@@ -17,6 +18,7 @@ pub use config::Config;
 pub use error::{Code, ConfigError, Position, Problem};
 pub use lifecycle::Lifecycle;
 pub use pool::{PoolBuilder, PoolConfig};
+pub use start::Start;
 pub use timeouts::{TimeoutProfile, Timeouts};
 pub use units::{
     UnitError, format_duration, format_limit, format_size, parse_duration, parse_limit, parse_size,

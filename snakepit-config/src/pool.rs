@@ -12,6 +12,7 @@ use crate::adapter::AdapterSpec;
 use crate::error::ConfigError;
 use crate::lifecycle::Lifecycle;
 use crate::raw::{Places, RawLifecycle, RawPool, RawTimeouts};
+use crate::start::Start;
 use crate::timeouts::{TimeoutProfile, Timeouts};
 use crate::units::{format_duration, format_limit, format_size};
 use crate::validate;
@@ -29,6 +30,7 @@ pub struct PoolConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) name: String,
+    pub(crate) start: Start,
     pub(crate) workers: usize,
     pub(crate) min_workers: usize,
     pub(crate) max_workers: usize,
@@ -80,6 +82,7 @@ impl PoolConfig {
         let raw = RawPool {
             name: settings.name,
             profile: Some(self.profile().to_owned()),
+            start: Some(settings.start.name().to_owned()),
             workers: Some(settings.workers as u64),
             min_workers: bound(settings.min_workers),
             max_workers: bound(settings.max_workers),
@@ -118,6 +121,11 @@ impl PoolConfig {
     /// How workers are made; `process` is the only profile so far.
     pub fn profile(&self) -> &'static str {
         "process"
+    }
+
+    /// How the processes of workers come to be.
+    pub fn start(&self) -> Start {
+        self.settings.start
     }
 
     /// How many workers run at first, and for good where the bounds are the same.
@@ -226,6 +234,7 @@ impl Serialize for PoolConfig {
         };
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("profile", self.profile())?;
+        map.serialize_entry("start", settings.start.name())?;
         map.serialize_entry("workers", &settings.workers)?;
         for (key, bound) in
             [("min_workers", settings.min_workers), ("max_workers", settings.max_workers)]
@@ -301,6 +310,12 @@ impl PoolBuilder {
     /// How workers are made; `process` is the only profile so far.
     pub fn profile(mut self, profile: impl Into<String>) -> Self {
         self.raw.profile = Some(profile.into());
+        self
+    }
+
+    /// How the processes of workers come to be; by default they are forked on Linux.
+    pub fn start(mut self, start: Start) -> Self {
+        self.raw.start = Some(start.name().to_owned());
         self
     }
 

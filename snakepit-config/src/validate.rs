@@ -14,6 +14,7 @@ use crate::keys;
 use crate::lifecycle::{DEFAULT_JITTER, DEFAULT_MAX_SURGE, DEFAULT_MEMORY_INTERVAL, Lifecycle};
 use crate::pool::{PoolConfig, Settings};
 use crate::raw::RawPool;
+use crate::start::Start;
 use crate::timeouts::{TimeoutProfile, Timeouts};
 use crate::units::{format_duration, format_size};
 
@@ -75,6 +76,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
     let (workers, min_workers, max_workers) = check.workers();
     let settings = Settings {
         name: raw.name.clone(),
+        start: check.start(),
         workers,
         min_workers,
         max_workers,
@@ -167,6 +169,22 @@ impl Check<'_> {
             )
             .help = Some(format!("known are: {}", PROFILES.join(", ")));
         }
+    }
+
+    fn start(&mut self) -> Start {
+        let Some(name) = &self.raw.start else {
+            return Start::default();
+        };
+        let start = Start::from_name(name).filter(|start| {
+            // There are no descriptors for processes elsewhere.
+            *start != Start::Zygote || cfg!(target_os = "linux")
+        });
+        start.unwrap_or_else(|| {
+            let message = format!("workers are not started by `{name}` here");
+            self.problem(Code::InvalidValue, "start", message).help =
+                Some(keys::suggestion(name, &Start::NAMES));
+            Start::default()
+        })
     }
 
     /// The number at first, the least and the most.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use snakepit_config::{Config, PoolBuilder, PoolConfig, TimeoutProfile};
+use snakepit_config::{Config, PoolBuilder, PoolConfig, Start, TimeoutProfile};
 
 fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![
@@ -64,6 +64,7 @@ prop_compose! {
         adapter in mostly("[a-z]{1,8}(\\.py)?(:[A-Z][a-z]{0,5})?", ".*").prop_map(Some),
         no_adapter in prop::bool::weighted(0.05),
         args in prop::option::of(mostly(valid_arguments(), json())),
+        start in prop::option::of(prop::sample::select(vec![Start::Zygote, Start::Spawn])),
         workers in prop::option::of(mostly(10..1000_usize, any::<usize>())),
         bounds in prop::option::of((
             prop::option::of(mostly(1..10_usize, any::<usize>())),
@@ -97,6 +98,7 @@ prop_compose! {
         let mut pool = PoolConfig::builder(name);
         if let Some(adapter) = adapter.filter(|_| !no_adapter) { pool = pool.adapter(adapter); }
         if let Some(args) = args { pool = pool.adapter_args(args); }
+        if let Some(start) = start { pool = pool.start(start); }
         if let Some(workers) = workers { pool = pool.workers(workers); }
         if let Some((least, most, idle, health)) = bounds {
             pool = pool.idle_timeout(idle).health_interval(health);
@@ -150,10 +152,10 @@ proptest! {
             prop::sample::select(vec![
                 "profile", "workers", "adapter", "adapter_args", "python", "cwd", "env", "prefetch",
                 "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "lifecycle",
-                "min_workers", "max_workers", "idle_timeout", "health_interval", "x",
+                "min_workers", "max_workers", "idle_timeout", "health_interval", "start", "x",
             ]),
             prop::sample::select(vec![
-                "1", "-1", "0x10", "'process'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
+                "1", "-1", "0x10", "'process'", "'spawn'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
                 "nan", "[1, 'a']", "{a = 1}", "{call = '1s'}", "{call = 1, x = 2}",
                 "{ttl = 'none', jitter = 0}", "{max_requests = 0, jitter = nan}", "1979-05-27",
             ]),
@@ -185,6 +187,7 @@ fn the_defaults_are_the_documented_ones() {
         (Duration::from_secs(2), Duration::from_secs(2))
     );
     assert_eq!(pool.health_interval(), seconds(300));
+    assert_eq!(pool.start(), Start::Zygote, "where processes have descriptors");
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!((pool.workers(), pool.min_workers(), pool.max_workers()), (cores, cores, cores));
     assert_eq!(pool.idle_timeout(), Duration::from_secs(60));

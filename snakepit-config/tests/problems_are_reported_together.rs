@@ -81,6 +81,15 @@ max_request = 5
 }
 
 #[test]
+fn a_wrong_start_is_not_taken_for_the_default() {
+    let error = Config::from_toml("[pool.default]\nadapter='a.py'\nstart='fork'").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "3:7: pool.default.start: workers are not started by `fork` here (known are: zygote, spawn)"
+    );
+}
+
+#[test]
 fn a_wrong_profile_names_those_that_exist() {
     let error = Config::from_toml("[pool.default]\nadapter='a.py'\nprofile='threads'").unwrap_err();
     assert_eq!(

@@ -381,7 +381,9 @@ impl Snakepit {
 
     /// Has one worker of a pool replaced, or all of them: a new one starts and takes the calls, then
     /// the old one ends what it has and goes. No call notices. Resolves when the old ones are gone;
-    /// with all of a pool, as many are replaced at a time as its `max_surge` allows.
+    /// with all of a pool, as many are replaced at a time as its `max_surge` allows, and the adapter
+    /// is imported anew. A single worker forked from a zygote has the adapter as it was imported
+    /// there, whatever has become of its file.
     ///
     /// A replacement that does not start is tried again for as long as it takes, and the old worker
     /// serves meanwhile: [`stats`](Self::stats) says what is going on.

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use snakepit_bridge::LinkServer;
-use snakepit_config::{Config, PoolConfig};
+use snakepit_config::{Config, PoolConfig, Start};
 use snakepit_core::{
     BoxFuture, Clock, Error, ErrorKind, Phase, Pool, PoolOptions, Profile, Tool, WorkerId,
 };
 use snakepit_lifecycle::{
     Elastic, Limits, Observer, Supervisor, SupervisorOptions, SupervisorStatus,
 };
-use snakepit_profile_process::{ProcessOptions, ProcessProfile};
+use snakepit_profile_process::{ProcessOptions, ProcessProfile, StartMethod};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
@@ -175,6 +175,10 @@ fn process_options(config: &PoolConfig, resolved: Resolved) -> ProcessOptions {
     options.adapter_args = Some(config.adapter_args().clone()).filter(|args| !args.is_empty());
     options.env = config.env().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     options.cwd = config.cwd().map(Path::to_path_buf);
+    options.start = match config.start() {
+        Start::Spawn => StartMethod::Spawn,
+        _ => StartMethod::Zygote,
+    };
     options.heartbeat = config.heartbeat();
     options.max_payload_bytes = config.max_payload();
     options.start_timeout = config.timeouts().start;
@@ -274,7 +278,11 @@ impl Supervised {
     ) -> Result<BoxFuture<'static, ()>, Error> {
         self.supervising(pool, |supervisor| match worker {
             Some(worker) => Ok(Box::pin(supervisor.recycle(worker)?) as _),
-            None => Ok(Box::pin(supervisor.recycle_all()) as _),
+            None => {
+                // All of it: what is on disk now, too.
+                self.profile.renew();
+                Ok(Box::pin(supervisor.recycle_all()) as _)
+            }
         })
     }
 

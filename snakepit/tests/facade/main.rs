@@ -15,4 +15,5 @@ mod recycling;
 mod scaling;
 mod settings;
 mod shutdown;
+mod starting;
 mod streams;
