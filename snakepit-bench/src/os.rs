@@ -59,6 +59,36 @@ pub fn private_bytes(pid: u32) -> Result<f64> {
     Ok((field(&rollup, "Private_Clean:") + field(&rollup, "Private_Dirty:")) * 1024.0)
 }
 
+/// A process's part of the memory it uses, in bytes: what it shares counts by the number of those
+/// it shares it with, so that the sum over all of them is what they use.
+///
+/// # Errors
+/// When the process is gone or `/proc` is not Linux's.
+pub fn shared_bytes(pid: u32) -> Result<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    Ok(field(&rollup, "Pss:") * 1024.0)
+}
+
+/// The parent of a process.
+///
+/// # Errors
+/// When the process is gone or `/proc` is not Linux's.
+pub fn parent(pid: u32) -> Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    Ok(line.context("no parent in /proc")?.trim().parse()?)
+}
+
+/// Kills a process.
+///
+/// # Errors
+/// When it is gone, or is somebody else's.
+pub fn kill(pid: u32) -> Result<()> {
+    let status = Command::new("kill").args(["-KILL", &pid.to_string()]).status()?;
+    anyhow::ensure!(status.success(), "kill failed");
+    Ok(())
+}
+
 /// A running count of a process's system calls.
 pub struct Strace(Child);
 

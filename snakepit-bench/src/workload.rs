@@ -83,6 +83,11 @@ impl Setting {
         format!("{}/bench_adapter.py", Self::python_dir())
     }
 
+    /// The adapter that imports numpy.
+    pub fn numpy_adapter(&self) -> String {
+        format!("{}/bench_numpy.py", Self::python_dir())
+    }
+
     /// Where the benchmarks' Python files are.
     pub fn python_dir() -> &'static str {
         concat!(env!("CARGO_MANIFEST_DIR"), "/python")

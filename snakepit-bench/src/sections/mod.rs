@@ -7,6 +7,8 @@ mod large;
 mod latency;
 mod memory;
 mod mixed;
+mod replace;
+mod start;
 mod throughput;
 
 use std::process::ExitCode;
@@ -32,6 +34,10 @@ pub(crate) enum Section {
     Memory,
     /// CPU, wake-ups, allocations and system calls per call.
     Costs,
+    /// Many workers at once: time, memory, and what they cost when idle.
+    Start,
+    /// One worker in place of another.
+    Replace,
 }
 
 impl Section {
@@ -48,6 +54,8 @@ impl Section {
             Self::Large => large::run(run).await,
             Self::Memory => memory::run(run).await,
             Self::Costs => costs::run(run).await,
+            Self::Start => start::run(run).await,
+            Self::Replace => replace::run(run).await,
         }
     }
 }

@@ -1,0 +1,21 @@
+"""A tool that needs numpy, for workers whose start is measured."""
+
+import os
+import time
+
+import numpy as np
+
+try:
+    from snakepit import tool
+except ImportError:  # the peers' interpreter need not have the worker package
+
+    def tool(function):
+        return function
+
+
+@tool
+def who() -> int:
+    """Uses what was imported for a moment, and says which process did."""
+    np.arange(16).sum()
+    time.sleep(0.005)
+    return os.getpid()
