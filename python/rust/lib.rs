@@ -9,6 +9,7 @@ mod codec;
 mod death;
 mod dispatch;
 mod dump;
+mod heap;
 mod link;
 mod process;
 mod python;
@@ -25,6 +26,8 @@ mod _native {
     use crate::codec::Marker;
     #[pymodule_export]
     use crate::dispatch::{Cancelled, ChunkSink};
+    #[pymodule_export]
+    use crate::heap::fill_heap;
     #[pymodule_export]
     use crate::link::Link;
     #[pymodule_export]

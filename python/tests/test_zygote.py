@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -198,3 +199,59 @@ def test_a_channel_that_is_none_is_refused() -> None:
         refused = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
         assert refused.returncode == 2
         assert said in refused.stderr
+
+
+# A heap with room on every page: half of many small blocks, larger than Python keeps itself.
+HOLES = """
+import os, signal, sys
+from snakepit._native import fill_heap
+from snakepit._zygote import _fill_pools
+kept = [[bytes(size) for _ in range(3000)] for size in (600, 100)]
+for blocks in kept:
+    del blocks[::2]
+if sys.argv[1] == "filled":
+    filling = _fill_pools()
+    fill_heap()
+own, theirs = os.pipe()
+if os.fork() == 0:
+    mine = [[bytes(size) for _ in range(500)] for size in (600, 100)]
+    os.write(theirs, b"x")
+    signal.pause()
+os.read(own, 1)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif("t" in sys.abiflags, reason="free-threaded builds have another allocator")
+def test_what_a_child_allocates_lies_together_when_holes_are_filled() -> None:
+    dirty: dict[str, int] = {}
+    for how in ("holed", "filled"):
+        process = subprocess.Popen([sys.executable, "-c", HOLES, how], process_group=0)
+        try:
+            dirty[how] = written_by_child_of(process.pid)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+    # 350 kB of blocks: 88 pages if they lie together, about 250 if not.
+    assert dirty["filled"] + 300 < dirty["holed"], dirty
+
+
+def written_by_child_of(parent: int) -> int:
+    """Waits until both sleep, and gives the KiB that the child has to itself."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with open(f"/proc/{parent}/task/{parent}/children") as file:
+            children = file.read().split()
+        if children and all(is_paused(pid) for pid in (str(parent), *children)):
+            with open(f"/proc/{children[0]}/smaps_rollup") as file:
+                lines = dict(line.split(":") for line in file if ":" in line[:20])
+            return int(lines["Private_Dirty"].split()[0])
+        time.sleep(0.01)
+    raise AssertionError("they do not come to rest")
+
+
+def is_paused(pid: str) -> bool:
+    with open(f"/proc/{pid}/syscall") as file:
+        number = file.read().split()[0]
+    # On architectures without `pause` it is `ppoll`; neither is used before.
+    return number in ("34", "73")

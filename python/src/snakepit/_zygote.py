@@ -18,18 +18,25 @@ import sys
 import threading
 
 from snakepit._lifecycle import Lifecycle
-from snakepit._native import die_with_parent, from_json, outlive_parent, to_json
+from snakepit._native import die_with_parent, fill_heap, from_json, outlive_parent, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any, NoReturn
 
 _STANDARD_OUTPUTS = [1, 2]
 
 # Packets are not cut: the host keeps its own below this.
 _PACKET_BYTES = 256 * 1024
-_DESCRIPTORS = 8
+_INT_BYTES = 4
+_BESIDE_BYTES = socket.CMSG_SPACE(8 * _INT_BYTES)
+
+# CPython's own allocator: blocks of up to 512 bytes, in pools of 16 KiB (Objects/obmalloc.c).
+_LARGEST_POOLED = 512
+_POOL_BYTES = 16 * 1024
+_BYTES_OVERHEAD = sys.getsizeof(b"")
+# Should it not be that allocator: this many blocks, some 6 MB, are all that is taken.
+_MOST_FILLING = 20_000
 
 # What processes hold open that have touched an accelerator: NVIDIA, AMD, Gaudi and TPUs, and those
 # that are passed through.
@@ -46,6 +53,7 @@ class Zygote:
         os.set_inheritable(channel_fd, False)
         self.lifecycle = Lifecycle()
         self.error: BaseException | None = None
+        self._filling: list[bytes] = []
         # In a child: the mark by which the host knows what it leaves behind.
         self.marker = ""
         self._channel = socket.socket(fileno=channel_fd)
@@ -73,13 +81,17 @@ class Zygote:
             # What the collector does not look at, it does not write to: the pages stay shared.
             gc.collect()
             gc.freeze()
+            # And what they allocate lies together instead of all over the pages they share.
+            self._filling = _fill_pools()
+            fill_heap()
             self._say({"state": "failed" if self.error else "ready"})
         while True:
-            packet, descriptors, _, _ = socket.recv_fds(
-                self._channel, _PACKET_BYTES, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            packet, beside, _, _ = self._channel.recvmsg(
+                _PACKET_BYTES, _BESIDE_BYTES, socket.MSG_CMSG_CLOEXEC
             )
             if not packet:
                 self._host_is_gone()
+            descriptors = _descriptors_in(beside[0][2]) if beside else []
             request: dict[str, Any] = from_json(packet.decode())
             number: int = request["id"]
             if (fork := request.get("fork")) is not None:
@@ -112,7 +124,7 @@ class Zygote:
                 self._collect(pid, 0)
             self._say({"id": number, "errno": error.errno, "reason": str(error)})
         else:
-            self._say({"id": number, "pid": pid}, [pidfd])
+            self._say({"id": number, "pid": pid}, pidfd)
             os.close(pidfd)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -136,9 +148,9 @@ class Zygote:
             self._children.discard(pid)
         return None if collected != pid or status is None else os.waitstatus_to_exitcode(status)
 
-    def _say(self, answer: dict[str, Any], descriptors: Iterable[int] = ()) -> None:
+    def _say(self, answer: dict[str, Any], *descriptors: int) -> None:
         try:
-            socket.send_fds(self._channel, [to_json(answer).encode()], list(descriptors))
+            self._channel.sendmsg([to_json(answer).encode()], _as_rights(descriptors))
         except OSError as error:
             if error.errno in (errno.EPIPE, errno.ECONNRESET):
                 self._host_is_gone()
@@ -150,6 +162,42 @@ class Zygote:
         # What the adapter has started on import is of the zygote's own group, and so is this.
         os.killpg(0, signal.SIGKILL)
         os._exit(0)
+
+
+def _descriptors_in(data: bytes) -> list[int]:
+    # By hand, like the other direction: what `socket` offers for it runs far more code, and every
+    # page that the zygote writes to is one more that its last child has to itself.
+    return [
+        int.from_bytes(data[at : at + _INT_BYTES], sys.byteorder)
+        for at in range(0, len(data), _INT_BYTES)
+    ]
+
+
+def _as_rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
+    if not descriptors:
+        return []
+    data = b"".join(number.to_bytes(_INT_BYTES, sys.byteorder) for number in descriptors)
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, data)]
+
+
+def _fill_pools() -> list[bytes]:
+    """Takes what is free among Python's own small blocks, as `fill_heap` does for larger ones.
+
+    Blocks of one size come one after the other once there is no room left between others.
+    """
+    filling: list[bytes] = []
+    if "t" in sys.abiflags:
+        # Free-threaded builds have another allocator.
+        return filling
+    for size in range(48, _LARGEST_POOLED + 1, 16):
+        in_order, last = 0, 0
+        # Half a pool of them is no accident.
+        while in_order < _POOL_BYTES // size // 2 and len(filling) < _MOST_FILLING:
+            filling.append(bytes(size - _BYTES_OVERHEAD))
+            here = id(filling[-1])
+            in_order = in_order + 1 if here == last + size else 0
+            last = here
+    return filling
 
 
 def _become(request: dict[str, Any], descriptors: list[int]) -> None:
