@@ -23,6 +23,7 @@ fn a_low_limit_on_descriptors_is_named_with_its_value() {
     for part in ["RLIMIT_NOFILE of this process is 48, at most 48", "ulimit -n"] {
         assert!(error.contains(part), "no `{part}` in: {error}");
     }
+    assert!(said.contains("all gone"), "the worker that nobody could watch is still there: {said}");
 }
 
 /// No test: the host that the test above starts with a limit.
@@ -43,4 +44,5 @@ async fn host_with_a_low_limit() {
     assert!(!workers.is_empty(), "not even one");
     drop(workers);
     profile.all_gone().await;
+    println!("all gone");
 }

@@ -36,6 +36,11 @@ const FORK_LIMIT: Duration = Duration::from_secs(5);
 /// How long it may take to say how a child ended: the calls of that child wait for it.
 const COLLECT_LIMIT: Duration = Duration::from_secs(2);
 
+/// How often it is asked to kill and collect a child of which the host has no pidfd, and the time
+/// between: a process that was killed is gone in milliseconds.
+const COLLECT_TRIES: usize = 50;
+const COLLECT_PAUSE: Duration = Duration::from_millis(20);
+
 /// How long the exit of a zygote may lag behind the end of its channel.
 const LAG: Duration = Duration::from_secs(2);
 
@@ -227,14 +232,32 @@ impl Zygote {
             return Err(ForkError::Gone);
         };
         let answer = answered.map_err(|_| ForkError::Gone)?;
-        if let (Some(pid), Some(pidfd)) = (answer.pid.and_then(Pid::from_raw), answer.descriptor) {
-            return Ok((pid, pidfd));
+        match (answer.pid.and_then(Pid::from_raw), answer.descriptor) {
+            (Some(pid), Some(pidfd)) => return Ok((pid, pidfd)),
+            (Some(pid), None) => {
+                // The system drops what a process has no descriptor left for (recvmsg(2)).
+                self.end_unwatched(pid).await;
+                let error = io::Error::from_raw_os_error(libc::EMFILE);
+                let what = "cannot watch the worker's process";
+                return Err(ForkError::Refused(system_error(what, &error)));
+            }
+            _ => {}
         }
         let error = match answer.errno {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => io::Error::other(answer.reason.unwrap_or_default()),
         };
         Err(ForkError::Refused(system_error("cannot fork a worker", &error)))
+    }
+
+    /// Has it kill a child that the host has no hold on, and collect it.
+    async fn end_unwatched(&self, pid: Pid) {
+        for _ in 0..COLLECT_TRIES {
+            if self.collect(pid).await.is_some() || self.is_gone() {
+                return;
+            }
+            tokio::time::sleep(COLLECT_PAUSE).await;
+        }
     }
 
     /// Has it collect a child that has ended; `None` if it cannot say how that ended.
