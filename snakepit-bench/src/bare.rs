@@ -1,11 +1,15 @@
 //! Calls through workers without the pool engine: what the link alone can do. A fixed window of
-//! calls is kept at each worker; an answer sends the next one from where it arrives.
+//! calls is kept at each worker, in two ways: an answer sends the next call from where it arrives,
+//! and nobody hears of it; or a future awaits each answer and then sends the next call, as whoever
+//! uses the link by itself has to, and as callers of the engine do.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use snakepit_core::{
     Call, CallEvent, CallId, CallSink, CreditExceeded, Payload, Reply, Request, Worker,
 };
@@ -97,5 +101,66 @@ pub async fn sample(
         }
     }
     ended.await?.map_err(anyhow::Error::msg)?;
+    Ok(start.elapsed())
+}
+
+/// One call whose answer is awaited.
+struct Awaited(Mutex<Option<oneshot::Sender<CallEvent>>>);
+
+impl CallSink for Awaited {
+    fn event(self: Arc<Self>, _: u64, _: CallId, event: CallEvent) -> Result<(), CreditExceeded> {
+        let answer = self.0.lock().ok().and_then(|mut answer| answer.take());
+        if let Some(answer) = answer {
+            // Nobody waits any more once the sample was given up.
+            let _ = answer.send(event);
+        }
+        Ok(())
+    }
+}
+
+/// As [`sample`], with a future that awaits each answer and then sends the next call.
+///
+/// # Errors
+/// The first call that does not end well.
+pub async fn awaited(
+    workers: &[Arc<dyn Worker>],
+    command: &str,
+    arguments: &Payload,
+    calls: usize,
+    window: usize,
+) -> Result<Duration> {
+    let command: Arc<str> = Arc::from(command);
+    let send = |worker: usize, id: usize| -> Result<_> {
+        let id = CallId::new(id as u64).context("ids begin with one")?;
+        let (answer, answered) = oneshot::channel();
+        let request = Request::new(Arc::clone(&command), arguments.clone());
+        let call = Call { id, request, stream_credit: None };
+        let sink = Arc::new(Awaited(Mutex::new(Some(answer))));
+        let timeout = Some(Duration::from_secs(300));
+        if workers[worker].submit(&call, timeout, Reply::new(sink, worker as u64, id)).is_err() {
+            anyhow::bail!("the worker refused a call");
+        }
+        workers[worker].flush();
+        Ok(async move { (worker, answered.await) })
+    };
+    let start = Instant::now();
+    let mut under_way = FuturesUnordered::new();
+    let mut sent = 0;
+    for _ in 0..window {
+        for worker in 0..workers.len() {
+            sent += 1;
+            under_way.push(send(worker, sent)?);
+        }
+    }
+    while let Some((worker, event)) = under_way.next().await {
+        match event? {
+            CallEvent::Finished { .. } if sent < calls => {
+                sent += 1;
+                under_way.push(send(worker, sent)?);
+            }
+            CallEvent::Finished { .. } => {}
+            other => anyhow::bail!("{other:?}"),
+        }
+    }
     Ok(start.elapsed())
 }

@@ -7,6 +7,7 @@ mod large;
 mod latency;
 mod memory;
 mod mixed;
+mod recycling;
 mod replace;
 mod start;
 mod throughput;
@@ -38,6 +39,8 @@ pub(crate) enum Section {
     Start,
     /// One worker in place of another.
     Replace,
+    /// Small calls while workers are replaced every so many of them.
+    Recycling,
 }
 
 impl Section {
@@ -56,6 +59,7 @@ impl Section {
             Self::Costs => costs::run(run).await,
             Self::Start => start::run(run).await,
             Self::Replace => replace::run(run).await,
+            Self::Recycling => recycling::run(run).await,
         }
     }
 }

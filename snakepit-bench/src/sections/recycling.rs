@@ -1,0 +1,74 @@
+//! What recycling costs: small calls through pools whose workers are replaced after so many of them,
+//! beside a pool that keeps its workers, and how far the replacements keep up with the limit.
+
+use anyhow::{Context, Result};
+use snakepit::{PoolConfig, PoolReport, Snakepit};
+use snakepit_bench::facade;
+use snakepit_bench::sample::{Table, median};
+use snakepit_bench::workload::{SMALL, Setting};
+
+use super::{Bound, Run};
+
+const WINDOW: usize = 64;
+const KEPT: &str = "never";
+
+/// A limit in calls, the number of calls in a sample, and the least share of the throughput.
+const LIMITS: [(u64, usize, f64); 2] = [(5_000, 100_000, 0.95), (100, 20_000, 0.4)];
+
+/// The least share of the nominal recycles that must really be done.
+const DONE: f64 = 0.9;
+
+/// The most that recycling may stretch the 99th percentile of the latency.
+const STRETCH: f64 = 2.0;
+
+pub(crate) async fn run(run: &mut Run) -> Result<()> {
+    run.title("Recycling: small calls per second at 64 in flight, workers replaced every so many");
+    let kept = start(&run.setting, None).await?;
+    for (limit, full, share) in LIMITS {
+        let calls = run.calls(full);
+        let contender = format!("every {limit} calls");
+        let (mut rates, mut p99s) = (Table::default(), Table::default());
+        let mut done = Vec::new();
+        for round in 0..=run.samples {
+            // A pool of its own for each sample, so that its recycles are those of the sample.
+            let recycled = start(&run.setting, Some(limit)).await?;
+            let without = facade::windowed(&kept, &SMALL, calls, WINDOW).await?;
+            let with = facade::windowed(&recycled, &SMALL, calls, WINDOW).await?;
+            if round > 0 {
+                for (name, sample) in [(KEPT, &without), (&contender, &with)] {
+                    rates.add(name, sample.rate(calls));
+                    p99s.add(name, sample.latencies.percentile_us(99.0));
+                }
+                done.push(recycles(&recycled)? as f64 * limit as f64 / calls as f64);
+            }
+            super::stop([recycled]).await?;
+        }
+        run.table("calls/s", &rates);
+        run.table("p99 µs", &p99s);
+        let ratio = |table: &Table| table.median(&contender) / table.median(KEPT);
+        run.gate(&format!("throughput, {contender}"), ratio(&rates), Bound::AtLeast(share));
+        run.gate(&format!("p99, {contender}"), ratio(&p99s), Bound::AtMost(STRETCH));
+        let claim = format!("recycles done over nominal, {contender}");
+        run.gate(&claim, median(&done), Bound::AtLeast(DONE));
+    }
+    super::stop([kept]).await
+}
+
+async fn start(setting: &Setting, max_requests: Option<u64>) -> Result<Snakepit> {
+    let pool = PoolConfig::builder("default")
+        .adapter(setting.adapter())
+        .python(&setting.python)
+        .workers(setting.workers)
+        .max_requests(max_requests)
+        .jitter(0.0)
+        .build()?;
+    Ok(Snakepit::builder().pool(pool).start().await?)
+}
+
+fn recycles(snakepit: &Snakepit) -> Result<u64> {
+    match snakepit.stats().pools.into_iter().next().context("one pool")? {
+        PoolReport::Running { recycles, .. } => Ok(recycles.max_requests),
+        PoolReport::Failed { error, .. } => Err(error.into()),
+        _ => anyhow::bail!("a pool in a state of its own"),
+    }
+}
