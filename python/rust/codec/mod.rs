@@ -4,6 +4,7 @@
 //! from outside never cause more than an error, and never an allocation larger than themselves.
 
 mod error;
+mod fresh;
 mod json_read;
 mod json_write;
 mod keys;
@@ -37,11 +38,7 @@ pub(crate) fn decode<'py>(
     match codec {
         Codec::Msgpack => msgpack_read::read(py, parts, keys),
         Codec::Json => json_read::read(py, parts),
-        Codec::Raw => Ok(PyBytes::new_with(py, total_len(parts), |out| {
-            parts::Parts::new(parts).fill(out);
-            Ok(())
-        })?
-        .into_any()),
+        Codec::Raw => fresh::bytes(py, &mut parts::Parts::new(parts), total_len(parts)),
         Codec::Unspecified => Err(DecodeError::new("the payload names no codec this worker knows")),
     }
 }

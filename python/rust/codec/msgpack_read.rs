@@ -11,7 +11,7 @@ use snakepit_proto::ext;
 
 use super::keys::KeyCache;
 use super::parts::Parts;
-use super::{DecodeError, MAX_DEPTH, Marker};
+use super::{DecodeError, MAX_DEPTH, Marker, fresh};
 
 /// Reads exactly one value.
 pub(super) fn read<'py>(
@@ -128,11 +128,7 @@ impl<'py> Reader<'_, 'py> {
 
     fn bin(&mut self, len: usize) -> Value<'py> {
         self.check_len(len)?;
-        let bytes = PyBytes::new_with(self.py, len, |out| {
-            self.parts.fill(out);
-            Ok(())
-        })?;
-        Ok(bytes.into_any())
+        fresh::bytes(self.py, &mut self.parts, len)
     }
 
     fn ext(&mut self, len: usize) -> Value<'py> {

@@ -63,21 +63,29 @@ impl<'a> Parts<'a> {
     }
 
     /// Copies the next `out.len()` bytes; false, and nothing copied, if there are not as many.
-    pub(super) fn fill(&mut self, mut out: &mut [u8]) -> bool {
-        if out.len() > self.remaining {
+    pub(super) fn fill(&mut self, out: &mut [u8]) -> bool {
+        let mut filled = 0;
+        self.each(out.len(), |piece| {
+            out[filled..][..piece.len()].copy_from_slice(piece);
+            filled += piece.len();
+        })
+    }
+
+    /// Gives out the next `len` bytes piece by piece; false, and nothing given, if there are not as
+    /// many.
+    pub(super) fn each(&mut self, mut len: usize, mut give: impl FnMut(&[u8])) -> bool {
+        if len > self.remaining {
             return false;
         }
-        self.remaining -= out.len();
-        while !out.is_empty() {
+        self.remaining -= len;
+        while len > 0 {
             if self.current.is_empty() && self.advance().is_none() {
                 return false;
             }
-            let len = out.len().min(self.current.len());
-            let (head, rest) = self.current.split_at(len);
-            let (filled, unfilled) = out.split_at_mut(len);
-            filled.copy_from_slice(head);
+            let (piece, rest) = self.current.split_at(len.min(self.current.len()));
+            give(piece);
             self.current = rest;
-            out = unfilled;
+            len -= piece.len();
         }
         true
     }
