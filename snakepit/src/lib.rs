@@ -12,6 +12,7 @@ mod interpreter;
 mod io;
 mod linger;
 mod pace;
+mod report;
 mod stream;
 mod wiring;
 
@@ -28,7 +29,8 @@ pub use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerS
 pub use self::batch::BatchStream;
 pub use self::builder::Builder;
 pub use self::call::Call;
-pub use self::host::{PoolReport, PoolState, Snakepit, Stats, Totals, WorkerReport};
+pub use self::host::Snakepit;
+pub use self::report::{PoolReport, PoolState, Stats, Totals, WorkerReport};
 pub use self::stream::ResultStream;
 
 /// What a call gives.

@@ -24,9 +24,10 @@ use tokio::time::{Instant, timeout_at};
 
 #[cfg(feature = "control")]
 use crate::control::{ControlServer, ControlSocket};
-use crate::host::{PoolEntry, PoolState, Snakepit};
+use crate::host::{PoolEntry, Snakepit};
 use crate::interpreter::{self, Resolved};
 use crate::io::{IoThread, LastDuties, ended};
+use crate::report::PoolState;
 
 /// The part of a shutdown's deadline that calls in flight may use up; the rest is for workers to
 /// tear down and, if they do not, to be killed.

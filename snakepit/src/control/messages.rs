@@ -10,7 +10,7 @@ use snakepit_lifecycle::{WorkerLife, WorkerState};
 use snakepit_proto::control::v1;
 use tonic::{Code, Status};
 
-use crate::host::{PoolReport, PoolState};
+use crate::report::{PoolReport, PoolState};
 
 /// A refusal with all its particulars.
 pub(super) fn refusal(error: Error) -> Status {

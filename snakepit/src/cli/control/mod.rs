@@ -213,7 +213,10 @@ fn refused(status: &Status) -> Failure {
             let help = "it runs another version of Snakepit: use the command of that version";
             Failure::control(Error::new(ErrorKind::VersionMismatch, message).with_help(help))
         }
-        Code::Unavailable => Failure::unreachable(system(status.message().to_owned())),
+        // With a source it is the connection that broke, which may be the host's way to refuse.
+        Code::Unavailable if std::error::Error::source(status).is_none() => {
+            Failure::unreachable(system(status.message().to_owned()))
+        }
         _ => {
             let message = format!("the host ended the connection: {}", status.message());
             Failure::unreachable(system(message).with_help(REFUSED))
