@@ -39,7 +39,7 @@ impl Profile for Counters {
         Box::pin(async move {
             let (calls, inbox) = mpsc::channel();
             let (exited, exit) = watch::channel(None);
-            std::thread::spawn(move || exited.send_replace(Some(count_words(&inbox))));
+            std::thread::spawn(move || exited.send_replace(Some(count_words(inbox))));
             let info = WorkerInfo::new(seat.worker_id(), "thread");
             let slots: Arc<dyn Slots> = Arc::new(OneSlot::default());
             Ok(Arc::new(Counter { info, slots, calls, exit }) as Arc<dyn Worker>)
@@ -47,11 +47,14 @@ impl Profile for Counters {
     }
 }
 
-fn count_words(inbox: &mpsc::Receiver<Option<(Request, Reply)>>) -> WorkerExit {
+fn count_words(inbox: mpsc::Receiver<Option<(Request, Reply)>>) -> WorkerExit {
     // `None`, or nobody left who could send, is the end.
     while let Ok(Some((request, reply))) = inbox.recv() {
         if &*request.command == "stumble" {
-            // Dropping the reply tells its caller that the worker was lost.
+            // Dropping the reply tells its caller that the worker was lost. Before that the worker
+            // takes no more: its slot is free from then on, and the next call would be lost too.
+            drop(inbox);
+            drop(reply);
             return WorkerExit::Died("it stumbled".to_owned());
         }
         std::thread::sleep(Duration::from_millis(2));
