@@ -8,6 +8,10 @@ use crate::{alone, full_size, start};
 /// May come and go: threads of the runtime that wait for blocking work.
 const THREADS: usize = 2;
 
+/// May come and go: those of a zygote that is ending, and of a search for strays. A leak of one for
+/// each zygote alone would be more in the smallest run.
+const DESCRIPTORS: usize = 8;
+
 /// Allocators keep some; a leak of a frame's buffer for each worker would be several times as much.
 const KIBIBYTES: u64 = 8 << 10;
 
@@ -52,7 +56,9 @@ fn a_host_holds_no_more_after_many_recycles() {
     (0..recycles / 2).for_each(|_| recycle());
     let after = held();
     let text = format!("before {before:?}, after {after:?}");
-    assert_eq!((after.descriptors, after.zombies), (before.descriptors, 0), "{text}");
+    assert!(after.descriptors <= before.descriptors + DESCRIPTORS, "{text}");
+    // One that has just been replaced may not have been collected yet.
+    assert!(after.zombies <= 1, "{text}");
     assert!(after.threads <= before.threads + THREADS, "{text}");
     assert!(after.kibibytes <= before.kibibytes + KIBIBYTES, "{text}");
     stop(snakepit);
