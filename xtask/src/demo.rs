@@ -33,7 +33,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     run::checked(held_out)?;
 
     let mut map = snakepit(workspace, "map");
-    map.args(["--workers", "2", "--output"]).arg(&predictions).arg("predict").arg(&calls);
+    map.args(["--workers", "2", "--overwrite", "--output"])
+        .arg(&predictions)
+        .arg("predict")
+        .arg(&calls);
     show("a model in two workers answers a file of calls", &map);
     run::checked(map)?;
     report_accuracy(&predictions, &labels)?;
