@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
+use super::answers::Answer;
 use super::caller::Completed;
 use super::state::{Caller, Stage};
-use super::turn::{Answer, Turn, closed};
+use super::turn::{Turn, closed};
 use crate::call::CallEvent;
 use crate::error::Error;
 use crate::ids::{CallId, WorkerId};
@@ -132,9 +133,8 @@ impl Turn<'_> {
             return self.retire(record, None);
         } else {
             record.stage = Stage::Queued;
-            let session = record.call.request.session.as_ref();
-            self.state.queue.put(record.place, session, call);
             self.state.calls.insert(call, record);
+            self.line_up(call);
             return self.time_queued(call);
         };
         self.state.counters.failed += 1;

@@ -4,6 +4,7 @@
 //! knows no wire. All scheduling state sits behind one short lock; a lock-free scheduler would not
 //! be faster at the rates a Python worker allows and could not be understood.
 
+mod answers;
 mod caller;
 mod events;
 mod load;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
+use self::answers::{Answer, Answers};
 use self::caller::StreamBuffer;
 pub use self::caller::{CallHandle, CallStream, Completed};
 pub use self::load::{Backlog, WorkerLoad};
@@ -31,7 +33,7 @@ pub use self::loan::Loan;
 pub use self::options::PoolOptions;
 use self::state::{Caller, Member, State};
 pub use self::stats::{Counters, PoolStats, WorkerStatus};
-use self::turn::{Answer, Turn, closed};
+use self::turn::{Turn, closed};
 use crate::call::Request;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -51,18 +53,20 @@ struct Shared {
     state: Mutex<State>,
     /// Tells the timer task that something is due earlier than it thinks.
     timer: Arc<Notify>,
+    answers: Arc<Answers>,
     /// Whether the pool is closed and empty.
     drained: watch::Sender<bool>,
 }
 
 impl Pool {
-    /// Makes a pool without workers, whose timers run on `runtime`.
+    /// Makes a pool without workers, whose timers run on `runtime`, best the one that serves the links.
     pub fn new(options: PoolOptions, clock: Clock, runtime: &Handle) -> Self {
         let shared = Arc::new(Shared {
             options,
             clock,
             state: Mutex::default(),
             timer: Arc::new(Notify::new()),
+            answers: Answers::serve(runtime),
             drained: watch::Sender::new(false),
         });
         shared.start_timer(runtime);
@@ -267,6 +271,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Lets the timer task see that the pool is gone.
         self.timer.notify_one();
+        self.answers.close();
     }
 }
 

@@ -51,8 +51,7 @@ impl FairQueue {
     /// [`put`](Self::put), unless the line is empty and the call can start at once.
     pub(super) fn next_place(&mut self, session: Option<&SessionId>) -> Place {
         self.arrivals += 1;
-        let waiting = if self.line.is_empty() { None } else { self.flows.get(&session.cloned()) };
-        let tag = match waiting {
+        let tag = match self.flows.get(&session.cloned()) {
             Some(flow) => self.virtual_time.max(flow.last_tag + 1),
             None => self.virtual_time,
         };

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::Shared;
+use super::answers::Answer;
 use super::state::{Caller, Stage};
-use super::turn::{Answer, Turn};
+use super::turn::Turn;
 use crate::call::CancelReason;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::ids::CallId;

@@ -1,21 +1,20 @@
 //! One turn: a short time under the pool's lock in which something happened and everything that
 //! follows from it is decided. What reaches outside (waking links and callers) is noted and done
 //! after the lock is gone, in this order: links first, callers last, so that the next call is on
-//! its way before anyone looks at the result of the previous one.
+//! its way before anyone looks at the result of the previous one (`answers.rs`).
 
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::caller::Completed;
+use super::answers::{self, Answer, Told};
 use super::options::PoolOptions;
-use super::prefetch::{DEADLINE_MARGIN, HORIZON, SLOW_AFTER, STEAL_AFTER};
-use super::state::{Assignment, Caller, Member, Record, Stage, State};
+use super::prefetch::SLOW_AFTER;
+use super::state::{Assignment, Caller, Record, Stage, State};
 use crate::call::{Call, CancelReason, Progress, ProgressHandler, Request};
 use crate::error::{Error, ErrorKind};
 use crate::ids::{CallId, WorkerId};
@@ -24,7 +23,7 @@ use crate::worker::{CallSink, Reply, Worker};
 
 /// Members looked at when the least busy one will not do, so that the cost of a turn does not grow
 /// with the pool.
-const LOOKS: usize = 4;
+pub(super) const LOOKS: usize = 4;
 
 pub(super) struct Turn<'a> {
     shared: &'a Arc<Shared>,
@@ -38,7 +37,7 @@ struct Effects {
     flush: SmallVec<[Arc<dyn Worker>; 2]>,
     stuck: SmallVec<[(Arc<dyn Worker>, CallId); 1]>,
     progress: Option<(ProgressHandler, Progress)>,
-    answers: SmallVec<[(Caller, Answer); 1]>,
+    answers: SmallVec<[Told; 1]>,
     /// What is over. Dropped without the lock, because a request may own things of its caller's
     /// whose drop comes back to the pool.
     retired: SmallVec<[Box<Record>; 1]>,
@@ -49,13 +48,6 @@ struct Effects {
     drained: bool,
     /// At most one call is in the pool.
     lone_call: bool,
-}
-
-/// The last word to a caller.
-pub(super) enum Answer {
-    Value(Completed),
-    StreamEnd,
-    Error(Error),
 }
 
 impl<'a> Turn<'a> {
@@ -270,39 +262,6 @@ impl<'a> Turn<'a> {
         })
     }
 
-    /// A busy member that may be handed this call ahead of time.
-    fn prefetch_slot(&self, call: CallId) -> Option<(u64, Option<Lease>)> {
-        let limit = self.options().prefetch;
-        let record = &self.state.calls[&call];
-        let request = &record.call.request;
-        let may_wait = limit > 0
-            && request.session.is_none()
-            && record.call.stream_credit.is_none()
-            && record.deadline.is_none_or(|at| at > self.now + DEADLINE_MARGIN);
-        if !may_wait {
-            return None;
-        }
-        let own = self.state.estimates.of(&request.command);
-        let takes = |(assigned, key): &&(usize, u64)| {
-            let member = &self.state.members[key];
-            if *assigned >= member.worker.slots().capacity() + limit || member.is_lending() {
-                return false;
-            }
-            let ahead = member.assigned.iter().try_fold(own, |sum, ahead| {
-                let record = &self.state.calls[ahead];
-                let Stage::Assigned(a) = &record.stage else {
-                    return None;
-                };
-                let streaming = record.call.stream_credit.is_some();
-                let slow = a.lease.is_some() && self.now - a.since > SLOW_AFTER;
-                (!streaming && !slow && !a.expired && !a.revoking)
-                    .then(|| sum.saturating_add(a.estimate))
-            });
-            ahead.is_some_and(|sum| sum <= HORIZON)
-        };
-        self.state.ready.iter().take(LOOKS).find(takes).map(|(_, key)| (*key, None))
-    }
-
     /// Hands a queued call to a member. A member that refuses takes no more calls, and the call
     /// stays where it stood.
     fn assign(&mut self, call: CallId, key: u64, lease: Option<Lease>) -> bool {
@@ -343,94 +302,6 @@ impl<'a> Turn<'a> {
         state.set_timer(call, timer);
         self.flush(&worker);
         true
-    }
-
-    /// Lets slots that stay free have calls that wait behind others. Not as soon as they are: the
-    /// callers whose results have just come are about to submit more, and that fills them sooner.
-    fn steal(&mut self) {
-        let idle = self.state.ready.first().is_some_and(|(_, key)| {
-            let member = &self.state.members[key];
-            let slots = member.worker.slots();
-            slots.load() < slots.capacity() && self.now - member.freed > STEAL_AFTER
-        });
-        if !idle {
-            return;
-        }
-        let candidates = self.state.ready.iter().rev().take(LOOKS).map(|(_, key)| *key);
-        let victim = candidates.into_iter().find(|key| self.wait_at(*key) > STEAL_AFTER);
-        if let Some(key) = victim {
-            self.revoke(key, 1);
-        }
-    }
-
-    /// How long the last call lined up at a member has to wait there, as far as is known; zero
-    /// when none is lined up, or it is being taken back already.
-    fn wait_at(&self, key: u64) -> Duration {
-        let Some(member) = self.state.members.get(&key) else {
-            return Duration::ZERO;
-        };
-        let Some(last) = member.assigned.back() else {
-            return Duration::ZERO;
-        };
-        let mut wait = Duration::ZERO;
-        for call in &member.assigned {
-            let Stage::Assigned(a) = &self.state.calls[call].stage else {
-                continue;
-            };
-            if call == last {
-                return if a.lease.is_none() && !a.revoking { wait } else { Duration::ZERO };
-            }
-            let running = if a.lease.is_some() { self.now - a.since } else { Duration::ZERO };
-            wait = wait.saturating_add(a.estimate.max(running));
-        }
-        wait
-    }
-
-    /// Asks a member for up to `most` of its lined-up calls, the last ones first.
-    pub(super) fn revoke(&mut self, key: u64, most: usize) {
-        let state = &mut *self.state;
-        let Some(member) = state.members.get(&key) else {
-            return;
-        };
-        let mut calls: SmallVec<[CallId; 8]> = SmallVec::new();
-        for call in member.assigned.iter().rev() {
-            let Some(Stage::Assigned(a)) = state.calls.get_mut(call).map(|r| &mut r.stage) else {
-                continue;
-            };
-            if a.lease.is_none() && !a.revoking && calls.len() < most {
-                a.revoking = true;
-                calls.push(*call);
-            }
-        }
-        if !calls.is_empty() {
-            let worker = Arc::clone(&member.worker);
-            worker.revoke(&calls);
-            self.flush(&worker);
-        }
-    }
-
-    /// Takes back everything that is lined up, anywhere.
-    pub(super) fn revoke_all(&mut self) {
-        let keys: Vec<u64> = self.state.members.keys().copied().collect();
-        for key in keys {
-            self.revoke(key, usize::MAX);
-        }
-    }
-
-    /// Takes back what waits where every running call is slow.
-    pub(super) fn revoke_behind_slow(&mut self) {
-        let is_slow = |member: &Member| {
-            member.assigned.iter().all(|call| match &self.state.calls[call].stage {
-                Stage::Assigned(a) => a.lease.is_none() || self.now - a.since >= SLOW_AFTER,
-                Stage::Queued => true,
-            })
-        };
-        let members = self.state.members.iter();
-        let slow: Vec<u64> = members.filter(|(_, m)| is_slow(m)).map(|(key, _)| *key).collect();
-        for key in slow {
-            self.revoke(key, usize::MAX);
-        }
-        self.state.slow_check = (self.state.prefetched > 0).then(|| self.now + SLOW_AFTER);
     }
 
     /// Passes the slot of a call that ended to the next one lined up behind it, else to a borrower,
@@ -522,6 +393,7 @@ impl Effects {
         {
             told.notify_one();
         }
+        let dispatched = !self.flush.is_empty();
         for worker in self.flush {
             worker.flush();
         }
@@ -531,8 +403,10 @@ impl Effects {
         for (worker, call) in self.stuck {
             worker.stuck(call);
         }
-        for (caller, answer) in self.answers {
-            caller.tell(answer);
+        if dispatched {
+            shared.answers.tell_soon(self.answers);
+        } else {
+            answers::tell_now(self.answers);
         }
         if let Some(reader) = self.reader {
             reader.wake();
@@ -551,30 +425,6 @@ impl Effects {
             shared.drained.send_replace(true);
         }
     }
-}
-
-impl Caller {
-    /// Tells the last word. A caller that is gone hears nothing.
-    fn tell(self, answer: Answer) {
-        match (self, answer) {
-            // The receiver may be dropped at this very moment: then nobody wants the answer.
-            (Self::One(sender), Answer::Value(value)) => drop(sender.send(Ok(value))),
-            (Self::One(sender), Answer::Error(error)) => drop(sender.send(Err(error))),
-            (Self::Stream(buffer), Answer::StreamEnd) => buffer.end(Ok(())),
-            (Self::Stream(buffer), Answer::Error(error)) => buffer.end(Err(error)),
-            // A worker that confuses the two has broken the protocol.
-            (Self::One(sender), Answer::StreamEnd) => drop(sender.send(Err(confused()))),
-            (Self::Stream(buffer), Answer::Value(_)) => buffer.end(Err(confused())),
-            (Self::Gone, _) => {}
-        }
-    }
-}
-
-fn confused() -> Error {
-    Error::new(
-        ErrorKind::Protocol,
-        "the worker answered with a stream where one value was asked for, or the reverse",
-    )
 }
 
 fn saturated(options: &PoolOptions) -> Error {

@@ -190,6 +190,8 @@ proptest! {
                 }
             }
             world.finish_everything();
+            // Answers are told after the links have had their turn.
+            tokio::time::sleep(Duration::from_millis(1)).await;
             let mut cx = Context::from_waker(Waker::noop());
             for mut handle in world.handles.drain(..) {
                 assert!(matches!(handle.as_mut().poll(&mut cx), Poll::Ready(_)), "a call was lost");

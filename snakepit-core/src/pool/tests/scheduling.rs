@@ -1,11 +1,14 @@
 //! Who runs what, in which order, and what is refused.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use super::fake::*;
+use crate::clock::Clock;
 use crate::error::ErrorKind;
 use crate::ids::WorkerId;
+use crate::pool::{Pool, PoolOptions};
 
 #[tokio::test(start_paused = true)]
 async fn a_call_reaches_a_worker_and_its_answer_the_caller() {
@@ -74,7 +77,29 @@ async fn the_next_call_is_on_its_way_before_the_caller_wakes() {
     let waker = observer.clone().into();
     assert!(matches!(first.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending));
     worker.finish(1);
+    assert!(observer.seen.lock().unwrap().is_empty(), "the links have not had their turn yet");
+    tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(*observer.seen.lock().unwrap(), [2]);
+}
+
+#[test]
+fn an_answer_that_waits_for_the_links_survives_their_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let pool = Pool::new(PoolOptions::new("p"), Clock::system(), runtime.handle());
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let mut first = Box::pin(pool.submit(request("x")).unwrap());
+    let mut second = Box::pin(pool.submit(request("x")).unwrap());
+    worker.finish(1);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(first.as_mut().poll(&mut cx), Poll::Pending), "the links' thread never ran");
+    drop(runtime);
+    assert!(matches!(first.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+    worker.finish(2);
+    assert!(
+        matches!(second.as_mut().poll(&mut cx), Poll::Ready(Ok(_))),
+        "told at once from then on"
+    );
 }
 
 #[tokio::test(start_paused = true)]
