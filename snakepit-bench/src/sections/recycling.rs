@@ -60,6 +60,8 @@ async fn start(setting: &Setting, max_requests: Option<u64>) -> Result<Snakepit>
         .python(&setting.python)
         .workers(setting.workers)
         .max_requests(max_requests)
+        // As many replacements at a time as there are workers to replace.
+        .max_surge(setting.workers)
         .jitter(0.0)
         .build()?;
     Ok(Snakepit::builder().pool(pool).start().await?)

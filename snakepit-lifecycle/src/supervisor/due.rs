@@ -1,5 +1,6 @@
-//! Waits until a worker is to be replaced: watches its age, its calls, its memory, its health, whether it
-//! has any use, and orders, and asks the policy. Nothing is measured that no limit is set for.
+//! Waits until a worker is to be replaced: watches its age, its calls, its memory, its health,
+//! whether it has any use, and orders, and asks the policy. Nothing is measured that no limit is set
+//! for.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,6 +16,7 @@ mod index;
 mod pace;
 mod policy;
 mod pulse;
+mod rest;
 mod seat;
 mod state;
 mod status;

@@ -16,8 +16,8 @@ pub(super) const SAMPLES: usize = 3;
 pub struct Limits {
     /// Time since it became ready.
     pub ttl: Option<Duration>,
-    /// Calls it has ended. Its replacement starts at four fifths of them; it serves until that is
-    /// ready.
+    /// Calls it has ended. Its replacement starts at four fifths of them. With all of them served it
+    /// waits up to 20 ms for that, then serves until it is ready.
     pub max_requests: Option<u64>,
     /// Bytes of memory that are its alone, three samples in a row.
     pub max_memory: Option<u64>,
@@ -119,6 +119,13 @@ impl Limits {
         // Below the limit, so it fits.
         self.max_requests.map(|n| (u128::from(n) * 4).div_ceil(5).max(1) as u64)
     }
+
+    /// How many limits' worth of life a worker has used up, by age and calls.
+    pub(super) fn used_up(&self, age: Duration, served: u64) -> f64 {
+        let by_age = self.ttl.map_or(0.0, |ttl| age.as_secs_f64() / ttl.as_secs_f64());
+        let by_calls = self.max_requests.map_or(0.0, |calls| served as f64 / calls.max(1) as f64);
+        by_age.max(by_calls)
+    }
 }
 
 /// From this share of a limit on a worker counts as near it.
@@ -151,15 +158,6 @@ impl NearLimits {
         self.max_requests += calls.map_or(0, |calls| near(served as f64, calls as f64));
         let bytes = limits.max_memory.zip(memory);
         self.max_memory += bytes.map_or(0, |(limit, bytes)| near(bytes as f64, limit as f64));
-    }
-}
-
-impl Limits {
-    /// How many limits' worth of life a worker has used up, by age and calls.
-    pub(super) fn used_up(&self, age: Duration, served: u64) -> f64 {
-        let by_age = self.ttl.map_or(0.0, |ttl| age.as_secs_f64() / ttl.as_secs_f64());
-        let by_calls = self.max_requests.map_or(0.0, |calls| served as f64 / calls.max(1) as f64);
-        by_age.max(by_calls)
     }
 }
 

@@ -21,6 +21,7 @@ use super::farewell::{Cause, dismiss};
 use super::pace::Backoff;
 use super::policy::{Limits, RecycleReason};
 use super::pulse::{Ended, end_of};
+use super::rest::rest_at_limit;
 use super::state::Step;
 use super::status::{SeatState, SeatStatus};
 
@@ -166,7 +167,11 @@ impl Keeper {
             due = due(&self.shared, serving, &mut self.orders) => due,
         };
         self.shared.book().due(&serving.id, due.reason);
-        let served = self.replace(serving, due.reason, exited).await;
+        let shared = Arc::clone(&self.shared);
+        let served = tokio::select! {
+            served = self.replace(serving, due.reason, exited) => served,
+            never = rest_at_limit(&shared, serving) => match never {},
+        };
         drop(due.spoilt);
         served
     }

@@ -1,10 +1,12 @@
 //! What makes a worker due.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use snakepit_core::WorkerId;
 use snakepit_lifecycle::WorkerState;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::fake::*;
 
@@ -40,6 +42,39 @@ async fn the_replacement_starts_at_four_fifths_of_the_calls() {
     }
     sleep(SECOND).await;
     assert_eq!(supervisor.status().recycles.max_requests, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_at_its_limit_waits_for_a_replacement_that_comes_quickly() {
+    let World { pool, script, supervisor } = world(1, |o| o.limits.max_requests = Some(10)).await;
+    for _ in 0..30 {
+        script.next(Outcome::ReadyAfter(Duration::from_millis(15)));
+    }
+    let mut served = BTreeMap::<WorkerId, u32>::new();
+    for _ in 0..200 {
+        *served.entry(call(&pool, 1).await.unwrap().worker).or_default() += 1;
+    }
+    assert_eq!(served.len(), 20, "{served:?}");
+    assert!(served.values().all(|calls| *calls == 10), "{served:?}");
+    sleep(SECOND).await;
+    let status = supervisor.status();
+    assert_eq!((status.recycles.max_requests, status.nominal_recycles), (20, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_at_its_limit_waits_no_longer_than_a_moment() {
+    let World { pool, script: _script, supervisor: _supervisor } =
+        world(1, |o| o.limits.max_requests = Some(10)).await;
+    for _ in 0..10 {
+        call(&pool, 1).await.unwrap();
+    }
+    let start = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(call(&pool, 1).await.unwrap().worker.as_str(), "p.0.0");
+    }
+    let taken = start.elapsed();
+    assert!(taken >= Duration::from_millis(20 + 5), "{taken:?}");
+    assert!(taken <= Duration::from_millis(20 + 5 + 6), "{taken:?}");
 }
 
 #[tokio::test(start_paused = true)]
