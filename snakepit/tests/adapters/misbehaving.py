@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from snakepit import tool
+from snakepit import context, tool
 
 
 @tool
@@ -93,6 +93,13 @@ def dawdle(seconds: float) -> str:
     """Looks at no deadline and no cancellation, and answers late."""
     time.sleep(seconds)
     return "late"
+
+
+@tool
+def hold_on() -> None:
+    """Says in which process it runs, and never ends."""
+    context.progress(0, message=str(os.getpid()))
+    threading.Event().wait()
 
 
 @tool

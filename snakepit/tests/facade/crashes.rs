@@ -1,8 +1,8 @@
 //! Workers that are killed or late: each call has one outcome, and the pool comes back.
 
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use snakepit::{ErrorKind, Phase, PoolReport, Snakepit, WorkerState};
@@ -81,6 +81,51 @@ fn crash_storm_loses_no_call_and_the_pool_comes_back() {
     // A process runs one call at a time: a kill costs one at most.
     assert!(lost <= kills, "{lost} calls lost by {kills} kills");
     stop(Arc::into_inner(snakepit).unwrap());
+}
+
+/// From a worker's death to the error of the call that it ran.
+const TOLD: Duration = Duration::from_millis(100);
+
+#[test]
+fn caller_hears_of_a_killed_worker_within_100_ms() {
+    // Each is killed once, so that no pause between a death and the next start plays a part.
+    let snakepit = wait(builder("misbehaving.py").workers(9).start()).unwrap();
+    let (started, starts) = mpsc::channel();
+    let (told, errors) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for caller in 0..9 {
+            let (started, told) = (started.clone(), told.clone());
+            let running = move |progress: snakepit::Progress| {
+                let pid: i32 = progress.message.parse().unwrap();
+                // The test may have failed and gone.
+                let _ = started.send((caller, pid));
+            };
+            let call = snakepit.call("hold_on").on_progress(running);
+            scope.spawn(move || {
+                let error = wait(call.execute::<()>()).unwrap_err();
+                told.send((caller, error, Instant::now())).unwrap();
+            });
+        }
+        let running: Vec<_> = starts.iter().take(9).collect();
+        let mut took = Vec::new();
+        for (caller, pid) in running {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            let killed = Instant::now();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            let (whose, error, when) = errors.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(whose, caller, "another one's call was lost");
+            assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true }, "{error}");
+            took.push(when - killed);
+        }
+        drop(told);
+        assert!(errors.recv().is_err(), "one error each");
+        // A claim of issue 3. One of them may be late because the machine is busy with something
+        // else, most of them not.
+        took.sort_unstable();
+        println!("from the kill to the error: {took:?}");
+        assert!(took[took.len() / 2] < TOLD, "{took:?}");
+    });
+    stop(snakepit);
 }
 
 #[test]
