@@ -1,7 +1,11 @@
-//! Many calls at once, submitted as others end. How many are under way is `pace`'s decision.
+//! Many calls at once, made and submitted as others end. How many are under way is `pace`'s
+//! decision.
+//!
+//! Invariant: a batch holds no more calls than may be under way, however many there are to come.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::iter::{Empty, Fuse};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,26 +25,31 @@ use crate::pace::Pace;
 /// long before. A batch waits by its nature, so the pool's queue timeout is not meant for it.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(366 * 86_400);
 
-/// The results of a batch as they come, each with its call's position; calls are submitted as
-/// others end.
+/// The results of a batch as they come, each with its call's position; calls are taken from the
+/// iterator `I` and submitted as others end, while results are read.
 ///
-/// [`push`](Self::push) adds calls while results are read, for input that is not all there at once;
+/// [`push`](Self::push) adds calls meanwhile, for input that no iterator can wait for;
 /// [`has_room`](Self::has_room) says when that keeps the workers busy.
 ///
 /// # Cancel safety
 /// Dropping it cancels the calls that have not ended. Dropping a future of [`next`](Self::next)
 /// loses no result.
 #[must_use = "a batch makes progress only while it is read"]
-pub struct BatchStream<T> {
+pub struct BatchStream<T, I = Empty<Call>> {
+    /// Calls that have not been made yet.
+    calls: Fuse<I>,
     waiting: VecDeque<Waiting>,
     under_way: FuturesUnordered<Numbered>,
     pace: Pace,
-    /// Position of the next call that is pushed.
+    /// Position of the next call that is made.
     next_position: usize,
     /// Calls that failed without being submitted.
     failed: VecDeque<(usize, Error)>,
     decoded: PhantomData<fn() -> T>,
 }
+
+/// Nothing in it is ever pinned.
+impl<T, I> Unpin for BatchStream<T, I> {}
 
 struct Waiting {
     position: usize,
@@ -65,20 +74,17 @@ impl Future for Numbered {
     }
 }
 
-impl<T: DeserializeOwned> BatchStream<T> {
-    pub(crate) fn new(calls: impl IntoIterator<Item = Call>) -> Self {
-        let mut batch = Self {
+impl<T: DeserializeOwned, I: Iterator<Item = Call>> BatchStream<T, I> {
+    pub(crate) fn new(calls: impl IntoIterator<IntoIter = I>) -> Self {
+        Self {
+            calls: calls.into_iter().fuse(),
             waiting: VecDeque::new(),
             under_way: FuturesUnordered::new(),
             pace: Pace::default(),
             next_position: 0,
             failed: VecDeque::new(),
             decoded: PhantomData,
-        };
-        for call in calls {
-            batch.push(call);
         }
-        batch
     }
 
     /// Sets how many calls are under way at a time, which is otherwise chosen by the pool's size
@@ -88,8 +94,9 @@ impl<T: DeserializeOwned> BatchStream<T> {
         self
     }
 
-    /// Adds a call, which is submitted when the batch is read; gives its position. A batch that has
-    /// given its last result goes on with it.
+    /// Adds a call, which is submitted when the batch is read; gives its position, which comes after
+    /// those that the batch has taken from its iterator until now. A batch that has given its last
+    /// result goes on with it.
     pub fn push(&mut self, call: Call) -> usize {
         let position = self.next_position;
         self.next_position += 1;
@@ -115,8 +122,18 @@ impl<T: DeserializeOwned> BatchStream<T> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
+    /// Makes the calls that there is room for. One that fails at once is told before the next is made:
+    /// should all of them fail, they would have no end.
+    fn make(&mut self) {
+        while self.failed.is_empty() && self.has_room() {
+            let Some(call) = self.calls.next() else { return };
+            self.push(call);
+        }
+    }
+
     /// Submits what there is room for, one run of calls to the same pool at a time.
     fn refill(&mut self) {
+        self.make();
         while let Some(first) = self.waiting.front() {
             let pool = Arc::clone(&first.pool);
             let room = self.pace.window(Some(&pool)).saturating_sub(self.under_way.len());
@@ -155,7 +172,7 @@ impl<T: DeserializeOwned> BatchStream<T> {
     }
 }
 
-impl<T: DeserializeOwned> Stream for BatchStream<T> {
+impl<T: DeserializeOwned, I: Iterator<Item = Call>> Stream for BatchStream<T, I> {
     type Item = (usize, Result<T, Error>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -174,7 +191,8 @@ impl<T: DeserializeOwned> Stream for BatchStream<T> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.waiting.len() + self.under_way.len() + self.failed.len();
-        (left, Some(left))
+        let made = self.waiting.len() + self.under_way.len() + self.failed.len();
+        let (least, most) = self.calls.size_hint();
+        (least.saturating_add(made), most.and_then(|most| most.checked_add(made)))
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Do not use it on a thread that runs an async executor, which stands still meanwhile.
 
+use std::iter::{Empty, Map};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub struct ResultStream<T>(crate::ResultStream<T>);
 
 /// The results of a batch as they come; see [`crate::BatchStream`].
 #[must_use = "a batch makes progress only while it is read"]
-pub struct BatchStream<T>(crate::BatchStream<T>);
+pub struct BatchStream<T, I = Empty<Call>>(crate::BatchStream<T, Map<I, fn(Call) -> crate::Call>>);
 
 impl Snakepit {
     /// Starts the settings of a Snakepit.
@@ -101,11 +102,12 @@ impl Snakepit {
     }
 
     /// As [`crate::Snakepit::execute_batch_unordered`].
-    pub fn execute_batch_unordered<T: DeserializeOwned>(
+    pub fn execute_batch_unordered<T: DeserializeOwned, I: IntoIterator<Item = Call>>(
         &self,
-        calls: impl IntoIterator<Item = Call>,
-    ) -> BatchStream<T> {
-        BatchStream(self.0.execute_batch_unordered(calls.into_iter().map(|call| call.0)))
+        calls: I,
+    ) -> BatchStream<T, I::IntoIter> {
+        let calls = calls.into_iter().map((|call| call.0) as fn(Call) -> crate::Call);
+        BatchStream(self.0.execute_batch_unordered(calls))
     }
 
     /// Starts a call that says more than command and arguments.
@@ -315,7 +317,7 @@ impl<T: DeserializeOwned> Iterator for ResultStream<T> {
     }
 }
 
-impl<T: DeserializeOwned> Iterator for BatchStream<T> {
+impl<T: DeserializeOwned, I: Iterator<Item = Call>> Iterator for BatchStream<T, I> {
     type Item = (usize, Result<T, Error>);
 
     fn next(&mut self) -> Option<Self::Item> {

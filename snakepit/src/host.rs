@@ -134,7 +134,8 @@ impl Snakepit {
     }
 
     /// Runs many calls and gives their results in the order of the calls. A batch of any size is
-    /// fine: calls are submitted as others end.
+    /// fine: calls are taken from the iterator as others end, so that no more of them are in memory
+    /// than are under way. The iterator runs where the future is awaited, and should not block.
     ///
     /// # Errors
     /// Each call has its own result, as from [`Call::execute`].
@@ -156,7 +157,7 @@ impl Snakepit {
         &self,
         calls: impl IntoIterator<Item = Call>,
     ) -> Vec<Result<T, Error>> {
-        let mut batch = self.execute_batch_unordered(calls);
+        let mut batch = self.execute_batch_unordered::<T, _>(calls);
         let mut results = Vec::new();
         while let Some(numbered) = batch.next().await {
             results.push(numbered);
@@ -165,11 +166,12 @@ impl Snakepit {
         results.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// Runs many calls and gives their results as they come, each with its call's position.
-    pub fn execute_batch_unordered<T: DeserializeOwned>(
+    /// Runs many calls and gives their results as they come, each with its call's position. Calls are
+    /// taken from the iterator while results are read, as in [`execute_batch`](Self::execute_batch).
+    pub fn execute_batch_unordered<T: DeserializeOwned, I: IntoIterator<Item = Call>>(
         &self,
-        calls: impl IntoIterator<Item = Call>,
-    ) -> BatchStream<T> {
+        calls: I,
+    ) -> BatchStream<T, I::IntoIter> {
         BatchStream::new(calls)
     }
 

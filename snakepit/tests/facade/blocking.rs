@@ -21,7 +21,7 @@ fn blocking_api_has_the_same_shape() {
     let sums: Result<Vec<i64>, _> = snakepit.execute_batch(calls).into_iter().collect();
     assert_eq!(sums.unwrap(), [0, 2, 4]);
     let calls = [snakepit.call("add").args((1, 1))];
-    let unordered: Vec<_> = snakepit.execute_batch_unordered::<i64>(calls).collect();
+    let unordered: Vec<_> = snakepit.execute_batch_unordered::<i64, _>(calls).collect();
     assert_eq!(unordered.len(), 1);
     let other = snakepit.clone();
     let sum = std::thread::spawn(move || other.call("add").args((2, 2)).execute::<i64>());
