@@ -357,10 +357,17 @@ async fn stop_pool(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Re
     // Workers that had been replaced may still be on their way out.
     let gone = timeout_at(end, profile.all_gone()).await;
     stopped?;
-    if drained.is_err() || gone.is_err() {
+    if drained.is_err() {
         return Err(still_running(entry, drain));
     }
-    Ok(())
+    gone.map_err(|_| still_ending(entry, deadline))
+}
+
+fn still_ending(entry: &PoolEntry, after: Duration) -> Error {
+    let name = entry.pool.name();
+    let message =
+        format!("processes of pool `{name}` were not gone after {after:?}; they have been killed");
+    Error::new(ErrorKind::Timeout(Phase::Drain), message).with_help("give the shutdown more time")
 }
 
 fn still_running(entry: &PoolEntry, after: Duration) -> Error {

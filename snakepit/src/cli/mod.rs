@@ -38,7 +38,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    all is well
-  1    a call failed, a host did not do what it was asked, or calls were cut off at its end
+  1    a call failed, a host did not do what it was asked, or did not end in good order
   2    wrong usage, settings or input
   3    no pool could start, or not the control socket
   4    no running host answers

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{Host, Place, is_alive, signal, until};
+use crate::{Host, Place, is_alive, parent, signal, until};
 
 #[test]
 fn a_signal_ends_it_in_good_order() {
@@ -80,6 +80,31 @@ fn workers_that_do_not_end_in_time_are_ended() {
     let (status, _) = host.end();
     assert_eq!(status.code(), Some(0));
     assert!(!pids.into_iter().any(is_alive));
+}
+
+/// Nobody calls a tool of such a host, so no call of it can be cut off; but its zygote is the only one
+/// who can say that a worker is gone.
+#[test]
+fn a_host_that_cannot_end_in_good_order_says_so_and_leaves_nothing() {
+    let place = Place::new();
+    let more = ["--shutdown-timeout", "1s", "--json"];
+    let mut host = place.run_with("demo.toml", &[("default", "plain.py", 1)], &more);
+    let worker = place.pids(&[])[0];
+    let zygote = parent(worker);
+    assert_ne!(zygote, host.child.id(), "it was forked");
+    signal(zygote, "STOP");
+    host.signal("TERM");
+    assert!(host.line().contains("SIGTERM"));
+    assert_eq!(host.line(), "{\"stopped\":{\"in_order\":false}}\n");
+    let log = host.log.clone();
+    assert_eq!(host.end().0.code(), Some(1));
+    let log = std::fs::read_to_string(log).unwrap();
+    let error: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(error["error"]["kind"], "drain_timeout", "{log}");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("were not gone after 1s"), "{message}");
+    until("both are gone", || !is_alive(worker) && !is_alive(zygote));
+    assert!(!place.socket("demo").exists());
 }
 
 #[test]

@@ -174,6 +174,13 @@ fn signal(pid: u32, name: &str) {
     assert!(sent.success());
 }
 
+/// The process that made this one.
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // After the name, which is in brackets: the state, and the parent.
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 fn is_alive(pid: u32) -> bool {
     // A process that nobody has reaped yet does nothing any more.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
