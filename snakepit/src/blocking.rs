@@ -50,7 +50,10 @@ pub struct ResultStream<T>(crate::ResultStream<T>);
 
 /// The results of a batch as they come; see [`crate::BatchStream`].
 #[must_use = "a batch makes progress only while it is read"]
-pub struct BatchStream<T, I = Empty<Call>>(crate::BatchStream<T, Map<I, fn(Call) -> crate::Call>>);
+pub struct BatchStream<T, I = Empty<Call>>(crate::BatchStream<T, AsAsync<I>>);
+
+/// The calls as the async API takes them.
+type AsAsync<I> = Map<I, fn(Call) -> crate::Call>;
 
 impl Snakepit {
     /// Starts the settings of a Snakepit.
