@@ -5,12 +5,13 @@ mod support;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use snakepit_core::{CallEvent, CancelReason, ErrorKind, Worker};
 use snakepit_profile_process::ProcessOptions;
-use support::{InFlight, LONG, Sign, adapter, call, python, start};
-use tokio::time::timeout;
+use support::{InFlight, LONG, Sign, adapter, call, kill, python, start};
+use tokio::time::{Instant, timeout};
 
 fn busy() -> ProcessOptions {
     ProcessOptions::new(python(), adapter("busy.py"))
@@ -74,6 +75,26 @@ async fn host_of_a_held_gil() {
     let worker = start(busy()).await.unwrap();
     let arguments = json!({"path": sign, "outlive_host": true});
     call(&worker, "hold_gil", arguments).error().await;
+}
+
+#[tokio::test]
+async fn signal_handlers_of_the_adapter_run_soon_while_there_is_no_call() {
+    // The second has taken the descriptor that wakes the worker.
+    for env in [vec![], vec![("OWN_WAKE_UPS".to_owned(), String::new())]] {
+        let mut options = busy();
+        options.env = env;
+        let worker = start(options).await.unwrap();
+        let sign = Sign::new();
+        call(&worker, "show_signals", json!({"path": sign.path()})).value::<()>().await;
+        let before = Instant::now();
+        for _ in 0..20 {
+            kill(worker.info().pid.unwrap(), "-USR1");
+            sign.opened().await;
+        }
+        // One that is not woken looks every other second, one that knows it five times a second.
+        assert!(before.elapsed() < Duration::from_secs(20), "{:?}", before.elapsed());
+        call(&worker, "burn", json!({"us": 0})).value::<u64>().await;
+    }
 }
 
 #[tokio::test]

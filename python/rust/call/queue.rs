@@ -16,6 +16,9 @@ use snakepit_shm::ControlWriter;
 
 use super::state::{CallState, StopReason};
 
+/// The dispatch thread that is Python's main thread.
+const MAIN: usize = 0;
+
 /// A call that has not started.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -69,6 +72,8 @@ struct Inner {
     draining: bool,
     drain_said: bool,
     stopping: bool,
+    /// Python's main thread is to come back, with or without something to do here.
+    roused: bool,
 }
 
 impl Queue {
@@ -82,6 +87,7 @@ impl Queue {
             draining: false,
             drain_said: false,
             stopping: false,
+            roused: false,
         };
         Self { inner: Mutex::new(inner), control }
     }
@@ -154,13 +160,25 @@ impl Queue {
             let mut inner = self.lock();
             let drained = inner.draining && !inner.drain_said;
             let work = !inner.waiting.is_empty() || !inner.checks.is_empty();
-            if inner.stopping || drained || work {
+            let roused = slot == MAIN && std::mem::take(&mut inner.roused);
+            if inner.stopping || drained || work || roused {
                 return Poll::Ready(());
             }
             inner.sleepers[slot] = Some(context.waker().clone());
             Poll::Pending
         })
         .await;
+    }
+
+    /// Has Python's main thread come back from [`ready`](Self::ready), now or the next time.
+    pub(crate) fn rouse(&self) {
+        let mut inner = self.lock();
+        inner.roused = true;
+        let sleeper = inner.sleepers[MAIN].take();
+        drop(inner);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
     }
 
     /// Dispatch thread `slot` has answered its call; returns whether others wait.

@@ -13,7 +13,7 @@ mod stream;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
@@ -22,15 +22,12 @@ use snakepit_proto::v1::worker_message::Frame;
 
 use crate::call::Next;
 use crate::codec::KeyCache;
-use crate::link::{Driver, Shared};
+use crate::link::{Driver, Shared, Signals};
 use crate::python;
 use crate::tool::Tool;
 pub(crate) use chunks::ChunkSink;
 pub(crate) use exception::describe_value as describe_exception;
 pub(crate) use failure::Cancelled;
-
-/// Longest sleep between two looks for Python signal handlers to run.
-const SLICE: Duration = Duration::from_millis(200);
 
 /// What the Python half of the worker lends to the native one.
 #[derive(FromPyObject)]
@@ -68,6 +65,7 @@ pub(crate) fn run(
         keys: KeyCache::default(),
         gil: GilSampler::new(py)?,
     };
+    let signals = Signals::listen(py, shared, driver)?;
     let mut driven = Instant::now();
     loop {
         match shared.queue.next(slot) {
@@ -94,7 +92,7 @@ pub(crate) fn run(
             }
             Next::Drained => shared.outbox.push(Frame::DrainDone(v1::DrainDone {})),
             Next::Idle => {
-                py.detach(|| driver.wait(shared.queue.ready(slot), SLICE));
+                py.detach(|| driver.wait(shared.queue.ready(slot), signals.longest_wait()));
                 driven = Instant::now();
                 py.check_signals()?;
             }

@@ -9,10 +9,10 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::SLICE;
 use super::chunks::{ChunkSink, Chunks};
 use super::failure::Failure;
 use super::invoke::Running;
+use crate::link::SLICE;
 use crate::tool::{Kind, Tool};
 
 /// Sends every item of a generator; returns how many there were.

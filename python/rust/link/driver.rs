@@ -11,6 +11,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -89,6 +90,12 @@ impl Driver {
         // It was empty: this is the only place that sets it.
         let _ = driver.standby.set(thread.thread().clone());
         Ok(driver)
+    }
+
+    /// Has the runtime watch a socket that does not block.
+    pub(super) fn register(&self, socket: UnixStream) -> io::Result<tokio::net::UnixStream> {
+        let _entered = self.runtime.enter();
+        tokio::net::UnixStream::from_std(socket)
     }
 
     pub(super) fn spawn<F>(&self, task: F) -> JoinHandle<()>

@@ -9,6 +9,7 @@ mod driver;
 mod network;
 mod outbox;
 mod reader;
+mod signals;
 mod wake;
 
 use std::os::unix::net::UnixStream;
@@ -29,6 +30,7 @@ use crate::{process, python};
 pub(crate) use driver::Driver;
 use network::{FAREWELL, LINGER, Network};
 pub(crate) use outbox::Outbox;
+pub(crate) use signals::{SLICE, Signals};
 use wake::Wake;
 
 /// The link cannot go on, and why.

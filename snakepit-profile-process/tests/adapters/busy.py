@@ -4,11 +4,19 @@ import asyncio
 import ctypes
 import os
 import re
+import signal
 import time
+from types import FrameType
 
 from snakepit import context, tool
 
 _PR_SET_PDEATHSIG = 1
+
+if "OWN_WAKE_UPS" in os.environ:
+    # As an event loop with signal handlers does it.
+    _, _wake_up = os.pipe()
+    os.set_blocking(_wake_up, False)
+    signal.set_wakeup_fd(_wake_up)
 
 
 def _show(path: str) -> None:
@@ -63,6 +71,16 @@ def hold_gil(path: str, outlive_host: bool = False) -> None:
     os.open(path, os.O_WRONLY)
     # It backtracks through two to the power of sixty ways to match.
     re.match("(a+)+$", "a" * 60 + "b")
+
+
+@tool
+def show_signals(path: str) -> None:
+    """From now on, shows each SIGUSR1 as it comes."""
+
+    def show(number: int, frame: FrameType | None) -> None:
+        _show(path)
+
+    signal.signal(signal.SIGUSR1, show)
 
 
 @tool
