@@ -1,6 +1,7 @@
 //! The sections of the load benchmark, one file each, and what they share: setting, samples,
 //! gates.
 
+mod bookkeeping;
 mod costs;
 mod engine;
 mod large;
@@ -41,6 +42,8 @@ pub(crate) enum Section {
     Replace,
     /// Small calls while workers are replaced every so many of them.
     Recycling,
+    /// What limits cost per call while no worker is replaced.
+    Bookkeeping,
 }
 
 impl Section {
@@ -60,6 +63,7 @@ impl Section {
             Self::Start => start::run(run).await,
             Self::Replace => replace::run(run).await,
             Self::Recycling => recycling::run(run).await,
+            Self::Bookkeeping => bookkeeping::run(run).await,
         }
     }
 }

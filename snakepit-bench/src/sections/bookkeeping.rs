@@ -1,0 +1,175 @@
+//! What limits cost per call where no worker is replaced: counters, milestones and the looks of who
+//! watches, apart from any fork. The worker is none, so that nothing else is measured than the engine
+//! under a supervisor; with real ones it would vanish in what they need themselves.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use snakepit_bench::sample::Table;
+use snakepit_core::{
+    BoxFuture, Call, CallEvent, CallId, CancelReason, Clock, Codec, Error, Payload, Pool,
+    PoolOptions, Profile, Reply, Request, Seat, Slots, Worker, WorkerExit, WorkerInfo,
+};
+use snakepit_lifecycle::{Limits, Supervisor, SupervisorOptions};
+use tokio::runtime::Handle;
+
+use super::Run;
+
+const WITHOUT: &str = "no limits";
+const WITH: &str = "calls, age and idle time limited";
+
+/// Limits that are watched and never reached.
+const FAR: Duration = Duration::from_secs(86_400);
+
+pub(crate) async fn run(run: &mut Run) -> Result<()> {
+    run.title("Bookkeeping: one call through the engine, workers limited and not, none replaced");
+    let (calls, samples) = (run.calls(200_000), run.samples);
+    // A thread with a runtime of its own, as the facade has.
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(measure(calls, samples))
+    });
+    let table = thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))??;
+    run.table("ns per call", &table);
+    let more = table.median(WITH) - table.median(WITHOUT);
+    println!("Limits cost {more:.0} ns per call, the difference of the medians.");
+    Ok(())
+}
+
+async fn measure(calls: usize, samples: usize) -> Result<Table> {
+    let (mut limits, mut table) = (Limits::default(), Table::default());
+    let without = Supervised::start(limits).await?;
+    limits.max_requests = Some(u64::MAX / 2);
+    limits.ttl = Some(FAR);
+    limits.idle = Some(FAR);
+    let with = Supervised::start(limits).await?;
+    for round in 0..=samples {
+        for (name, supervised) in [(WITHOUT, &without), (WITH, &with)] {
+            let ns = supervised.ns_per_call(calls).await?;
+            // The first round warms up.
+            if round > 0 {
+                table.add(name, ns);
+            }
+        }
+    }
+    for Supervised { pool, supervisor, .. } in [without, with] {
+        pool.close();
+        supervisor.shutdown(Duration::from_secs(5)).await?;
+    }
+    Ok(table)
+}
+
+/// A pool of one worker that answers when it is told to.
+struct Supervised {
+    pool: Pool,
+    supervisor: Supervisor,
+    replies: Replies,
+}
+
+type Replies = Arc<Mutex<Vec<Reply>>>;
+
+impl Supervised {
+    async fn start(limits: Limits) -> Result<Self> {
+        let replies = Replies::default();
+        let profile = Arc::new(Prompt { replies: Arc::clone(&replies) });
+        let mut options = PoolOptions::new("bench");
+        options.prefetch = 0;
+        let pool = Pool::new(options, Clock::system(), &Handle::current());
+        let mut options = SupervisorOptions::new(1);
+        options.limits = limits;
+        let supervisor =
+            Supervisor::start(pool.clone(), profile, options, &Handle::current()).await?;
+        Ok(Self { pool, supervisor, replies })
+    }
+
+    async fn ns_per_call(&self, calls: usize) -> Result<f64> {
+        let payload = Payload::encode(Codec::MsgPack, &(7, "text"))?;
+        // Those who watch may look at what has happened since their last time.
+        tokio::task::yield_now().await;
+        let begin = Instant::now();
+        for _ in 0..calls {
+            let call = self.pool.submit(Request::new("small", payload.clone()))?;
+            let reply = self.replies.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let run_time = Duration::from_micros(10);
+            let value = payload.clone();
+            reply.context("it was not sent")?.finish(CallEvent::Finished { value, run_time });
+            call.await?;
+        }
+        Ok(begin.elapsed().as_nanos() as f64 / calls as f64)
+    }
+}
+
+/// Makes workers that keep their calls' replies for the benchmark.
+struct Prompt {
+    replies: Replies,
+}
+
+impl Profile for Prompt {
+    fn name(&self) -> &'static str {
+        "prompt"
+    }
+
+    fn start(&self, seat: Seat) -> BoxFuture<'static, Result<Arc<dyn Worker>, Error>> {
+        let info = WorkerInfo::new(seat.worker_id(), "prompt");
+        let (slots, replies) = (Arc::new(OneSlot::default()), Arc::clone(&self.replies));
+        Box::pin(async move { Ok(Arc::new(PromptWorker { info, slots, replies }) as _) })
+    }
+}
+
+struct PromptWorker {
+    info: WorkerInfo,
+    slots: Arc<dyn Slots>,
+    replies: Replies,
+}
+
+impl Worker for PromptWorker {
+    fn info(&self) -> &WorkerInfo {
+        &self.info
+    }
+
+    fn slots(&self) -> &Arc<dyn Slots> {
+        &self.slots
+    }
+
+    fn submit(&self, _: &Call, _: Option<Duration>, reply: Reply) -> Result<(), Reply> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner).push(reply);
+        Ok(())
+    }
+
+    fn cancel(&self, _: CallId, _: CancelReason) {}
+    fn revoke(&self, _: &[CallId]) {}
+    fn grant(&self, _: CallId, _: u32) {}
+    fn flush(&self) {}
+    fn stuck(&self, _: CallId) {}
+
+    fn exited(&self) -> BoxFuture<'static, WorkerExit> {
+        Box::pin(std::future::pending())
+    }
+
+    fn stop(&self, _: Duration) -> BoxFuture<'static, WorkerExit> {
+        Box::pin(std::future::ready(WorkerExit::Stopped))
+    }
+}
+
+#[derive(Default)]
+struct OneSlot(AtomicBool);
+
+impl Slots for OneSlot {
+    fn capacity(&self) -> usize {
+        1
+    }
+
+    fn load(&self) -> usize {
+        usize::from(self.0.load(Ordering::Relaxed))
+    }
+
+    fn try_acquire(&self) -> bool {
+        !self.0.swap(true, Ordering::Acquire)
+    }
+
+    fn release(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
