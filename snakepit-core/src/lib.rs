@@ -6,6 +6,7 @@ mod error;
 mod ids;
 mod payload;
 mod pool;
+mod seconds;
 mod slots;
 mod value;
 mod warm;
@@ -20,6 +21,7 @@ pub use pool::{
     Backlog, CallHandle, CallStream, Completed, Counters, Loan, Pool, PoolOptions, PoolStats,
     WorkerLoad, WorkerStatus,
 };
+pub use seconds::as_seconds;
 pub use slots::{Lease, Slots};
 pub use value::{BigInt, JsonText, ParseBigIntError, Value};
 pub use worker::{

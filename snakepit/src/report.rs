@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
-use snakepit_core::{Counters, Error, PoolStats, WorkerInfo};
+use serde::Serialize;
+use snakepit_core::{Counters, Error, PoolStats, WorkerInfo, as_seconds};
 use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};
 
 /// What every pool is doing, and the sums so far.
@@ -163,23 +163,12 @@ pub struct WorkerReport {
     /// Calls it has finished.
     pub served: u64,
     /// Time since its last sign of life.
-    #[serde(rename = "last_seen_seconds", serialize_with = "as_optional_seconds")]
+    #[serde(rename = "last_seen_seconds", serialize_with = "as_seconds")]
     pub last_seen: Option<Duration>,
     /// Why it is being replaced, if it is.
     pub recycled: Option<RecycleReason>,
     /// Bytes of memory of its own when that was last read; `None` where no limit asks for it.
     pub memory_bytes: Option<u64>,
-}
-
-fn as_seconds<S: Serializer>(age: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(age.as_secs_f64())
-}
-
-fn as_optional_seconds<S: Serializer>(
-    time: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    time.map(|time| time.as_secs_f64()).serialize(serializer)
 }
 
 impl PoolReport {

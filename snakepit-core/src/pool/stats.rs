@@ -3,7 +3,9 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+
+use crate::seconds::as_seconds;
 
 /// Sums since the pool was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -93,8 +95,4 @@ pub struct WorkerStatus {
     /// Time since its last sign of life; `None` where nobody listens for one.
     #[serde(rename = "last_seen_seconds", serialize_with = "as_seconds")]
     pub last_seen: Option<Duration>,
-}
-
-fn as_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(|time| time.as_secs_f64()).serialize(serializer)
 }

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use snakepit_core::WorkerId;
+use snakepit_core::{WorkerId, as_seconds};
 
 use super::policy::{NearLimits, RecycleReason};
 use super::state::WorkerState;
@@ -178,8 +178,4 @@ impl Recycles {
 
 fn as_text<S: Serializer>(id: &WorkerId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(id.as_str())
-}
-
-fn as_seconds<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    age.map(|age| age.as_secs_f64()).serialize(serializer)
 }
