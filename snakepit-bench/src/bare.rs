@@ -15,11 +15,39 @@ use snakepit_core::{
 };
 use tokio::sync::oneshot;
 
-/// Sends the same call again and again to a set of workers.
-struct Loop {
+/// No call of a sample takes as long.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The same call to any of a set of workers.
+struct Sender {
     workers: Vec<Arc<dyn Worker>>,
-    arguments: Payload,
     command: Arc<str>,
+    arguments: Payload,
+}
+
+impl Sender {
+    fn new(workers: &[Arc<dyn Worker>], command: &str, arguments: &Payload) -> Self {
+        let (workers, arguments) = (workers.to_vec(), arguments.clone());
+        Self { workers, command: Arc::from(command), arguments }
+    }
+
+    /// Sends it to one worker, whose number comes with the answer.
+    fn send(&self, worker: usize, id: usize, sink: Arc<dyn CallSink>) -> Result<()> {
+        let id = CallId::new(id as u64).context("ids begin with one")?;
+        let request = Request::new(Arc::clone(&self.command), self.arguments.clone());
+        let call = Call { id, request, stream_credit: None };
+        let reply = Reply::new(sink, worker as u64, id);
+        let worker = &self.workers[worker];
+        let sent = worker.submit(&call, Some(TIMEOUT), reply);
+        sent.map_err(|_| anyhow::anyhow!("the worker refused a call"))?;
+        worker.flush();
+        Ok(())
+    }
+}
+
+/// Sends a call again and again.
+struct Loop {
+    sender: Sender,
     last_id: AtomicUsize,
     calls: usize,
     finished: AtomicUsize,
@@ -33,15 +61,9 @@ impl Loop {
         if id > self.calls {
             return;
         }
-        let Some(id) = CallId::new(id as u64) else { return };
-        let request = Request::new(Arc::clone(&self.command), self.arguments.clone());
-        let call = Call { id, request, stream_credit: None };
-        let reply = Reply::new(Arc::clone(self) as _, worker as u64, id);
-        let timeout = Some(Duration::from_secs(300));
-        if self.workers[worker].submit(&call, timeout, reply).is_err() {
-            self.end(Err("the worker refused a call".to_owned()));
+        if let Err(error) = self.sender.send(worker, id, Arc::clone(self) as _) {
+            self.end(Err(error.to_string()));
         }
-        self.workers[worker].flush();
     }
 
     fn end(&self, result: Result<(), String>) {
@@ -86,9 +108,7 @@ pub async fn sample(
 ) -> Result<Duration> {
     let (done, ended) = oneshot::channel();
     let sends = Arc::new(Loop {
-        workers: workers.to_vec(),
-        arguments: arguments.clone(),
-        command: Arc::from(command),
+        sender: Sender::new(workers, command, arguments),
         last_id: AtomicUsize::new(0),
         calls,
         finished: AtomicUsize::new(0),
@@ -129,18 +149,10 @@ pub async fn awaited(
     calls: usize,
     window: usize,
 ) -> Result<Duration> {
-    let command: Arc<str> = Arc::from(command);
+    let sender = Sender::new(workers, command, arguments);
     let send = |worker: usize, id: usize| -> Result<_> {
-        let id = CallId::new(id as u64).context("ids begin with one")?;
         let (answer, answered) = oneshot::channel();
-        let request = Request::new(Arc::clone(&command), arguments.clone());
-        let call = Call { id, request, stream_credit: None };
-        let sink = Arc::new(Awaited(Mutex::new(Some(answer))));
-        let timeout = Some(Duration::from_secs(300));
-        if workers[worker].submit(&call, timeout, Reply::new(sink, worker as u64, id)).is_err() {
-            anyhow::bail!("the worker refused a call");
-        }
-        workers[worker].flush();
+        sender.send(worker, id, Arc::new(Awaited(Mutex::new(Some(answer)))))?;
         Ok(async move { (worker, answered.await) })
     };
     let start = Instant::now();
