@@ -130,14 +130,9 @@ impl Unreaped {
 
 impl Drop for Unreaped {
     fn drop(&mut self) {
-        if self.reaped {
-            return;
-        }
-        self.group.disband();
-        match &self.parent {
-            // Waits only for as long as the system takes to end a process that was killed.
-            Parent::Host => drop(self.reap()),
-            Parent::Zygote(zygote) => zygote.collect_soon(self.group.leader),
+        if !self.reaped {
+            self.group.disband();
+            self.parent.collect_killed(self.group.leader, self.pidfd.get_ref().as_fd());
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -53,14 +53,22 @@ pub(super) enum Parent {
     Zygote(Arc<Zygote>),
 }
 
+impl Parent {
+    /// Has a child of its own collected that was killed; waits only for as long as the system takes to
+    /// end it, and not for a zygote.
+    pub(super) fn collect_killed(&self, pid: Pid, pidfd: BorrowedFd<'_>) {
+        match self {
+            Self::Host => drop(linux::reap(pidfd)),
+            Self::Zygote(zygote) => zygote.collect_soon(pid),
+        }
+    }
+}
+
 impl Drop for Spawned {
     fn drop(&mut self) {
         if let Some(pidfd) = self.pidfd.take() {
             linux::signal_group(self.pid, Signal::KILL);
-            match &self.parent {
-                Parent::Host => drop(linux::reap(pidfd.as_fd())),
-                Parent::Zygote(zygote) => zygote.collect_soon(self.pid),
-            }
+            self.parent.collect_killed(self.pid, pidfd.as_fd());
         }
     }
 }
