@@ -17,6 +17,7 @@ use super::orphans;
 use super::output::{self, Tail};
 use super::reaper::Reaper;
 use super::spawner::{Parent, Spawned};
+use super::spec::Label;
 
 /// A running child process and its group.
 ///
@@ -138,11 +139,7 @@ impl Drop for Unreaped {
 }
 
 impl Child {
-    pub(super) fn watch(
-        mut spawned: Spawned,
-        label: output::Label,
-        reaper: &Reaper,
-    ) -> io::Result<Self> {
+    pub(super) fn watch(mut spawned: Spawned, label: Label, reaper: &Reaper) -> io::Result<Self> {
         let _entered = reaper.runtime().enter();
         let tail = Tail::default();
         let (stop, stopped) = watch::channel(());

@@ -10,12 +10,11 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use snakepit_core::{PoolName, WorkerId};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::spec::CurrentCall;
+use super::spec::Label;
 
 /// Longest line of an event; the rest of it is left out. Long enough for a deep traceback line.
 const LINE_BYTES: usize = 4096;
@@ -28,14 +27,6 @@ const TAIL_LINES: usize = 40;
 
 /// Most that is read after the child has ended, should an escaped grandchild go on writing.
 const LAST_BYTES: usize = 1024 * 1024;
-
-/// Whose output it is.
-#[derive(Clone, Debug)]
-pub(super) struct Label {
-    pub(super) pool: PoolName,
-    pub(super) worker: WorkerId,
-    pub(super) call: Option<CurrentCall>,
-}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stream {

@@ -19,7 +19,6 @@ use super::child::Child;
 use super::limits::system_error;
 use super::linux;
 use super::marker::{MARKER_VARIABLE, Marker};
-use super::output::Label;
 use super::reaper::Reaper;
 use super::spec::ChildSpec;
 use super::zygote::Zygote;
@@ -104,8 +103,7 @@ impl Spawner {
     /// # Cancel safety
     /// Dropping the future ends a child that was being made.
     pub async fn spawn(&self, spec: ChildSpec, reaper: &Reaper) -> Result<Child, Error> {
-        let (pool, worker) = (spec.pool.clone(), spec.worker.clone());
-        let label = Label { pool, worker, call: spec.current_call.clone() };
+        let label = spec.label.clone();
         let (answer, spawned) = oneshot::channel();
         let stopped = || Error::new(ErrorKind::Internal, "the spawning thread has stopped");
         self.requests.send(Request { spec, answer }).map_err(|_| stopped())?;

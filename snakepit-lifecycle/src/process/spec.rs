@@ -13,15 +13,32 @@ use super::marker::Marker;
 /// A program to run, and what it is given.
 #[derive(Debug)]
 pub struct ChildSpec {
-    pub(crate) pool: PoolName,
-    pub(crate) worker: WorkerId,
+    pub(crate) label: Label,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) descriptors: Vec<(OwnedFd, i32)>,
     pub(crate) marker: Marker,
-    pub(crate) current_call: Option<CurrentCall>,
+}
+
+/// Who a child is in events.
+#[derive(Clone, Debug)]
+pub(crate) struct Label {
+    pub(crate) pool: PoolName,
+    pub(crate) worker: WorkerId,
+    pub(crate) call: Option<CurrentCall>,
+}
+
+impl Label {
+    pub(crate) fn new(pool: PoolName, worker: WorkerId) -> Self {
+        Self { pool, worker, call: None }
+    }
+
+    /// Names the call that it is in, too.
+    pub(crate) fn name_call(&mut self, call: impl Fn() -> Option<CallId> + Send + Sync + 'static) {
+        self.call = Some(CurrentCall(Arc::new(call)));
+    }
 }
 
 /// Tells which call a child is in.
@@ -39,15 +56,13 @@ impl ChildSpec {
     /// Pool and worker name it in events.
     pub fn new(pool: PoolName, worker: WorkerId, program: impl Into<PathBuf>) -> Self {
         Self {
-            pool,
-            worker,
+            label: Label::new(pool, worker),
             program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
             cwd: None,
             descriptors: Vec::new(),
             marker: Marker::unique(),
-            current_call: None,
         }
     }
 
@@ -85,7 +100,7 @@ impl ChildSpec {
         mut self,
         call: impl Fn() -> Option<CallId> + Send + Sync + 'static,
     ) -> Self {
-        self.current_call = Some(CurrentCall(Arc::new(call)));
+        self.label.name_call(call);
         self
     }
 

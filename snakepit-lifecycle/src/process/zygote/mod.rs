@@ -23,10 +23,9 @@ use super::child::{Child, ExitReport, ExitStatus};
 use super::limits::system_error;
 use super::linux;
 use super::marker::Marker;
-use super::output::Label;
 use super::reaper::Reaper;
 use super::spawner::{Parent, Spawned, Spawner};
-use super::spec::{ChildSpec, CurrentCall};
+use super::spec::{ChildSpec, Label};
 use channel::{Answer, Channel, Gone, Request};
 
 /// How long a zygote may take to fork. It does nothing else, and takes milliseconds; a machine out
@@ -72,13 +71,11 @@ pub enum Fitness {
 /// What a forked child is given.
 #[derive(Debug)]
 pub struct ForkSpec<'a> {
-    pool: PoolName,
-    worker: WorkerId,
+    label: Label,
     args: Vec<String>,
     env: Vec<(String, String)>,
     descriptors: Vec<(BorrowedFd<'a>, i32)>,
     marker: Marker,
-    current_call: Option<CurrentCall>,
 }
 
 /// Why there is no child.
@@ -95,13 +92,11 @@ impl<'a> ForkSpec<'a> {
     /// A child without arguments. Pool and worker name it in events.
     pub fn new(pool: PoolName, worker: WorkerId) -> Self {
         Self {
-            pool,
-            worker,
+            label: Label::new(pool, worker),
             args: Vec::new(),
             env: Vec::new(),
             descriptors: Vec::new(),
             marker: Marker::unique(),
-            current_call: None,
         }
     }
 
@@ -125,7 +120,7 @@ impl<'a> ForkSpec<'a> {
         mut self,
         call: impl Fn() -> Option<CallId> + Send + Sync + 'static,
     ) -> Self {
-        self.current_call = Some(CurrentCall(Arc::new(call)));
+        self.label.name_call(call);
         self
     }
 
@@ -202,9 +197,7 @@ impl Zygote {
         let answer = asked.map_err(|Gone| ForkError::Gone)?;
 
         // From here on there may be a child, and this future may be dropped.
-        let (pool, worker) = (spec.pool.clone(), spec.worker.clone());
-        let label = Label { pool, worker, call: spec.current_call.clone() };
-        let marker = spec.marker.clone();
+        let (label, marker) = (spec.label.clone(), spec.marker.clone());
         let (told, born) = oneshot::channel();
         let zygote = Arc::clone(self);
         self.reaper.spawn(async move {
