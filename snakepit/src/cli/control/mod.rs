@@ -32,6 +32,7 @@ pub(super) use self::workers::{Args as WorkersArgs, run as workers};
 use super::Outcome;
 use super::diagnostic::Failure;
 use super::map;
+use super::pool::duration;
 
 /// How long a host may take to answer what it need not wait for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,6 +47,38 @@ pub(super) struct Target {
     /// Control socket of the running host
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+}
+
+/// How long to wait until what was asked for is done.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    /// Do not wait
+    #[arg(long)]
+    no_wait: bool,
+
+    /// Wait no longer than this, as `30s`
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "no_wait")]
+    timeout: Option<Duration>,
+}
+
+impl Waiting {
+    /// Waits for the answer; `undone` says what goes on when the time for that is up.
+    async fn wait<T>(
+        self,
+        answer: impl Future<Output = Result<Response<T>, Status>>,
+        undone: &str,
+    ) -> Result<T, Failure> {
+        let Some(limit) = self.timeout else { return answered(answer.await) };
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answered(answer),
+            Err(_) => {
+                let message = format!("{undone} after {limit:?}; it goes on");
+                let error = Error::new(ErrorKind::System, message);
+                let help = "`snakepit workers` and the host's log say why";
+                Err(Failure::control(error.with_help(help)))
+            }
+        }
+    }
 }
 
 /// A host that listens.
@@ -240,12 +273,6 @@ fn error_of(failure: v1::Failure) -> Error {
 
 fn none_runs(message: String, help: impl Into<String>) -> Failure {
     Failure::unreachable(Error::new(ErrorKind::System, message).with_help(help))
-}
-
-/// What was asked for is under way when the time for waiting is up.
-fn late(what: &str, limit: Duration) -> Failure {
-    let error = Error::new(ErrorKind::System, format!("{what} after {limit:?}; it goes on"));
-    Failure::control(error.with_help("`snakepit workers` and the host's log say why"))
 }
 
 fn print(text: &str) -> Result<Outcome, Failure> {
