@@ -99,11 +99,7 @@ impl Queue {
             return Err(call);
         }
         inner.waiting.push_back(call);
-        let sleeper = inner.sleepers.iter_mut().find_map(Option::take);
-        drop(inner);
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
+        wake_one(inner);
         Ok(())
     }
 
@@ -111,11 +107,7 @@ impl Queue {
     pub(crate) fn check(&self, id: u64) {
         let mut inner = self.lock();
         inner.checks.push_back(id);
-        let sleeper = inner.sleepers.iter_mut().find_map(Option::take);
-        drop(inner);
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
+        wake_one(inner);
     }
 
     /// A check has been answered.
@@ -257,6 +249,15 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has a dispatch thread look, if one waits; it finds the lock free.
+fn wake_one(mut inner: MutexGuard<'_, Inner>) {
+    let sleeper = inner.sleepers.iter_mut().find_map(Option::take);
+    drop(inner);
+    if let Some(sleeper) = sleeper {
+        sleeper.wake();
     }
 }
 
