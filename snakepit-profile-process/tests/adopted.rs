@@ -5,23 +5,18 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
 use std::sync::Arc;
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use snakepit_core::{Profile, Worker, WorkerExit};
 use snakepit_lifecycle::process::adopt_orphans;
-use support::{LONG, call, kill, profile, seat, template};
+use support::host::{host, run};
+use support::{LONG, call, kill, parent, profile, seat, template};
 use tokio::time::timeout;
 
 #[test]
 fn how_workers_of_a_killed_zygote_end_is_known_to_a_host_that_adopts_them() {
-    let host = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "host_that_adopts", "--ignored", "--nocapture"])
-        .output()
-        .unwrap();
-    let [said, wrong] = [&host.stdout, &host.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(host.status.success() && said.contains("1 passed"), "{said}{wrong}");
+    run(host("host_that_adopts"));
 }
 
 /// No test: what the test above runs, in a process of its own, whose children it can count.
@@ -62,11 +57,6 @@ async fn how_it_died(worker: &Arc<dyn Worker>) -> String {
         WorkerExit::Died(how) => how,
         exit => panic!("{exit:?}"),
     }
-}
-
-async fn parent(worker: &Arc<dyn Worker>) -> u32 {
-    let pids: Json = call(worker, "pids", json!({})).value().await;
-    pids["parent"].as_u64().unwrap().try_into().unwrap()
 }
 
 /// The children of this process, ended or not.

@@ -3,13 +3,14 @@
 mod support;
 
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use snakepit_core::{CallEvent, CancelReason, ErrorKind, Worker};
 use snakepit_profile_process::ProcessOptions;
+use support::host::{host, nobody_holds};
 use support::{InFlight, LONG, Sign, adapter, call, kill, python, start};
 use tokio::time::{Instant, timeout};
 
@@ -53,18 +54,14 @@ async fn calls_are_given_back_and_others_taken_while_a_tool_runs_that_holds_the_
 #[tokio::test]
 async fn a_worker_whose_tool_holds_the_gil_ends_with_its_host() {
     let sign = Sign::new();
-    let mut host = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "host_of_a_held_gil", "--ignored"])
-        .env("SNAKEPIT_TEST_SIGN", sign.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut held = sign.opened().await;
+    let mut host = host("host_of_a_held_gil");
+    host.env("SNAKEPIT_TEST_SIGN", sign.path()).stdout(Stdio::null());
+    let mut host = host.spawn().unwrap();
+    let held = sign.opened().await;
     host.kill().unwrap();
     host.wait().unwrap();
     // The worker holds the other end for as long as it lives.
-    let gone = tokio::task::spawn_blocking(move || held.read_to_end(&mut Vec::new()));
-    timeout(LONG, gone).await.unwrap().unwrap().unwrap();
+    nobody_holds(held).await;
 }
 
 /// No test: the host that the test above kills.
@@ -85,11 +82,15 @@ async fn signal_handlers_of_the_adapter_run_soon_while_there_is_no_call() {
         options.env = env;
         let worker = start(options).await.unwrap();
         let sign = Sign::new();
-        call(&worker, "show_signals", json!({"path": sign.path()})).value::<()>().await;
+        let showing = call(&worker, "show_signals", json!({"path": sign.path()}));
+        let shown = sign.opened().await;
+        showing.value::<()>().await;
         let before = Instant::now();
         for _ in 0..20 {
             kill(worker.info().pid.unwrap(), "-USR1");
-            sign.opened().await;
+            let mut one = shown.try_clone().unwrap();
+            let seen = tokio::task::spawn_blocking(move || one.read_exact(&mut [0]));
+            timeout(LONG, seen).await.unwrap().unwrap().unwrap();
         }
         // One that is not woken looks every other second, one that knows it five times a second.
         assert!(before.elapsed() < Duration::from_secs(20), "{:?}", before.elapsed());

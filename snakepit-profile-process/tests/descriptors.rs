@@ -5,20 +5,17 @@ mod support;
 use std::process::Command;
 
 use snakepit_core::Profile;
+use support::host::{host_as, run};
 use support::{profile, rough, seat};
 
 const LIMIT: &str = "48";
 
 #[test]
 fn a_low_limit_on_descriptors_is_named_with_its_value() {
-    let host = Command::new("/bin/sh")
-        .args(["-c", "ulimit -n \"$0\" && exec \"$@\"", LIMIT])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "host_with_a_low_limit", "--ignored", "--nocapture"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&host.stdout);
-    assert!(host.status.success(), "{said}");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", LIMIT]);
+    shell.arg(std::env::current_exe().unwrap());
+    let said = run(host_as(shell, "host_with_a_low_limit"));
     let error = said.lines().find(|line| line.contains("error: ")).expect(&said);
     for part in ["RLIMIT_NOFILE of this process is 48, at most 48", "ulimit -n"] {
         assert!(error.contains(part), "no `{part}` in: {error}");

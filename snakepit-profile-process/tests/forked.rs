@@ -157,13 +157,11 @@ async fn how_a_forked_worker_ended_is_known() {
 
 #[tokio::test]
 async fn what_a_forked_worker_has_started_goes_with_it() {
-    use std::io::Read as _;
     let sign = support::Sign::new();
     let profile = profile(template());
     let worker = workers(&profile, 1).await.remove(0);
     call(&worker, "bear", json!({"path": sign.path()})).value::<Json>().await;
-    let mut held = sign.opened().await;
+    let held = sign.opened().await;
     support::kill(worker.info().pid.unwrap(), "-KILL");
-    let gone = tokio::task::spawn_blocking(move || held.read_to_end(&mut Vec::new()));
-    timeout(LONG, gone).await.unwrap().unwrap().unwrap();
+    support::host::nobody_holds(held).await;
 }

@@ -4,16 +4,16 @@
 
 mod support;
 
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use snakepit_core::Profile;
 use snakepit_profile_process::ProcessOptions;
-use support::{LONG, Sign, adapter, call, profile, python, seat, start};
+use support::host::{host, nobody_holds};
+use support::{Sign, adapter, call, profile, python, seat, start};
 
 /// The claim.
 const NOTHING_LEFT: Duration = Duration::from_secs(2);
@@ -29,8 +29,7 @@ struct Host {
 impl Host {
     fn start(phase: &str) -> Self {
         let sign = Sign::new();
-        let process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "host_that_is_killed", "--ignored", "--nocapture"])
+        let process = host("host_that_is_killed")
             .env("PHASE", phase)
             .env("SIGN", sign.path())
             .stdin(Stdio::piped())
@@ -51,18 +50,10 @@ impl Host {
         let killed = Instant::now();
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        end_of(held).await;
+        nobody_holds(held).await;
         let took = killed.elapsed();
         assert!(took < NOTHING_LEFT, "{took:?}");
     }
-}
-
-/// Waits until nobody holds the other end any more.
-async fn end_of(mut held: File) {
-    let (sent, gone) = tokio::sync::oneshot::channel();
-    // A thread of its own: if somebody holds it for ever, the test must fail all the same.
-    std::thread::spawn(move || sent.send(held.read_to_end(&mut Vec::new()).unwrap()));
-    tokio::time::timeout(LONG, gone).await.expect("something was left").unwrap();
 }
 
 #[tokio::test]
@@ -148,6 +139,6 @@ async fn a_group_goes_with_a_worker_that_crashes() {
     let pid = worker.info().pid.unwrap();
     support::kill(pid, "-SEGV");
     staying.error().await;
-    end_of(held).await;
+    nobody_holds(held).await;
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "not reaped");
 }

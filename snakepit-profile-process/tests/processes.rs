@@ -4,13 +4,12 @@
 mod support;
 
 use std::process::Command;
-use std::sync::Arc;
 
 use rustix::process::{Pid, Resource, Rlimit};
-use serde_json::{Value as Json, json};
-use snakepit_core::{ErrorKind, Profile, Worker};
+use snakepit_core::{ErrorKind, Profile};
 use snakepit_profile_process::StartMethod;
-use support::{LONG, call, profile, seat, template};
+use support::host::{host_as, run};
+use support::{LONG, parent, profile, seat, template};
 use tokio::time::timeout;
 
 /// Where nobody is: the limit counts all processes of a user.
@@ -19,7 +18,7 @@ const FIRST_USER: u32 = 100_000;
 #[test]
 fn a_refused_fork_names_the_limit_on_processes_and_a_later_one_is_tried_again() {
     let program = std::env::current_exe().unwrap();
-    let mut host = if rustix::process::getuid().is_root() {
+    let command = if rustix::process::getuid().is_root() {
         // For root there is no such limit, nor for who may override it; the files of this tree may
         // be root's alone.
         let user = FIRST_USER + std::process::id();
@@ -32,11 +31,7 @@ fn a_refused_fork_names_the_limit_on_processes_and_a_later_one_is_tried_again() 
     } else {
         Command::new(program)
     };
-    let arguments = ["--exact", "host_that_may_have_no_more_processes", "--ignored", "--nocapture"];
-    let host = host.args(arguments).output().expect("does `setpriv` work here?");
-    let [said, wrong] = [&host.stdout, &host.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(host.status.success(), "{said}{wrong}");
-    assert!(said.contains("1 passed"), "{said}{wrong}");
+    run(host_as(command, "host_that_may_have_no_more_processes"));
 }
 
 /// No test: the host that the test above starts as somebody else.
@@ -52,7 +47,7 @@ async fn host_that_may_have_no_more_processes() {
         // The host's own is what the error tells.
         let mut forking = vec![None];
         if start == StartMethod::Zygote {
-            forking.push(Some(parent(&first).await));
+            forking.push(Pid::from_raw(parent(&first).await as i32));
         }
         let before: Vec<_> = forking.into_iter().map(|pid| (pid, limit(pid, Some(1)))).collect();
         let error = begin(1).await.unwrap().err().unwrap();
@@ -76,9 +71,4 @@ fn limit(pid: Option<Pid>, processes: Option<u64>) -> Rlimit {
     let hard = rustix::process::getrlimit(Resource::Nproc).maximum;
     let limit = Rlimit { current: processes, maximum: hard };
     rustix::process::prlimit(pid, Resource::Nproc, limit).unwrap()
-}
-
-async fn parent(worker: &Arc<dyn Worker>) -> Pid {
-    let pids: Json = call(worker, "pids", json!({})).value().await;
-    Pid::from_raw(pids["parent"].as_i64().unwrap().try_into().unwrap()).unwrap()
 }

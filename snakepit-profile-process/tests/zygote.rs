@@ -5,33 +5,23 @@ mod support;
 
 use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use snakepit_core::{Error, ErrorKind, Phase, Profile, Worker, WorkerExit};
 use snakepit_profile_process::{ProcessOptions, ProcessProfile};
-use support::{LONG, Sign, adapter, call, kill, profile, python, seat, template};
+use support::host::{host, nobody_holds};
+use support::{LONG, Sign, adapter, call, kill, parent, profile, python, seat, template};
 use tokio::time::{Instant, timeout};
 
 async fn start(profile: &ProcessProfile, index: usize) -> Result<Arc<dyn Worker>, Error> {
     timeout(LONG, profile.start(seat(index))).await.unwrap()
 }
 
-async fn parent(worker: &Arc<dyn Worker>) -> u32 {
-    let pids: Json = call(worker, "pids", json!({})).value().await;
-    pids["parent"].as_u64().unwrap().try_into().unwrap()
-}
-
 fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
-}
-
-/// Resolves when nothing holds the other end any more.
-async fn nobody_holds(mut sign: std::fs::File) {
-    let gone = tokio::task::spawn_blocking(move || sign.read_to_end(&mut Vec::new()));
-    timeout(LONG, gone).await.unwrap().unwrap().unwrap();
 }
 
 /// A template adapter of which every process holds the pipe.
@@ -187,12 +177,8 @@ async fn a_renewed_pool_takes_the_adapter_as_it_is_and_its_old_zygote_goes_with_
 #[tokio::test]
 async fn zygote_and_workers_are_gone_two_seconds_after_the_host_is_killed() {
     let sign = Sign::new();
-    let mut host = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "host_of_a_zygote", "--ignored"])
-        .env("HELD", sign.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut host = host("host_of_a_zygote");
+    let mut host = host.env("HELD", sign.path()).stdout(Stdio::piped()).spawn().unwrap();
     let held = sign.opened().await;
     let mut output = host.stdout.take().unwrap();
     let ready = tokio::task::spawn_blocking(move || {
@@ -219,12 +205,6 @@ async fn host_of_a_zygote() {
     for index in 0..3 {
         workers.push(start(&profile, index).await.unwrap());
     }
-    // Past the capture of the harness.
-    write_past_the_harness(b"ready");
+    println!("ready");
     std::future::pending::<()>().await;
-}
-
-fn write_past_the_harness(text: &[u8]) {
-    use std::io::Write as _;
-    std::fs::OpenOptions::new().write(true).open("/dev/stdout").unwrap().write_all(text).unwrap();
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+pub mod host;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -132,6 +134,12 @@ impl Sign {
         let open = tokio::task::spawn_blocking(move || std::fs::File::open(path).unwrap());
         tokio::time::timeout(LONG, open).await.unwrap().unwrap()
     }
+}
+
+/// The process that made this worker of the `template` adapter.
+pub async fn parent(worker: &Arc<dyn Worker>) -> u32 {
+    let pids: serde_json::Value = call(worker, "pids", serde_json::json!({})).value().await;
+    pids["parent"].as_u64().unwrap().try_into().unwrap()
 }
 
 pub fn kill(pid: u32, signal: &str) {
