@@ -19,8 +19,8 @@ use super::Shared;
 use super::driver::Driver;
 
 /// How long handlers may have to wait when the adapter has taken the wake-ups for itself after its
-/// setup, as an event loop with signal handlers does. A worker that is asked to end has five seconds
-/// for its own.
+/// setup, as an event loop with signal handlers does. A worker that is asked to end has five
+/// seconds for its own.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The longest sleep between two looks for handlers to run where nobody wakes the sleeper.

@@ -1,6 +1,6 @@
-//! What limits cost per call where no worker is replaced: counters, milestones and the looks of who
-//! watches, apart from any fork. The worker is none, so that nothing else is measured than the engine
-//! under a supervisor; with real ones it would vanish in what they need themselves.
+//! What limits cost per call where no worker is replaced: counters, milestones and the looks of
+//! who watches, apart from any fork. The worker is none, so that nothing else is measured than the
+//! engine under a supervisor; with real ones it would vanish in what they need themselves.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

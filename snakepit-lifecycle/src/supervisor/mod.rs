@@ -1,9 +1,9 @@
 //! Keeps one pool at its number of workers.
 //!
-//! Owns the seats of a pool, how many there are, when a worker is replaced, and what people are told
-//! about it. How a worker is made and ended is the profile's. Invariants: each seat has one task;
-//! there are never more workers than seats and `max_surge`; a worker leaves the pool before its successor starts if
-//! it died, and after its successor has joined if it was recycled.
+//! Owns the seats of a pool, how many there are, when a worker is replaced, and what people are
+//! told about it. How a worker is made and ended is the profile's. Invariants: each seat has one
+//! task; there are never more workers than seats and `max_surge`; a worker leaves the pool before
+//! its successor starts if it died, and after its successor has joined if it was recycled.
 
 mod book;
 mod crew;

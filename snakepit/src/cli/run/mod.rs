@@ -18,8 +18,9 @@ use super::diagnostic::{Failure, Reporter};
 use super::pool::duration;
 
 /// Starts all pools of a settings file, opens a control socket for `workers`, `stats`, `recycle`,
-/// `scale` and `drain`, and serves until SIGTERM, SIGINT or `snakepit drain`; then running calls may end. A second
-/// signal ends it at once. A pool that does not start is reported and leaves the others up.
+/// `scale` and `drain`, and serves until SIGTERM, SIGINT or `snakepit drain`; then running calls
+/// may end. A second signal ends it at once. A pool that does not start is reported and leaves the
+/// others up.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Settings file
