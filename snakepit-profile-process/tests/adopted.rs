@@ -1,5 +1,5 @@
-//! A host to which orphans come takes over what its zygote leaves: it can say how those workers ended,
-//! and none of them stays a zombie.
+//! A host to which orphans come takes over what its zygote leaves: it can say how those workers
+//! ended, and none of them stays a zombie.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

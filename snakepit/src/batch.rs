@@ -94,9 +94,9 @@ impl<T: DeserializeOwned, I: Iterator<Item = Call>> BatchStream<T, I> {
         self
     }
 
-    /// Adds a call, which is submitted when the batch is read; gives its position, which comes after
-    /// those that the batch has taken from its iterator until now. A batch that has given its last
-    /// result goes on with it.
+    /// Adds a call, which is submitted when the batch is read; gives its position, which comes
+    /// after those that the batch has taken from its iterator until now. A batch that has given its
+    /// last result goes on with it.
     pub fn push(&mut self, call: Call) -> usize {
         let position = self.next_position;
         self.next_position += 1;
@@ -122,8 +122,8 @@ impl<T: DeserializeOwned, I: Iterator<Item = Call>> BatchStream<T, I> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Makes the calls that there is room for. One that fails at once is told before the next is made:
-    /// should all of them fail, they would have no end.
+    /// Makes the calls that there is room for. One that fails at once is told before the next is
+    /// made: should all of them fail, they would have no end.
     fn make(&mut self) {
         while self.failed.is_empty() && self.has_room() {
             let Some(call) = self.calls.next() else { return };

@@ -166,8 +166,9 @@ impl Snakepit {
         results.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// Runs many calls and gives their results as they come, each with its call's position. Calls are
-    /// taken from the iterator while results are read, as in [`execute_batch`](Self::execute_batch).
+    /// Runs many calls and gives their results as they come, each with its call's position. Calls
+    /// are taken from the iterator while results are read, as in
+    /// [`execute_batch`](Self::execute_batch).
     pub fn execute_batch_unordered<T: DeserializeOwned, I: IntoIterator<Item = Call>>(
         &self,
         calls: I,

@@ -53,8 +53,8 @@ pub(super) enum Parent {
 }
 
 impl Parent {
-    /// Has a child of its own collected that was killed; waits only for as long as the system takes to
-    /// end it, and not for a zygote.
+    /// Has a child of its own collected that was killed; waits only for as long as the system takes
+    /// to end it, and not for a zygote.
     pub(super) fn collect_killed(&self, pid: Pid, pidfd: BorrowedFd<'_>) {
         match self {
             Self::Host => drop(linux::reap(pidfd)),

@@ -1,5 +1,5 @@
-//! A host in a process of its own, which can be killed, limited and counted: an ignored test of the same
-//! program that another one runs.
+//! A host in a process of its own, which can be killed, limited and counted: an ignored test of the
+//! same program that another one runs.
 
 use std::fs::File;
 use std::io::Read as _;

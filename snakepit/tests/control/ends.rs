@@ -82,8 +82,8 @@ fn workers_that_do_not_end_in_time_are_ended() {
     assert!(!pids.into_iter().any(is_alive));
 }
 
-/// Nobody calls a tool of such a host, so no call of it can be cut off; but its zygote is the only one
-/// who can say that a worker is gone.
+/// Nobody calls a tool of such a host, so no call of it can be cut off; but its zygote is the only
+/// one who can say that a worker is gone.
 #[test]
 fn a_host_that_cannot_end_in_good_order_says_so_and_leaves_nothing() {
     let place = Place::new();
