@@ -18,7 +18,7 @@ from snakepit._tool import options_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
     from typing import Any
 
@@ -95,8 +95,7 @@ class Tools:
         Raises:
             StartError: If a name is taken, or a signature cannot be read.
         """
-        for mark in marks:
-            self._claim(mark.name)
+        for mark in self._claimed(marks):
             function = getattr(module, mark.attribute)
             self._functions.append(make_tool(mark, function, self._compiler))
 
@@ -106,8 +105,7 @@ class Tools:
         Raises:
             StartError: If a name is taken, or a signature cannot be read.
         """
-        for mark in marks:
-            self._claim(mark.name)
+        for mark in self._claimed(marks):
             function = _as_if_bound(cls, mark.attribute)
             tool = None if function is None else make_tool(mark, function, self._compiler)
             self._methods.append((mark, tool))
@@ -127,14 +125,17 @@ class Tools:
         # The object has put something else in its place, or the class has no ordinary method.
         return make_tool(mark, function, self._compiler)
 
-    def _claim(self, name: str) -> None:
-        if name in self._names:
-            raise StartError(
-                "discover",
-                f"two tools are named `{name}`",
-                "give one of them another name with @tool(name=...)",
-            )
-        self._names.add(name)
+    def _claimed(self, marks: list[Marked]) -> Iterator[Marked]:
+        """Gives the marks one by one, each with a name that no other tool has."""
+        for mark in marks:
+            if mark.name in self._names:
+                raise StartError(
+                    "discover",
+                    f"two tools are named `{mark.name}`",
+                    "give one of them another name with @tool(name=...)",
+                )
+            self._names.add(mark.name)
+            yield mark
 
 
 def _as_if_bound(cls: type, attribute: str) -> Callable[..., Any] | None:
