@@ -1,41 +1,33 @@
 #![doc = include_str!("../README.md")]
 
-mod dump;
 mod environment;
 mod launch;
-mod memory;
 mod options;
 mod slot;
 mod sync;
 mod template;
-mod worker;
 
 use std::sync::Arc;
 
 use snakepit_bridge::LinkServer;
 use snakepit_core::{BoxFuture, Error, Profile, Seat, Worker};
-use snakepit_lifecycle::process::{Reaper, Spawner};
+use snakepit_worker::Workshop;
 use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
 
 use template::Template;
 
 pub use options::{ProcessOptions, StartMethod};
 pub use slot::SingleSlot;
+pub use snakepit_worker::WorkerOptions;
 
 /// Makes workers that are Python processes and run one call at a time.
 #[derive(Clone)]
 pub struct ProcessProfile(Arc<Parts>);
 
 struct Parts {
-    options: ProcessOptions,
-    links: Arc<LinkServer>,
-    runtime: Handle,
-    spawner: Spawner,
-    reaper: Reaper,
+    workshop: Workshop,
+    start: StartMethod,
     template: Template,
-    /// The tasks that see each worker to its end.
-    endings: TaskTracker,
 }
 
 impl ProcessProfile {
@@ -49,11 +41,9 @@ impl ProcessProfile {
         links: Arc<LinkServer>,
         runtime: Handle,
     ) -> Result<Self, Error> {
-        let spawner = Spawner::get()?;
-        let endings = TaskTracker::new();
-        let reaper = Reaper::new(runtime.clone());
-        let template = Template::default();
-        Ok(Self(Arc::new(Parts { options, links, runtime, spawner, reaper, template, endings })))
+        let ProcessOptions { worker, start } = options;
+        let workshop = Workshop::new(worker, 1, links, runtime)?;
+        Ok(Self(Arc::new(Parts { workshop, start, template: Template::default() })))
     }
 
     /// Has workers that start from now on take the adapter as it is on disk: a new zygote imports
@@ -69,15 +59,13 @@ impl ProcessProfile {
     /// Dropping the future stops the waiting and nothing else.
     pub async fn all_gone(&self) {
         self.0.template.close().await;
-        self.0.endings.close();
-        self.0.endings.wait().await;
-        self.0.reaper.idle().await;
+        self.0.workshop.all_gone().await;
     }
 }
 
 impl Profile for ProcessProfile {
     fn name(&self) -> &'static str {
-        worker::PROFILE
+        slot::PROFILE
     }
 
     fn start(&self, seat: Seat) -> BoxFuture<'static, Result<Arc<dyn Worker>, Error>> {

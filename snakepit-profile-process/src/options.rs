@@ -1,7 +1,8 @@
 //! What process workers are made from. Plain data.
 
 use std::path::PathBuf;
-use std::time::Duration;
+
+use snakepit_worker::WorkerOptions;
 
 /// How the process of a worker comes to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,44 +37,21 @@ impl Default for StartMethod {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ProcessOptions {
-    /// The interpreter.
-    pub python: PathBuf,
-    /// Directory of the worker package, put in front of the interpreter's own path; `None` when
-    /// the interpreter has the package installed.
-    pub worker_package: Option<PathBuf>,
-    /// The adapter: `module`, `module:Class`, `file.py` or `file.py:Class`.
-    pub adapter: String,
-    /// Keyword arguments for the adapter's constructor.
-    pub adapter_args: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Environment variables; `{index}` in a value becomes the worker's index, which no other
-    /// living worker of the pool has.
-    pub env: Vec<(String, String)>,
-    /// Working directory; `None` takes the host's.
-    pub cwd: Option<PathBuf>,
+    /// What any worker is made from.
+    pub worker: WorkerOptions,
     /// How their processes come to be.
     pub start: StartMethod,
-    /// Time between two signs of life.
-    pub heartbeat: Duration,
-    /// Largest payload in either direction, in bytes.
-    pub max_payload_bytes: u64,
-    /// Time a worker has to become ready.
-    pub start_timeout: Duration,
 }
 
 impl ProcessOptions {
-    /// The defaults: a beat each second, payloads up to 1 GiB, a minute to start.
+    /// The defaults of [`WorkerOptions::new`] and [`StartMethod`].
     pub fn new(python: impl Into<PathBuf>, adapter: impl Into<String>) -> Self {
-        Self {
-            python: python.into(),
-            worker_package: None,
-            adapter: adapter.into(),
-            adapter_args: None,
-            env: Vec::new(),
-            cwd: None,
-            start: StartMethod::default(),
-            heartbeat: Duration::from_secs(1),
-            max_payload_bytes: 1024 * 1024 * 1024,
-            start_timeout: Duration::from_secs(60),
-        }
+        WorkerOptions::new(python, adapter).into()
+    }
+}
+
+impl From<WorkerOptions> for ProcessOptions {
+    fn from(worker: WorkerOptions) -> Self {
+        Self { worker, start: StartMethod::default() }
     }
 }

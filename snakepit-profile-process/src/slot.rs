@@ -1,8 +1,37 @@
-//! Room for exactly one call.
+//! Room for exactly one call, and what that means for the worker.
 
-use snakepit_core::Slots;
+use std::sync::Arc;
+
+use snakepit_core::{CallId, Slots};
+use snakepit_worker::{Manner, Stuck};
 
 use crate::sync::{AtomicBool, Ordering};
+
+/// Name of the profile.
+pub(crate) const PROFILE: &str = "process";
+
+/// The manner of a worker that runs one call at a time: a call that is stuck is all there is in it.
+pub(crate) struct OneCall(Arc<dyn Slots>);
+
+impl OneCall {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(SingleSlot::new()))
+    }
+}
+
+impl Manner for OneCall {
+    fn profile(&self) -> &'static str {
+        PROFILE
+    }
+
+    fn slots(&self) -> &Arc<dyn Slots> {
+        &self.0
+    }
+
+    fn stuck(&self, _: CallId) -> Stuck {
+        Stuck::End
+    }
+}
 
 /// The slot of a worker that runs one call at a time.
 #[derive(Debug)]

@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use snakepit_core::{Error, Seat, WorkerId};
 use snakepit_lifecycle::process::{ChildSpec, ExitReport, Fitness, Zygote};
+use snakepit_worker::{
+    CONTROL_FD, LINK_FD, LIVENESS_FD, WorkerOptions, ended_early, no_descriptors, not_ready,
+};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Parts;
 use crate::environment;
-use crate::launch::{self, CONTROL_FD, LINK_FD, LIVENESS_FD};
-use crate::options::{ProcessOptions, StartMethod};
+use crate::options::StartMethod;
 
 /// Where a zygote finds its channel. A worker has its link there: nothing of the channel is left
 /// when the child has put that in its place.
@@ -60,12 +62,13 @@ impl Template {
         seat: &Seat,
         deadline: Instant,
     ) -> Result<Option<Arc<Zygote>>, Error> {
-        if parts.options.start == StartMethod::Spawn {
+        if parts.start == StartMethod::Spawn {
             return Ok(None);
         }
-        let asked = Instant::now();
+        let (workshop, asked) = (&parts.workshop, Instant::now());
+        let options = workshop.options();
         let worker = seat.worker_id();
-        let late = || launch::not_ready(&worker, &parts.options, &[]);
+        let late = || not_ready(&worker, options, &[]);
         let mut slot = timeout_at(deadline, self.slot.lock()).await.map_err(|_| late())?;
         let edition = self.edition.load(Ordering::Relaxed);
         if slot.edition != edition {
@@ -78,21 +81,22 @@ impl Template {
                 return Ok(Some(Arc::clone(zygote)));
             }
             State::Crashed(report, since) if asked <= *since => {
-                return Err(launch::ended_early(report, &worker));
+                return Err(ended_early(report, &worker));
             }
             _ => slot.state = State::Empty,
         }
-        if let Some(reason) = environment::obstacle(&parts.options.env) {
+        if let Some(reason) = environment::obstacle(&options.env) {
             slot.state = spawn_instead(seat, &reason);
             return Ok(None);
         }
-        let spec = spec(&parts.options, seat)?;
-        let mut starting = Zygote::start(&parts.spawner, spec, CHANNEL_FD, &parts.reaper).await?;
+        let spec = spec(options, seat)?;
+        let mut starting =
+            Zygote::start(workshop.spawner(), spec, CHANNEL_FD, workshop.reaper()).await?;
         let Ok(loaded) = timeout_at(deadline, starting.loaded()).await else {
-            return Err(launch::not_ready(&worker, &parts.options, &starting.stderr_tail()));
+            return Err(not_ready(&worker, options, &starting.stderr_tail()));
         };
         let (zygote, fitness) = loaded.map_err(|report| {
-            let error = launch::ended_early(&report, &worker);
+            let error = ended_early(&report, &worker);
             slot.state = State::Crashed(report, Instant::now());
             error
         })?;
@@ -127,10 +131,10 @@ fn spawn_instead(seat: &Seat, reason: &str) -> State {
     State::Unfit
 }
 
-fn spec(options: &ProcessOptions, seat: &Seat) -> Result<ChildSpec, Error> {
+fn spec(options: &WorkerOptions, seat: &Seat) -> Result<ChildSpec, Error> {
     let name = WorkerId::from(format!("{}.zygote", seat.pool));
-    let nothing = std::fs::File::open("/dev/null").map_err(launch::no_descriptors)?;
-    let nothing_either = nothing.try_clone().map_err(launch::no_descriptors)?;
+    let nothing = std::fs::File::open("/dev/null").map_err(no_descriptors)?;
+    let nothing_either = nothing.try_clone().map_err(no_descriptors)?;
     let mut spec = ChildSpec::new(seat.pool.clone(), name, &options.python)
         .args(["-m", "snakepit.worker", "--zygote", "--adapter", &options.adapter])
         .args(["--channel-fd".to_owned(), CHANNEL_FD.to_string()])

@@ -33,7 +33,7 @@ async fn twenty_workers_have_one_parent_that_imported_and_preloaded_once() {
     let directory = tempfile::tempdir().unwrap();
     let notes = directory.path().join("notes");
     let mut options = template();
-    options.env.push(("NOTES".to_owned(), notes.to_str().unwrap().to_owned()));
+    options.worker.env.push(("NOTES".to_owned(), notes.to_str().unwrap().to_owned()));
     let profile = profile(options);
     let workers = workers(&profile, 20).await;
 
@@ -97,8 +97,8 @@ async fn a_forked_worker_is_what_a_spawned_one_is() {
     for start in [StartMethod::Spawn, StartMethod::Zygote] {
         let mut options = template();
         options.start = start;
-        options.cwd = Some(directory.path().to_owned());
-        options.env.push(("DEVICE".to_owned(), "gpu{index}".to_owned()));
+        options.worker.cwd = Some(directory.path().to_owned());
+        options.worker.env.push(("DEVICE".to_owned(), "gpu{index}".to_owned()));
         let profile = profile(options);
         // The second of two: what the zygote keeps of the first would show.
         let workers = workers(&profile, 2).await;
@@ -133,7 +133,7 @@ async fn workers_draw_other_random_numbers_than_their_siblings_and_than_the_seed
 #[tokio::test]
 async fn a_workers_own_variables_are_there_after_the_import() {
     let mut options = template();
-    options.env.push(("DEVICE".to_owned(), "gpu{index}".to_owned()));
+    options.worker.env.push(("DEVICE".to_owned(), "gpu{index}".to_owned()));
     let profile = profile(options);
     for (index, worker) in workers(&profile, 2).await.iter().enumerate() {
         let devices: Json = call(worker, "devices", json!({})).value().await;

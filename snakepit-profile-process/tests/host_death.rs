@@ -95,7 +95,7 @@ async fn host_that_is_killed() {
     let phase = std::env::var("PHASE").unwrap();
     let mut options = ProcessOptions::new(python(), adapter("family.py"));
     if phase == "early" {
-        options.env.push(("PYTHONPATH".to_owned(), adapter("early")));
+        options.worker.env.push(("PYTHONPATH".to_owned(), adapter("early")));
     }
     let profile = profile(options);
     let worker = profile.start(seat(0)).await.unwrap();
@@ -130,8 +130,8 @@ async fn the_end_of_the_thread_that_asked_for_a_worker_is_not_the_hosts() {
 async fn a_group_goes_with_a_worker_that_crashes() {
     let sign = Sign::new();
     let mut options = ProcessOptions::new(python(), adapter("family.py"));
-    options.env.push(("PHASE".to_owned(), "call".to_owned()));
-    options.env.push(("SIGN".to_owned(), sign.path().to_str().unwrap().to_owned()));
+    options.worker.env.push(("PHASE".to_owned(), "call".to_owned()));
+    options.worker.env.push(("SIGN".to_owned(), sign.path().to_str().unwrap().to_owned()));
     let worker = start(options).await.unwrap();
     let staying = call(&worker, "stay", json!({}));
     let mut held = sign.opened().await;

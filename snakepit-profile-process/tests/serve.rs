@@ -54,8 +54,8 @@ async fn a_call_cancelled_while_its_arguments_are_sent_leaves_the_link_whole() {
 #[tokio::test]
 async fn adapter_arguments_and_environment_arrive() {
     let mut options = rough();
-    options.adapter_args = json!({"greeting": "grüß dich"}).as_object().cloned();
-    options.env = vec![
+    options.worker.adapter_args = json!({"greeting": "grüß dich"}).as_object().cloned();
+    options.worker.env = vec![
         ("DEVICE".to_owned(), "{index}".to_owned()),
         ("OMP_NUM_THREADS".to_owned(), "4".to_owned()),
     ];
@@ -84,14 +84,14 @@ async fn a_package_outside_the_interpreter_is_found_and_not_handed_on() {
     assert!(made.unwrap().success());
     let bare = directory.path().join("bin/python");
     let mut options = rough();
-    options.python.clone_from(&bare);
+    options.worker.python.clone_from(&bare);
     let error = start(options.clone()).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::WorkerPackageMissing, "{error:?}");
     assert!(error.help().unwrap().contains("snakepit setup"));
 
     let place = "import os, snakepit; print(os.path.dirname(os.path.dirname(snakepit.__file__)))";
     let place = std::process::Command::new(python()).args(["-c", place]).output().unwrap();
-    options.worker_package = Some(String::from_utf8(place.stdout).unwrap().trim().into());
+    options.worker.worker_package = Some(String::from_utf8(place.stdout).unwrap().trim().into());
     let worker = start(options).await.unwrap();
     assert_eq!(call(&worker, "greet", json!({})).value::<String>().await, "hello");
     for name in ["PYTHONPATH", "SNAKEPIT_PYTHONPATH_ADDED"] {

@@ -44,11 +44,11 @@ async fn an_adapter_that_cannot_be_forked_is_spawned_with_one_warning_that_says_
         tracing::subscriber::set_default(tracing_subscriber::registry().with(reasons.clone()));
     let unforkable = |how: &str| {
         let mut options = ProcessOptions::new(python(), adapter("unforkable.py"));
-        options.env.push(("HOW".to_owned(), how.to_owned()));
+        options.worker.env.push(("HOW".to_owned(), how.to_owned()));
         options
     };
     let mut early = template();
-    early.env.push(("LD_LIBRARY_PATH".to_owned(), "/lib/{index}".to_owned()));
+    early.worker.env.push(("LD_LIBRARY_PATH".to_owned(), "/lib/{index}".to_owned()));
     for (options, expected) in [
         (unforkable("thread"), "started 1 thread (pacer)"),
         (unforkable("connection"), "opened a connection"),

@@ -58,8 +58,8 @@ async fn a_worker_that_says_nothing_runs_into_the_timeout_and_is_ended() {
     use std::io::Read;
     let sign = Sign::new();
     let (_directory, mut options) = impostor("exec 9>$SIGN; echo waiting >&2; exec sleep 1000");
-    options.env = vec![("SIGN".to_owned(), sign.path().to_str().unwrap().to_owned())];
-    options.start_timeout = Duration::from_secs(1);
+    options.worker.env = vec![("SIGN".to_owned(), sign.path().to_str().unwrap().to_owned())];
+    options.worker.start_timeout = Duration::from_secs(1);
     let (error, mut alive) = tokio::join!(start(options), sign.opened());
     let error = error.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Start));
@@ -79,6 +79,6 @@ async fn closing_the_link_without_a_word_is_told_with_the_exit() {
 #[tokio::test]
 async fn a_worker_that_cannot_find_its_directory_is_told_so() {
     let mut options = rough();
-    options.cwd = Some("/nowhere".into());
+    options.worker.cwd = Some("/nowhere".into());
     assert_eq!(start(options).await.err().unwrap().kind(), ErrorKind::InvalidConfig);
 }

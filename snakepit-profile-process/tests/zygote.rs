@@ -27,7 +27,7 @@ fn exists(pid: u32) -> bool {
 /// A template adapter of which every process holds the pipe.
 fn held_by(sign: &Sign) -> ProcessOptions {
     let mut options = template();
-    options.env.push(("HELD".to_owned(), sign.path().to_str().unwrap().to_owned()));
+    options.worker.env.push(("HELD".to_owned(), sign.path().to_str().unwrap().to_owned()));
     options
 }
 
@@ -96,7 +96,7 @@ async fn an_adapter_that_cannot_be_imported_is_imported_once_for_all_who_wait() 
         let directory = tempfile::tempdir().unwrap();
         let notes = directory.path().join("notes");
         let mut options = ProcessOptions::new(python(), adapter("counted.py"));
-        options.env = vec![
+        options.worker.env = vec![
             ("NOTES".to_owned(), notes.to_str().unwrap().to_owned()),
             ("HOW".to_owned(), how.to_owned()),
         ];
@@ -126,9 +126,9 @@ async fn an_adapter_that_cannot_be_imported_is_imported_once_for_all_who_wait() 
 #[tokio::test]
 async fn an_import_that_does_not_end_runs_into_the_timeout_and_is_ended() {
     let mut options = ProcessOptions::new(python(), adapter("counted.py"));
-    options.env =
+    options.worker.env =
         vec![("NOTES".to_owned(), "/dev/null".to_owned()), ("HOW".to_owned(), "hang".to_owned())];
-    options.start_timeout = Duration::from_secs(1);
+    options.worker.start_timeout = Duration::from_secs(1);
     let profile = profile(options);
     let error = start(&profile, 0).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Start));
@@ -152,7 +152,7 @@ async fn a_renewed_pool_takes_the_adapter_as_it_is_and_its_old_zygote_goes_with_
     write(1);
     let mut options = ProcessOptions::new(python(), file.to_str().unwrap());
     // The files are of one second and one length: Python would take the first's code for both.
-    options.env.push(("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned()));
+    options.worker.env.push(("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned()));
     let profile = profile(options);
     let old = start(&profile, 0).await.unwrap();
     write(2);

@@ -17,7 +17,7 @@ use snakepit_core::{
 use snakepit_lifecycle::{
     Elastic, Limits, Observer, Supervisor, SupervisorOptions, SupervisorStatus,
 };
-use snakepit_profile_process::{ProcessOptions, ProcessProfile, StartMethod};
+use snakepit_profile_process::{ProcessOptions, ProcessProfile, StartMethod, WorkerOptions};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
@@ -170,16 +170,21 @@ fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
 }
 
 fn process_options(config: &PoolConfig, resolved: Resolved) -> ProcessOptions {
-    let adapter = config.adapter().to_string();
-    let mut options = ProcessOptions::new(resolved.interpreter.executable, adapter);
-    options.worker_package = resolved.package;
-    options.adapter_args = Some(config.adapter_args().clone()).filter(|args| !args.is_empty());
-    options.env = config.env().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-    options.cwd = config.cwd().map(Path::to_path_buf);
+    let mut options = ProcessOptions::from(worker_options(config, resolved));
     options.start = match config.start() {
         Start::Spawn => StartMethod::Spawn,
         _ => StartMethod::Zygote,
     };
+    options
+}
+
+fn worker_options(config: &PoolConfig, resolved: Resolved) -> WorkerOptions {
+    let adapter = config.adapter().to_string();
+    let mut options = WorkerOptions::new(resolved.interpreter.executable, adapter);
+    options.worker_package = resolved.package;
+    options.adapter_args = Some(config.adapter_args().clone()).filter(|args| !args.is_empty());
+    options.env = config.env().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    options.cwd = config.cwd().map(Path::to_path_buf);
     options.heartbeat = config.heartbeat();
     options.max_payload_bytes = config.max_payload();
     options.start_timeout = config.timeouts().start;

@@ -1,7 +1,8 @@
-//! One process worker: its link and its process, joined.
+//! One worker: its link and its process, joined.
 //!
 //! Owns how either end of the pair ends the other, and when calls in flight are decided: only when
-//! the process is dead can nothing start any more. Invariant: the process is gone and its calls
+//! the process is dead can nothing start any more. Slots, and what a call that is stuck means for the
+//! others, are the profile's. Invariant: the process is gone and its calls
 //! have had their last events before anybody is told that the worker exited.
 
 use std::os::fd::OwnedFd;
@@ -19,13 +20,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::Parts;
 use crate::dump;
-use crate::options::StartMethod;
-use crate::slot::SingleSlot;
-
-/// Name of the profile.
-pub(crate) const PROFILE: &str = "process";
+use crate::workshop::{Joined, Workshop};
 
 /// How long a worker may outlive its link unless it was asked to stop. A crash ends both at once;
 /// what this bounds is a worker that lost its link by breaking a rule.
@@ -38,10 +34,29 @@ const STUCK_GRACE: Duration = Duration::from_secs(5);
 /// unless it is frozen.
 const DUMP: Duration = Duration::from_secs(1);
 
+/// What a profile makes of a worker.
+pub trait Manner: Send + Sync + 'static {
+    /// Name of the profile.
+    fn profile(&self) -> &'static str;
+
+    /// The only counter of the worker's capacity.
+    fn slots(&self) -> &Arc<dyn Slots>;
+
+    /// Told that a call has ignored its cancellation; says what becomes of the worker.
+    fn stuck(&self, call: CallId) -> Stuck;
+}
+
+/// What becomes of a worker with a call that does not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// It is ended at once: there is nothing else in it.
+    End,
+}
+
 /// A worker process and the link to it.
-pub(crate) struct ProcessWorker {
+pub struct PythonWorker {
     info: WorkerInfo,
-    slots: Arc<dyn Slots>,
+    manner: Arc<dyn Manner>,
     body: Arc<Body>,
     exited: watch::Receiver<Option<WorkerExit>>,
     runtime: Handle,
@@ -60,34 +75,32 @@ struct Body {
     stuck: OnceLock<CallId>,
 }
 
-impl ProcessWorker {
-    pub(crate) fn new(
-        link: Link,
-        child: Child,
-        start: StartMethod,
-        liveness: OwnedFd,
-        parts: &Parts,
+impl PythonWorker {
+    /// Makes a worker of a process that has said hello, and sees it to its end from here on.
+    /// `metadata` are the profile's facts about it, by name.
+    pub fn new<'a>(
+        workshop: &Workshop,
+        joined: Joined,
+        manner: Arc<dyn Manner>,
+        metadata: impl IntoIterator<Item = (&'a str, String)>,
     ) -> Self {
-        let info = describe(&link, &child, start);
+        let Joined { link, child, liveness } = joined;
+        let mut info = describe(&link, &child, manner.profile());
+        let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value));
+        info.metadata.extend(metadata);
         let (stopping, stuck) = (AtomicBool::new(false), OnceLock::new());
         let body = Arc::new(Body { link, child, liveness, stopping, stuck });
         let (told, exited) = watch::channel(None);
         let ending = Arc::clone(&body);
-        parts.endings.spawn_on(
+        workshop.endings.spawn_on(
             async move {
                 let exit = ending.see_to_the_end().await;
                 told.send_replace(Some(exit));
             },
-            &parts.runtime,
+            &workshop.runtime,
         );
-        Self {
-            info,
-            slots: Arc::new(SingleSlot::new()),
-            body,
-            exited,
-            runtime: parts.runtime.clone(),
-            tasks: parts.endings.clone(),
-        }
+        let (runtime, tasks) = (workshop.runtime.clone(), workshop.endings.clone());
+        Self { info, manner, body, exited, runtime, tasks }
     }
 }
 
@@ -172,10 +185,10 @@ fn account(end: &LinkEnd, report: &ExitReport, stuck: Option<&CallId>) -> String
     }
 }
 
-fn describe(link: &Link, child: &Child, start: StartMethod) -> WorkerInfo {
+fn describe(link: &Link, child: &Child, profile: &'static str) -> WorkerInfo {
     let hello = link.hello();
     let python = &hello.python;
-    let mut info = WorkerInfo::new(link.worker_id().clone(), PROFILE);
+    let mut info = WorkerInfo::new(link.worker_id().clone(), profile);
     info.pid = Some(child.pid());
     info.tools.clone_from(&hello.tools);
     info.metadata = [
@@ -185,20 +198,19 @@ fn describe(link: &Link, child: &Child, start: StartMethod) -> WorkerInfo {
         ("python.free_threaded", python.free_threaded_build.to_string()),
         ("python.gil", python.gil_enabled.to_string()),
         ("worker_package.version", hello.version.clone()),
-        ("start", start.name().to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
     info
 }
 
-impl Worker for ProcessWorker {
+impl Worker for PythonWorker {
     fn info(&self) -> &WorkerInfo {
         &self.info
     }
 
     fn slots(&self) -> &Arc<dyn Slots> {
-        &self.slots
+        self.manner.slots()
     }
 
     fn submit(&self, call: &Call, timeout: Option<Duration>, reply: Reply) -> Result<(), Reply> {
@@ -222,6 +234,9 @@ impl Worker for ProcessWorker {
     }
 
     fn stuck(&self, call: CallId) {
+        match self.manner.stuck(call) {
+            Stuck::End => {}
+        }
         // Only the first of several calls to come here acts.
         if self.body.stuck.set(call).is_err() {
             return;
@@ -277,7 +292,7 @@ impl Worker for ProcessWorker {
     }
 }
 
-impl Drop for ProcessWorker {
+impl Drop for PythonWorker {
     fn drop(&mut self) {
         // The task that sees to the end holds the child too; it goes on until the child is reaped.
         self.body.child.kill();
