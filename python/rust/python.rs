@@ -34,6 +34,7 @@ pub(crate) fn describe(py: Python<'_>) -> PyResult<PythonInfo> {
         gil_enabled: is_gil_enabled(py)?,
         // It is None or empty where the interpreter does not know.
         executable: executable.extract().unwrap_or_default(),
+        gil_module: String::new(),
     })
 }
 

@@ -91,7 +91,6 @@ def host() -> Iterator[Host]:
         ("def setup(): raise OSError('no port')\n" + TOOL, (), "OSError: no port"),
         (TOOL, ("--adapter-args", '{"a": 1}'), "no class to take them"),
         (TOOL, ("--adapter-args", "{"), "--adapter-args is no JSON"),
-        (TOOL, ("--capacity", "4"), "one call at a time"),
     ],
 )
 def test_a_start_that_fails_says_why(

@@ -39,6 +39,8 @@ pub struct Python {
     pub free_threaded_build: bool,
     /// Whether the GIL was on after the adapter's imports.
     pub gil_enabled: bool,
+    /// The module that turned the GIL on where it can be off; empty if it is off, or not known.
+    pub gil_module: String,
     /// Path of the interpreter.
     pub executable: String,
 }
@@ -112,6 +114,7 @@ fn read(hello: v1::Hello) -> Result<Hello, Error> {
             implementation: python.implementation,
             free_threaded_build: python.free_threaded_build,
             gil_enabled: python.gil_enabled,
+            gil_module: python.gil_module,
             executable: python.executable,
         },
         tools,

@@ -15,4 +15,4 @@ pub use hello::{Hello, Python};
 pub use io::socket_pair;
 pub use link::{Link, Vitals};
 pub use server::{Attaching, LinkOptions, LinkServer};
-pub use shared::LinkEnd;
+pub use shared::{Gil, LinkEnd};

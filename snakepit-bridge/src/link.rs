@@ -7,11 +7,12 @@ use std::time::Duration;
 use snakepit_core::{Call, CallId, CancelReason, Error, ErrorKind, PoolName, Reply, WorkerId};
 use snakepit_proto::v1;
 use snakepit_proto::v1::host_message::Frame;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::convert;
 use crate::hello::Hello;
-use crate::shared::{LinkEnd, Shared, wire_ids};
+use crate::shared::{Gil, LinkEnd, Shared, wire_ids};
 
 /// The link to one worker that has attached: the wire half of `snakepit_core::Worker`.
 ///
@@ -181,6 +182,12 @@ impl Link {
     pub fn vitals(&self) -> Vitals {
         let (running, queued, gil_enabled) = self.shared.vitals.read();
         Vitals { last_seen: self.shared.vitals.last_seen(), running, queued, gil_enabled }
+    }
+
+    /// The GIL of the worker's interpreter, now and whenever it changes. There are no more changes
+    /// when the link has ended.
+    pub fn gil(&self) -> watch::Receiver<Gil> {
+        self.shared.vitals.gil()
     }
 
     /// Resolves when the link has ended; what the worker wrote before was read by then. Calls in

@@ -77,7 +77,7 @@ pub(crate) async fn run(
 /// Checks the first frame and answers it.
 fn welcome(shared: &Shared, message: WorkerMessage) -> Result<Hello, Error> {
     let hello = hello::accept(&shared.worker_id, message)?;
-    shared.vitals.set_gil(hello.python.gil_enabled);
+    shared.vitals.set_gil(hello.python.gil_enabled, &hello.python.gil_module);
     shared.push(HostFrame::Welcome(v1::Welcome {
         contract: snakepit_proto::contract(),
         version: hello::HOST_VERSION.to_owned(),

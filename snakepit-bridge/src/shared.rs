@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -105,7 +105,17 @@ pub(crate) struct Vitals {
     seen_us: AtomicU64,
     running: AtomicU32,
     queued: AtomicU32,
-    gil_enabled: AtomicBool,
+    gil: watch::Sender<Gil>,
+}
+
+/// The GIL of a worker's interpreter, as its worker saw it last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gil {
+    /// Whether it is on.
+    pub enabled: bool,
+    /// The module that turned it on where it can be off; empty if it is off, or not known.
+    pub module: String,
 }
 
 impl Vitals {
@@ -117,11 +127,21 @@ impl Vitals {
     pub(crate) fn beat(&self, beat: &v1::Heartbeat) {
         self.running.store(beat.running, Ordering::Relaxed);
         self.queued.store(beat.queued, Ordering::Relaxed);
-        self.gil_enabled.store(beat.gil_enabled, Ordering::Relaxed);
+        self.set_gil(beat.gil_enabled, &beat.gil_module);
     }
 
-    pub(crate) fn set_gil(&self, enabled: bool) {
-        self.gil_enabled.store(enabled, Ordering::Relaxed);
+    pub(crate) fn set_gil(&self, enabled: bool, module: &str) {
+        self.gil.send_if_modified(|gil| {
+            let is_news = gil.enabled != enabled || gil.module != module;
+            if is_news {
+                *gil = Gil { enabled, module: module.to_owned() };
+            }
+            is_news
+        });
+    }
+
+    pub(crate) fn gil(&self) -> watch::Receiver<Gil> {
+        self.gil.subscribe()
     }
 
     pub(crate) fn last_seen(&self) -> Instant {
@@ -131,7 +151,7 @@ impl Vitals {
     pub(crate) fn read(&self) -> (u32, u32, bool) {
         let running = self.running.load(Ordering::Relaxed);
         let queued = self.queued.load(Ordering::Relaxed);
-        (running, queued, self.gil_enabled.load(Ordering::Relaxed))
+        (running, queued, self.gil.borrow().enabled)
     }
 }
 
@@ -162,7 +182,7 @@ impl Shared {
                 seen_us: AtomicU64::new(0),
                 running: AtomicU32::new(0),
                 queued: AtomicU32::new(0),
-                gil_enabled: AtomicBool::new(false),
+                gil: watch::Sender::default(),
             },
             drained: watch::Sender::new(false),
             ended: watch::Sender::new(None),

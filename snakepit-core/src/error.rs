@@ -48,8 +48,10 @@ pub enum ErrorKind {
     PoolSaturated,
     /// There is no worker of that id.
     WorkerNotFound,
-    /// The named worker has no free slot.
+    /// The named worker runs one call at a time, and has one.
     WorkerBusy,
+    /// The named worker runs several calls at a time, and all its slots are taken.
+    WorkerAtCapacity,
     /// Time ran out, in the named phase.
     Timeout(Phase),
     /// The call was cancelled.
@@ -143,6 +145,7 @@ impl ErrorKind {
             Self::PoolSaturated => "pool_saturated",
             Self::WorkerNotFound => "worker_not_found",
             Self::WorkerBusy => "worker_busy",
+            Self::WorkerAtCapacity => "worker_at_capacity",
             Self::Timeout(Phase::Queue) => "queue_timeout",
             Self::Timeout(Phase::Call) => "call_timeout",
             Self::Timeout(Phase::StreamIdle) => "stream_idle_timeout",
@@ -170,7 +173,7 @@ impl ErrorKind {
     }
 
     /// A new kind goes here too.
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 31] = [
         Self::InvalidConfig,
         Self::InterpreterNotFound,
         Self::InterpreterUnsupported,
@@ -183,6 +186,7 @@ impl ErrorKind {
         Self::PoolSaturated,
         Self::WorkerNotFound,
         Self::WorkerBusy,
+        Self::WorkerAtCapacity,
         Self::Timeout(Phase::Queue),
         Self::Timeout(Phase::Call),
         Self::Timeout(Phase::StreamIdle),
@@ -216,7 +220,7 @@ impl ErrorKind {
             Self::PoolNotFound | Self::PoolClosed | Self::WorkerNotFound | Self::Cancelled => {
                 Category::Pool
             }
-            Self::PoolSaturated | Self::WorkerBusy => Category::Resource,
+            Self::PoolSaturated | Self::WorkerBusy | Self::WorkerAtCapacity => Category::Resource,
             Self::Timeout(_) => Category::Timeout,
             Self::WorkerLost { .. } => Category::Connection,
             Self::Protocol => Category::Communication,

@@ -51,8 +51,15 @@ pub trait Worker: Send + Sync + 'static {
     fn flush(&self);
 
     /// Told that a call has ignored its cancellation for the grace period. The worker ends
-    /// itself, by force if it must.
+    /// itself, by force if it must; or it serves on, asks to be [replaced](Self::unfit), and ends
+    /// itself when it is stopped.
     fn stuck(&self, call: CallId);
+
+    /// Resolves when the worker should be replaced although it serves on, with the reason as the end
+    /// of a sentence that begins with it. Never resolves for one that has nothing to say.
+    fn unfit(&self) -> BoxFuture<'static, String> {
+        Box::pin(std::future::pending())
+    }
 
     /// Bytes of memory that are the worker's alone; `None` where that is not known. The exception
     /// among these functions: it may take milliseconds, and nobody calls it with the pool locked.
@@ -90,6 +97,19 @@ pub trait Profile: Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future ends a worker that was being started.
     fn start(&self, seat: Seat) -> BoxFuture<'static, Result<Arc<dyn Worker>, Error>>;
+
+    /// Told that workers that start from now on are to take their program as it is on disk. For
+    /// profiles that keep a copy.
+    fn renew(&self) {}
+
+    /// Resolves when nothing is left of what this profile has made, whether or not it became a
+    /// worker.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the waiting and nothing else.
+    fn all_gone(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The place of a worker in its pool.

@@ -45,22 +45,6 @@ impl ProcessProfile {
         let workshop = Workshop::new(worker, 1, links, runtime)?;
         Ok(Self(Arc::new(Parts { workshop, start, template: Template::default() })))
     }
-
-    /// Has workers that start from now on take the adapter as it is on disk: a new zygote imports
-    /// it. Without zygote each worker does so anyway.
-    pub fn renew(&self) {
-        self.0.template.renew();
-    }
-
-    /// Resolves when every process this profile has made is gone and reaped, whether or not it
-    /// became a worker. Its zygote is ended after its workers.
-    ///
-    /// # Cancel safety
-    /// Dropping the future stops the waiting and nothing else.
-    pub async fn all_gone(&self) {
-        self.0.template.close().await;
-        self.0.workshop.all_gone().await;
-    }
 }
 
 impl Profile for ProcessProfile {
@@ -73,6 +57,20 @@ impl Profile for ProcessProfile {
         Box::pin(async move {
             let worker = launch::launch(&parts, &seat).await?;
             Ok(Arc::new(worker) as Arc<dyn Worker>)
+        })
+    }
+
+    /// A new zygote imports the adapter. Without zygote each worker does so anyway.
+    fn renew(&self) {
+        self.0.template.renew();
+    }
+
+    /// Its zygote is ended after its workers.
+    fn all_gone(&self) -> BoxFuture<'static, ()> {
+        let parts = Arc::clone(&self.0);
+        Box::pin(async move {
+            parts.template.close().await;
+            parts.workshop.all_gone().await;
         })
     }
 }

@@ -79,7 +79,7 @@ async fn signal_handlers_of_the_adapter_run_soon_while_there_is_no_call() {
     // The second has taken the descriptor that wakes the worker.
     for env in [vec![], vec![("OWN_WAKE_UPS".to_owned(), String::new())]] {
         let mut options = busy();
-        options.env = env;
+        options.worker.env = env;
         let worker = start(options).await.unwrap();
         let sign = Sign::new();
         let showing = call(&worker, "show_signals", json!({"path": sign.path()}));

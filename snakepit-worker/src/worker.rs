@@ -44,6 +44,14 @@ pub trait Manner: Send + Sync + 'static {
 
     /// Told that a call has ignored its cancellation; says what becomes of the worker.
     fn stuck(&self, call: CallId) -> Stuck;
+
+    /// Told that the worker takes no calls any more.
+    fn closing(&self) {}
+
+    /// See [`Worker::unfit`].
+    fn unfit(&self) -> BoxFuture<'static, String> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// What becomes of a worker with a call that does not end.
@@ -51,6 +59,8 @@ pub trait Manner: Send + Sync + 'static {
 pub enum Stuck {
     /// It is ended at once: there is nothing else in it.
     End,
+    /// It serves on without that slot until it is stopped, and then gets no time.
+    ServeOn,
 }
 
 /// A worker process and the link to it.
@@ -71,8 +81,10 @@ struct Body {
     liveness: OwnedFd,
     /// It was asked to stop.
     stopping: AtomicBool,
-    /// The call that it did not let go of, for which it is being ended.
+    /// The call that it did not let go of, for which it is or will be ended.
     stuck: OnceLock<CallId>,
+    /// It is being ended by force because of that call.
+    ending: AtomicBool,
 }
 
 impl PythonWorker {
@@ -88,8 +100,8 @@ impl PythonWorker {
         let mut info = describe(&link, &child, manner.profile());
         let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value));
         info.metadata.extend(metadata);
-        let (stopping, stuck) = (AtomicBool::new(false), OnceLock::new());
-        let body = Arc::new(Body { link, child, liveness, stopping, stuck });
+        let (stopping, stuck, ending) = Default::default();
+        let body = Arc::new(Body { link, child, liveness, stopping, stuck, ending });
         let (told, exited) = watch::channel(None);
         let ending = Arc::clone(&body);
         workshop.endings.spawn_on(
@@ -141,6 +153,13 @@ impl Body {
 
     /// Asks the worker to stop and ends it by force when `grace` is over.
     async fn stop(&self, grace: Duration) {
+        if self.stuck.get().is_some() {
+            // It would wait for a call that does not end. Its last answers are on their way.
+            let why = "a call ignores its cancellation; ending its worker";
+            if !self.ending.swap(true, Ordering::Relaxed) {
+                return self.end_by_force(why, DUMP.min(grace), STUCK_GRACE.min(grace)).await;
+            }
+        }
         if timeout(grace, self.child.exited()).await.is_err() {
             let late = grace / 4;
             self.end_by_force("a worker ignores its stop; ending it", DUMP.min(late), late).await;
@@ -197,10 +216,13 @@ fn describe(link: &Link, child: &Child, profile: &'static str) -> WorkerInfo {
         ("python.executable", python.executable.clone()),
         ("python.free_threaded", python.free_threaded_build.to_string()),
         ("python.gil", python.gil_enabled.to_string()),
+        ("python.gil_module", python.gil_module.clone()),
         ("worker_package.version", hello.version.clone()),
     ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
     .map(|(name, value)| (name.to_owned(), value))
-    .into();
+    .collect();
     info
 }
 
@@ -234,11 +256,11 @@ impl Worker for PythonWorker {
     }
 
     fn stuck(&self, call: CallId) {
-        match self.manner.stuck(call) {
-            Stuck::End => {}
-        }
-        // Only the first of several calls to come here acts.
-        if self.body.stuck.set(call).is_err() {
+        // The one that ends the worker is the first of several to come here.
+        let _ = self.body.stuck.set(call);
+        if self.manner.stuck(call) == Stuck::ServeOn
+            || self.body.ending.swap(true, Ordering::Relaxed)
+        {
             return;
         }
         let body = Arc::clone(&self.body);
@@ -249,6 +271,10 @@ impl Worker for PythonWorker {
             },
             &self.runtime,
         );
+    }
+
+    fn unfit(&self) -> BoxFuture<'static, String> {
+        self.manner.unfit()
     }
 
     fn private_bytes(&self) -> Option<u64> {
@@ -282,6 +308,7 @@ impl Worker for PythonWorker {
 
     fn stop(&self, grace: Duration) -> BoxFuture<'static, WorkerExit> {
         self.body.stopping.store(true, Ordering::Relaxed);
+        self.manner.closing();
         self.body.link.shutdown(grace);
         let body = Arc::clone(&self.body);
         let exited = self.exited();

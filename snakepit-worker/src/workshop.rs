@@ -26,6 +26,9 @@ pub const LIVENESS_FD: i32 = 4;
 /// See [`LINK_FD`].
 pub const CONTROL_FD: i32 = 5;
 
+/// How many calls one worker can run at a time at most: the control page has no more room.
+pub const MOST_CALLS: usize = snakepit_shm::RUNNING_SLOTS;
+
 /// How long one half of a dying worker may lag behind the other: its last frames behind its exit,
 /// or its exit behind the end of its link.
 const LAG: Duration = Duration::from_secs(2);
@@ -236,6 +239,11 @@ impl Workshop {
             // Dropping the child ends it.
             Err(_) => Err(not_ready(&worker, &self.options, &child.stderr_tail())),
         }
+    }
+
+    /// Runs something that ends with a worker, such as a look at its link.
+    pub fn accompany(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.endings.spawn_on(task, &self.runtime);
     }
 
     /// Resolves when every process that was made with this is gone and reaped, whether or not it

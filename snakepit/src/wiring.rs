@@ -38,7 +38,7 @@ pub(crate) struct Supervised {
     /// Taken when the pool is shut down.
     supervisor: Mutex<Option<Supervisor>>,
     observer: Observer,
-    profile: ProcessProfile,
+    profile: Arc<dyn Profile>,
     drain: Duration,
     state: watch::Sender<PoolState>,
     /// What could be called when the pool became ready, for moments without a worker.
@@ -124,22 +124,18 @@ async fn start_pool(config: PoolConfig, onto: &Onto) -> Result<PoolEntry, Error>
     let resolving = runtime.spawn_blocking(move || interpreter::resolve(&named));
     // A blocking task ends early only when its runtime does.
     let resolved = resolving.await.map_err(|_| ended())??;
-    let profile = ProcessProfile::new(
+    let profile: Arc<dyn Profile> = Arc::new(ProcessProfile::new(
         process_options(&config, resolved),
         Arc::clone(links),
         runtime.clone(),
-    )?;
+    )?);
     // Workers whose last handle is dropped are killed at once and reaped here.
-    let all_gone = profile.clone();
+    let all_gone = Arc::clone(&profile);
     last_duties.add(async move { all_gone.all_gone().await });
     let pool = Pool::new(pool_options(&config, Arc::clone(lone_call)), Clock::system(), runtime);
-    let supervisor = Supervisor::start(
-        pool.clone(),
-        Arc::new(profile.clone()) as Arc<dyn Profile>,
-        supervisor_options(&config),
-        runtime,
-    )
-    .await?;
+    let supervisor =
+        Supervisor::start(pool.clone(), Arc::clone(&profile), supervisor_options(&config), runtime)
+            .await?;
     let tools = pool.workers().into_iter().next().map(|worker| worker.info.tools);
     let supervised = Supervised {
         observer: supervisor.observer(),

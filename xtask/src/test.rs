@@ -9,7 +9,7 @@ use crate::setup::{self, Interpreters};
 use crate::workspace::{Venv, Workspace};
 
 /// The crates that have models for loom, which explores every interleaving of their lock-free parts.
-const LOOM_CRATES: [&str; 1] = ["snakepit-profile-process"];
+const LOOM_CRATES: [&str; 2] = ["snakepit-profile-process", "snakepit-profile-thread"];
 
 /// Examples that check what they show, each of a crate taken alone.
 const EXAMPLES: [(&str, &str); 2] =

@@ -68,12 +68,19 @@ struct Inner {
     /// One entry per dispatch thread.
     running: Vec<Option<Arc<CallState>>>,
     /// Dispatch threads that wait for something to do, by their slot.
-    sleepers: Vec<Option<Waker>>,
+    sleepers: Vec<Option<Sleeper>>,
     draining: bool,
     drain_said: bool,
     stopping: bool,
     /// Python's main thread is to come back, with or without something to do here.
     roused: bool,
+}
+
+/// A dispatch thread that waits.
+struct Sleeper {
+    waker: Waker,
+    /// It drives the link meanwhile, so it is awake whenever something comes in.
+    drives: bool,
 }
 
 impl Queue {
@@ -83,7 +90,7 @@ impl Queue {
             checks: VecDeque::new(),
             checking: 0,
             running: vec![None; capacity],
-            sleepers: vec![None; capacity],
+            sleepers: std::iter::repeat_with(|| None).take(capacity).collect(),
             draining: false,
             drain_said: false,
             stopping: false,
@@ -135,28 +142,28 @@ impl Queue {
             inner.running[slot] = Some(call.state.clone());
             return Next::Call(call);
         }
-        let busy = inner.checking > 0 || inner.running.iter().any(Option::is_some);
-        if inner.draining && !inner.drain_said && !busy {
+        if inner.is_drained() {
             inner.drain_said = true;
             return Next::Drained;
         }
         Next::Idle
     }
 
-    /// Ready when there may be something to do for dispatch thread `slot`.
+    /// Ready when there may be something to do for dispatch thread `slot`; `drives` says that it
+    /// drives the link while it waits.
     ///
     /// # Cancel safety
     /// Nothing is taken from the queue; [`next`](Self::next) must follow in any case.
-    pub(crate) async fn ready(&self, slot: usize) {
+    pub(crate) async fn ready(&self, slot: usize, drives: bool) {
         poll_fn(|context| {
             let mut inner = self.lock();
-            let drained = inner.draining && !inner.drain_said;
             let work = !inner.waiting.is_empty() || !inner.checks.is_empty();
             let roused = slot == MAIN && std::mem::take(&mut inner.roused);
-            if inner.stopping || drained || work || roused {
+            // Who ends the last call says that all is done; until then there is nothing to do.
+            if inner.stopping || inner.is_drained() || work || roused {
                 return Poll::Ready(());
             }
-            inner.sleepers[slot] = Some(context.waker().clone());
+            inner.sleepers[slot] = Some(Sleeper { waker: context.waker().clone(), drives });
             Poll::Pending
         })
         .await;
@@ -169,7 +176,7 @@ impl Queue {
         let sleeper = inner.sleepers[MAIN].take();
         drop(inner);
         if let Some(sleeper) = sleeper {
-            sleeper.wake();
+            sleeper.waker.wake();
         }
     }
 
@@ -252,19 +259,29 @@ impl Queue {
     }
 }
 
-/// Has a dispatch thread look, if one waits; it finds the lock free.
+/// Wakes a thread for what has come; it finds the lock free. The one that drives comes first, because
+/// it is awake; the next one to come finds it gone from here and wakes another.
 fn wake_one(mut inner: MutexGuard<'_, Inner>) {
-    let sleeper = inner.sleepers.iter_mut().find_map(Option::take);
+    let drives = |sleeper: &Option<Sleeper>| sleeper.as_ref().is_some_and(|s| s.drives);
+    let slot = inner.sleepers.iter().position(drives);
+    let slot = slot.or_else(|| inner.sleepers.iter().position(Option::is_some));
+    let sleeper = slot.and_then(|slot| inner.sleepers[slot].take());
     drop(inner);
     if let Some(sleeper) = sleeper {
-        sleeper.wake();
+        sleeper.waker.wake();
     }
 }
 
 impl Inner {
+    /// Whether the last call has ended and nobody has said so.
+    fn is_drained(&self) -> bool {
+        let busy = self.checking > 0 || self.running.iter().any(Option::is_some);
+        self.draining && !self.drain_said && !busy
+    }
+
     fn wake_all(&mut self) {
         for sleeper in self.sleepers.iter_mut().filter_map(Option::take) {
-            sleeper.wake();
+            sleeper.waker.wake();
         }
     }
 

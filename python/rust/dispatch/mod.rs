@@ -1,7 +1,7 @@
-//! Running calls on a Python thread.
+//! Running calls on Python threads.
 //!
-//! Owns the loop that takes calls from the queue, and what becomes of each; the thread drives the
-//! link while it has none. Invariant: every call taken from the queue is answered exactly once, and
+//! Owns the loop that takes calls from the queue, on as many threads as there are slots, and what
+//! becomes of each call; a thread drives the link while it has none. Invariant: every call taken from the queue is answered exactly once, and
 //! then finished.
 
 mod chunks;
@@ -12,8 +12,7 @@ mod invoke;
 mod stream;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
@@ -22,12 +21,15 @@ use snakepit_proto::v1::worker_message::Frame;
 
 use crate::call::Next;
 use crate::codec::KeyCache;
-use crate::link::{Driver, Shared, Signals};
-use crate::python;
+use crate::link::{Driver, Gil, Shared, Signals};
 use crate::tool::Tool;
+use crate::{process, python};
 pub(crate) use chunks::ChunkSink;
 pub(crate) use exception::describe_value as describe_exception;
 pub(crate) use failure::Cancelled;
+
+/// Longest sleep of the dispatch threads that have no signals to look for.
+const REST: Duration = Duration::from_secs(3600);
 
 /// What the Python half of the worker lends to the native one.
 #[derive(FromPyObject)]
@@ -44,38 +46,71 @@ pub(crate) struct Hooks {
     /// Asks the adapter how it is.
     #[pyo3(attribute)]
     health: Py<PyAny>,
+    /// Says which module has turned the GIL on, None if it is off.
+    #[pyo3(attribute)]
+    gil: Py<PyAny>,
 }
 
-/// Runs calls on this thread until the queue says stop.
-pub(crate) fn run(
-    py: Python<'_>,
-    shared: &Arc<Shared>,
-    driver: &Driver,
-    slot: usize,
-    tools: Vec<Py<Tool>>,
-    hooks: &Hooks,
-) -> PyResult<()> {
-    let tools = tools.into_iter().map(|tool| (tool.get().name.clone(), tool)).collect();
-    let mut dispatcher = Dispatcher {
-        shared,
-        driver,
-        slot,
-        tools: &tools,
-        hooks,
-        keys: KeyCache::default(),
-        gil: GilSampler::new(py)?,
+impl Hooks {
+    /// The GIL's state now, where it can be off.
+    pub(crate) fn gil(&self, py: Python<'_>) -> PyResult<Gil> {
+        let module: Option<String> = self.gil.call0(py)?.extract(py)?;
+        Ok(Gil { enabled: module.is_some(), module: module.unwrap_or_default() })
+    }
+}
+
+/// What the dispatch threads of a worker have in common.
+#[pyclass(frozen, module = "snakepit._native")]
+pub(crate) struct Serving {
+    shared: Arc<Shared>,
+    driver: Arc<Driver>,
+    tools: FxHashMap<String, Py<Tool>>,
+    hooks: Hooks,
+}
+
+impl Serving {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        driver: Arc<Driver>,
+        tools: Vec<Py<Tool>>,
+        hooks: Hooks,
+    ) -> Self {
+        let tools = tools.into_iter().map(|tool| (tool.get().name.clone(), tool)).collect();
+        Self { shared, driver, tools, hooks }
+    }
+}
+
+#[pymethods]
+impl Serving {
+    /// Runs calls on this thread until the host says `Shutdown`. Slot 0 is the main thread's.
+    fn run(&self, py: Python<'_>, slot: usize) -> PyResult<()> {
+        if slot != 0 {
+            process::leave_signals_to_main_thread();
+        }
+        let ran = run(py, self, slot);
+        // What follows is Python's, and may take its time.
+        self.driver.entrust();
+        ran
+    }
+}
+
+fn run(py: Python<'_>, serving: &Serving, slot: usize) -> PyResult<()> {
+    let Serving { shared, driver, tools, hooks } = serving;
+    let keys = KeyCache::default();
+    let mut dispatcher = Dispatcher { shared, driver, slot, tools, hooks, keys };
+    let mut gil = GilSampler::new(py)?;
+    let limit = match slot {
+        0 => Signals::listen(py, shared, driver)?.longest_wait(),
+        _ => REST,
     };
-    let signals = Signals::listen(py, shared, driver)?;
-    let mut driven = Instant::now();
     loop {
         match shared.queue.next(slot) {
             Next::Call(call) => {
                 driver.entrust();
                 let more = dispatcher.run_call(py, call);
-                dispatcher.gil.sample(py, shared)?;
-                if more && driver.is_turn_due(driven) {
+                gil.sample(py, serving)?;
+                if more && driver.is_turn_due() {
                     py.detach(|| driver.turn());
-                    driven = Instant::now();
                 }
             }
             Next::Check(id) => {
@@ -84,7 +119,7 @@ pub(crate) fn run(
                 let report = v1::HealthReport { check_id: id, failure };
                 shared.outbox.push(Frame::HealthReport(report));
                 shared.queue.checked();
-                dispatcher.gil.sample(py, shared)?;
+                gil.sample(py, serving)?;
             }
             Next::Expired(state) => {
                 let failure = failure::Failure::expired();
@@ -92,8 +127,7 @@ pub(crate) fn run(
             }
             Next::Drained => shared.outbox.push(Frame::DrainDone(v1::DrainDone {})),
             Next::Idle => {
-                py.detach(|| driver.wait(shared.queue.ready(slot), signals.longest_wait()));
-                driven = Instant::now();
+                py.detach(|| driver.wait(|drives| shared.queue.ready(slot, drives), limit));
                 py.check_signals()?;
             }
             Next::Stop => return Ok(()),
@@ -109,7 +143,6 @@ struct Dispatcher<'a> {
     tools: &'a FxHashMap<String, Py<Tool>>,
     hooks: &'a Hooks,
     keys: KeyCache,
-    gil: GilSampler,
 }
 
 /// Looks whether the GIL came back, which only loading a module can cause.
@@ -124,14 +157,19 @@ impl GilSampler {
         Ok(Self { modules: if free_threaded { Some(python::loaded_modules(py)?) } else { None } })
     }
 
-    fn sample(&mut self, py: Python<'_>, shared: &Shared) -> PyResult<()> {
+    fn sample(&mut self, py: Python<'_>, serving: &Serving) -> PyResult<()> {
         let Some(before) = self.modules else {
             return Ok(());
         };
         let now = python::loaded_modules(py)?;
-        if now != before {
-            self.modules = Some(now);
-            shared.gil_enabled.store(python::is_gil_enabled(py)?, Ordering::Relaxed);
+        if now == before {
+            return Ok(());
+        }
+        self.modules = Some(now);
+        let gil = serving.hooks.gil(py)?;
+        if serving.shared.note_gil(gil) {
+            // The next beat may be far away: beside calls there is none.
+            serving.shared.beat(0);
         }
         Ok(())
     }

@@ -3,8 +3,6 @@
 //! Owns the back pressure: the generator is asked for the next item only when the one before has
 //! left. Invariant: however the stream ends, the generator is closed, so its `finally` runs.
 
-use std::time::Instant;
-
 use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -46,7 +44,8 @@ fn run_sync(
     let py = running.py;
     let raised = |error: PyErr| Failure::raised(py, &error, running.state);
     let next = generator.getattr(intern!(py, "__next__")).map_err(raised)?;
-    let mut driven = None;
+    // The first chunk leaves at once: somebody waits for it.
+    let mut is_first = true;
     loop {
         stop_if_told(running)?;
         match running.call(&next) {
@@ -57,14 +56,15 @@ fn run_sync(
         while !chunks.try_send() {
             stop_if_told(running)?;
             let slice = running.state.remaining().map_or(SLICE, |left| left.min(SLICE));
-            py.detach(|| running.driver.wait(running.state.credit_or_stop(), slice));
+            py.detach(|| running.driver.wait(|_| running.state.credit_or_stop(), slice));
             py.check_signals().map_err(raised)?;
-            driven = Some(Instant::now());
+            is_first = false;
+            // The standby may have gone to sleep meanwhile.
+            running.driver.entrust();
         }
-        // The first chunk leaves at once: somebody waits for it.
-        if driven.is_none_or(|driven| running.driver.is_turn_due(driven)) {
+        if is_first || running.driver.is_turn_due() {
             py.detach(|| running.driver.turn());
-            driven = Some(Instant::now());
+            is_first = false;
         }
     }
 }

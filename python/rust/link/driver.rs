@@ -1,12 +1,14 @@
 //! Who drives the link's runtime.
 //!
-//! The thread that runs calls drives it while it waits for one, so a call is run by the thread
-//! that read it, and its answer is written by the thread that made it: nobody is woken in between.
-//! While that thread is inside Python for longer than a moment, a standby drives instead.
+//! A thread that runs calls drives it while it waits for one, so a call is run by the thread that
+//! read it, and its answer is written by the thread that made it: nobody is woken in between. Of
+//! several such threads one drives and the others sleep; they are woken for calls that come while
+//! that one has its own. While whoever drove is inside Python for longer than a moment, and no other
+//! thread has taken the seat, a standby drives instead.
 //!
-//! Owns the runtime, the standby thread and the seat between the two; not what runs on the runtime.
+//! Owns the runtime, the standby thread and the seat between them all; not what runs on the runtime.
 //! Invariant: whoever drives is detached from Python. Invariant: the link is looked after within
-//! two [`TICK`]s whatever the main thread does, and a worker without calls has a standby that
+//! two [`TICK`]s whatever the dispatch threads do, and a worker without calls has a standby that
 //! sleeps.
 
 use std::future::{Future, poll_fn};
@@ -15,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -29,7 +31,7 @@ use crate::process;
 /// How often the standby looks while there are calls. A call that ends sooner never meets it.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Looks without a call in between after which the standby goes to sleep. Waking it costs the main
+/// Looks without a call in between after which the standby goes to sleep. Waking it costs a dispatch
 /// thread some microseconds at the start of a call, each look costs about as much elsewhere.
 const QUIET_TICKS: u32 = 4;
 
@@ -46,18 +48,21 @@ const AWAKE: Duration = Duration::from_micros(30);
 /// and the time it took to wake up.
 const BRISK: Duration = Duration::from_micros(100);
 
-/// The seat's states. [`MAIN`] and [`STANDBY`] say who drives or is about to.
+/// The seat's states. [`DISPATCH`] and [`STANDBY`] say who drives or is about to.
 const FREE: u8 = 0;
-const MAIN: u8 = 1;
+const DISPATCH: u8 = 1;
 const STANDBY: u8 = 2;
 
 pub(crate) struct Driver {
     runtime: Runtime,
     outbox: Arc<Outbox>,
     seat: AtomicU8,
-    /// How often the main thread has left the seat.
+    /// How often a dispatch thread has left the seat.
     left: AtomicU64,
-    /// The main thread has taken the seat from the standby.
+    /// When that was last, in microseconds since `started`.
+    driven_us: AtomicU64,
+    started: Instant,
+    /// A dispatch thread has taken the seat from the standby.
     claimed: Notify,
     asleep: AtomicBool,
     standby: OnceLock<Thread>,
@@ -66,7 +71,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Makes the runtime and the standby. The calling thread is the main one from here on.
+    /// Makes the runtime and the standby.
     pub(super) fn start(outbox: Arc<Outbox>) -> io::Result<Arc<Self>> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -75,6 +80,8 @@ impl Driver {
             outbox,
             seat: AtomicU8::new(FREE),
             left: AtomicU64::new(0),
+            driven_us: AtomicU64::new(0),
+            started: Instant::now(),
             claimed: Notify::new(),
             asleep: AtomicBool::new(false),
             standby: OnceLock::new(),
@@ -105,34 +112,54 @@ impl Driver {
         self.runtime.spawn(task)
     }
 
-    /// Drives until the future is ready, or `limit` has passed. For the main thread, detached.
-    pub(crate) fn wait(&self, future: impl Future<Output = ()>, limit: Duration) {
-        self.drive(async {
-            let mut future = pin!(future);
-            let idle = Instant::now();
-            if self.brisk.load(Ordering::Relaxed) && stay_awake(future.as_mut(), idle).await {
-                return;
-            }
-            // Either way the caller looks again.
-            let _ = tokio::time::timeout(limit, future).await;
-            self.brisk.store(idle.elapsed() < BRISK, Ordering::Relaxed);
-        });
+    /// Waits until the future is ready, or `limit` has passed; drives meanwhile unless another
+    /// dispatch thread does, which is what the future is told. For a dispatch thread, detached.
+    pub(crate) fn wait<F>(&self, future: impl FnOnce(bool) -> F, limit: Duration)
+    where
+        F: Future<Output = ()>,
+    {
+        process::leave_if_forked();
+        if self.take_seat() {
+            self.block_on(self.await_call(future(true), limit));
+            self.leave_seat();
+        } else {
+            park_until(future(false), limit);
+        }
     }
 
-    /// Runs what is ready and looks at the sockets once, without waiting.
+    async fn await_call(&self, call: impl Future<Output = ()>, limit: Duration) {
+        let mut call = pin!(call);
+        let idle = Instant::now();
+        if self.brisk.load(Ordering::Relaxed) && stay_awake(call.as_mut(), idle).await {
+            return;
+        }
+        // Either way the caller looks again.
+        let _ = tokio::time::timeout(limit, call).await;
+        self.brisk.store(idle.elapsed() < BRISK, Ordering::Relaxed);
+    }
+
+    /// Runs what is ready and looks at the sockets once, without waiting, unless another dispatch
+    /// thread is at it.
     pub(crate) fn turn(&self) {
-        self.drive(tokio::task::yield_now());
+        process::leave_if_forked();
+        if self.take_seat() {
+            self.block_on(tokio::task::yield_now());
+            self.leave_seat();
+        }
     }
 
-    /// Whether answers should not wait any longer, given when the main thread last drove.
-    pub(crate) fn is_turn_due(&self, last: Instant) -> bool {
-        last.elapsed() >= HOLD_BACK && self.seat.load(Ordering::Relaxed) == FREE
+    /// Whether answers should not wait any longer.
+    pub(crate) fn is_turn_due(&self) -> bool {
+        // Relaxed: figures that need not belong together.
+        let driven = Duration::from_micros(self.driven_us.load(Ordering::Relaxed));
+        self.seat.load(Ordering::Relaxed) == FREE
+            && self.started.elapsed().saturating_sub(driven) >= HOLD_BACK
     }
 
-    /// Makes sure that the standby is awake: the main thread is about to enter Python.
+    /// Makes sure that the standby is awake: a dispatch thread is about to enter Python.
     pub(crate) fn entrust(&self) {
-        // SeqCst here, at the seat and in `doze`: of a standby that goes to sleep and a main
-        // thread that leaves the seat, one sees the other.
+        // SeqCst here, at the seat and in `doze`: of a standby that goes to sleep and a thread that
+        // leaves the seat, one sees the other.
         if self.asleep.load(Ordering::SeqCst)
             && self.asleep.swap(false, Ordering::SeqCst)
             && let Some(standby) = self.standby.get()
@@ -141,15 +168,33 @@ impl Driver {
         }
     }
 
-    /// Drives as the main thread, taking the seat from the standby if need be.
+    /// Drives until the future is ready, whoever else does. For the end of the link.
     pub(super) fn drive(&self, future: impl Future<Output = ()>) {
         process::leave_if_forked();
-        if self.seat.swap(MAIN, Ordering::SeqCst) == STANDBY {
-            // One permit for one stay of the standby. Until it is gone, `block_on` below polls the
-            // future alone and takes over the rest as soon as it can.
-            self.claimed.notify_one();
-        }
+        let seated = self.take_seat();
         self.block_on(future);
+        if seated {
+            self.leave_seat();
+        }
+    }
+
+    /// Takes the seat for a dispatch thread, from the standby if need be; false if another has it.
+    fn take_seat(&self) -> bool {
+        let taken = |seat| (seat != DISPATCH).then_some(DISPATCH);
+        match self.seat.fetch_update(Ordering::SeqCst, Ordering::SeqCst, taken) {
+            Ok(STANDBY) => {
+                // One permit for one stay of the standby. Until it is gone, `block_on` polls the
+                // future alone and takes over the rest as soon as it can.
+                self.claimed.notify_one();
+                true
+            }
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+
+    fn leave_seat(&self) {
+        self.driven_us.store(self.started.elapsed().as_micros() as u64, Ordering::Relaxed);
         self.left.fetch_add(1, Ordering::Relaxed);
         self.seat.store(FREE, Ordering::SeqCst);
     }
@@ -171,7 +216,7 @@ impl Driver {
             let left = self.left.load(Ordering::Relaxed);
             if left != seen {
                 (seen, quiet) = (left, 0);
-            } else if self.take_seat() {
+            } else if self.stand_in() {
                 self.block_on(self.claimed.notified());
                 quiet = 0;
             } else {
@@ -184,11 +229,12 @@ impl Driver {
         }
     }
 
-    fn take_seat(&self) -> bool {
+    /// Takes the seat for the standby if nobody has it.
+    fn stand_in(&self) -> bool {
         self.seat.compare_exchange(FREE, STANDBY, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// Sleeps until the main thread enters Python, unless it is there.
+    /// Sleeps until a dispatch thread enters Python, unless nobody has the seat.
     fn doze(&self) {
         self.asleep.store(true, Ordering::SeqCst);
         if self.seat.load(Ordering::SeqCst) == FREE {
@@ -212,4 +258,31 @@ async fn stay_awake(mut future: Pin<&mut impl Future<Output = ()>>, since: Insta
         thread::yield_now();
     }
     false
+}
+
+/// Waits without driving: somebody else does and wakes the future.
+fn park_until(future: impl Future<Output = ()>, limit: Duration) {
+    thread_local! {
+        static UNPARK: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+    }
+    let end = Instant::now() + limit;
+    let mut future = pin!(future);
+    UNPARK.with(|waker| {
+        let mut context = Context::from_waker(waker);
+        while future.as_mut().poll(&mut context) == Poll::Pending {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
+        }
+    });
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }

@@ -1,7 +1,7 @@
 //! The link to the host.
 //!
 //! Owns the socket, the runtime it is served on, and the Python class that starts and ends it. Knows
-//! calls as bytes only. Invariant: until [`Link::serve`] or [`Link::fail`] there is no thread and
+//! calls as bytes only. Invariant: until [`Link::open`] or [`Link::fail`] there is no thread and
 //! no runtime, so a process may still fork.
 
 mod assembly;
@@ -14,17 +14,17 @@ mod wake;
 
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use snakepit_proto::v1::worker_message::Frame;
 use snakepit_proto::v1::{self, StartPhase};
-use snakepit_shm::ControlWriter;
+use snakepit_shm::{ControlWriter, RUNNING_SLOTS};
 
 use crate::call::Queue;
-use crate::dispatch::{self, Hooks};
+use crate::dispatch::{self, Hooks, Serving};
 use crate::tool::Tool;
 use crate::{process, python};
 pub(crate) use driver::Driver;
@@ -48,21 +48,38 @@ pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) wake: Wake,
     pub(crate) max_payload_bytes: AtomicUsize,
-    /// Whether the GIL was on when last looked at.
-    pub(crate) gil_enabled: AtomicBool,
+    gil: Mutex<Gil>,
     /// The end of the link has been announced.
     leaving: AtomicBool,
 }
 
+/// The GIL when last looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Gil {
+    pub(crate) enabled: bool,
+    /// The module that turned it on, where that is known.
+    pub(crate) module: String,
+}
+
 impl Shared {
-    fn beat(&self, nonce: u64) {
+    pub(crate) fn beat(&self, nonce: u64) {
         let (running, queued) = self.queue.counts();
-        self.outbox.push(Frame::Heartbeat(v1::Heartbeat {
-            running: running as u32,
-            queued: queued as u32,
-            gil_enabled: self.gil_enabled.load(Ordering::Relaxed),
-            nonce,
-        }));
+        let Gil { enabled: gil_enabled, module: gil_module } = self.gil().clone();
+        let (running, queued) = (running as u32, queued as u32);
+        let beat = v1::Heartbeat { running, queued, gil_enabled, nonce, gil_module };
+        self.outbox.push(Frame::Heartbeat(beat));
+    }
+
+    /// Notes a look at the GIL; returns whether that is news.
+    pub(crate) fn note_gil(&self, gil: Gil) -> bool {
+        let mut last = self.gil();
+        let is_news = *last != gil;
+        *last = gil;
+        is_news
+    }
+
+    fn gil(&self) -> MutexGuard<'_, Gil> {
+        self.gil.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,6 +106,10 @@ impl Link {
         control_fd: i32,
         capacity: usize,
     ) -> PyResult<Self> {
+        if !(1..=RUNNING_SLOTS).contains(&capacity) {
+            let message = format!("--capacity {capacity}: 1 to {RUNNING_SLOTS} calls at a time");
+            return Err(PyValueError::new_err(message));
+        }
         let adopt = |option: &str, fd| {
             process::adopt(fd)
                 .map_err(|error| PyValueError::new_err(format!("{option} {fd}: {error}")))
@@ -102,7 +123,7 @@ impl Link {
             outbox: Outbox::new(),
             wake: Wake::default(),
             max_payload_bytes: AtomicUsize::new(snakepit_proto::MAX_PAYLOAD_BYTES as usize),
-            gil_enabled: AtomicBool::new(true),
+            gil: Mutex::new(Gil { enabled: true, module: String::new() }),
             leaving: AtomicBool::new(false),
         };
         Ok(Self {
@@ -115,10 +136,15 @@ impl Link {
         })
     }
 
-    /// Attaches to the host and runs its calls on this thread until the host says `Shutdown`.
-    fn serve(&self, py: Python<'_>, tools: Vec<Py<Tool>>, hooks: Hooks) -> PyResult<()> {
-        let interpreter = python::describe(py)?;
-        self.shared.gil_enabled.store(interpreter.gil_enabled, Ordering::Relaxed);
+    /// Attaches to the host; the caller runs its calls, each slot on a thread.
+    fn open(&self, py: Python<'_>, tools: Vec<Py<Tool>>, hooks: Hooks) -> PyResult<Serving> {
+        let mut interpreter = python::describe(py)?;
+        let mut gil = Gil { enabled: true, module: String::new() };
+        if interpreter.free_threaded_build {
+            gil = hooks.gil(py)?;
+        }
+        (interpreter.gil_enabled, interpreter.gil_module) = (gil.enabled, gil.module.clone());
+        self.shared.note_gil(gil);
         self.shared.outbox.push(Frame::Hello(v1::Hello {
             worker_id: self.worker_id.clone(),
             pid: std::process::id(),
@@ -131,11 +157,7 @@ impl Link {
             token: String::new(),
             pool: self.pool.clone(),
         }));
-        let driver = self.start()?;
-        let served = dispatch::run(py, &self.shared, &driver, 0, tools, &hooks);
-        // What follows is Python's, and may take its time.
-        driver.entrust();
-        served
+        Ok(Serving::new(self.shared.clone(), self.start()?, tools, hooks))
     }
 
     /// Tells the host that the worker cannot start, and waits until that has left.

@@ -31,6 +31,6 @@ class Adapter:
     def health(self) -> Awaitable[object] | object:
         """Says that the adapter is well by not raising and not returning `False`.
 
-        Runs every few minutes, never beside a tool; a worker that is not well three times in a row
-        is replaced.
+        Runs every few minutes, where a call would run: never beside a tool in a worker that runs
+        one call at a time. A worker that is not well three times in a row is replaced.
         """

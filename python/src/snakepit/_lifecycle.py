@@ -7,6 +7,7 @@ the worker as well as for tests. Knows no host.
 from __future__ import annotations
 
 import sys
+from _thread import allocate_lock
 from types import FunctionType
 
 from snakepit._discover import Marked, Tools, class_of, marked_functions, marked_in
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from snakepit._errors import Phase
     from snakepit._loop import Runner
+    from snakepit._loop_thread import LoopThread
     from snakepit._native import Link, Tool
 
 
@@ -38,11 +40,18 @@ class Lifecycle:
         self._object: object | None = None
         self._functions: list[Marked] = []
         self._tools = Tools()
-        self._runner: Runner | None = None
+        self._capacity = 1
+        self._runner: Runner | LoopThread | None = None
+        self._making_runner = allocate_lock()
 
-    def attach(self, link: Link) -> None:
-        """Takes the link, if there was none when the adapter was loaded."""
-        self._link = link
+    def attach(self, link: Link, capacity: int = 1) -> None:
+        """Takes the link, if there was none when the adapter was loaded.
+
+        Args:
+            link: The link.
+            capacity: How many calls run at a time.
+        """
+        self._link, self._capacity = link, capacity
 
     def load(self, spec: str) -> None:
         """Imports the adapter and finds its tools."""
@@ -124,13 +133,22 @@ class Lifecycle:
         """
         return all(self._finish(function()) is not False for function in self._hooks("health"))
 
-    def runner(self) -> Runner:
+    def runner(self) -> Runner | LoopThread:
         """Returns the event loop's runner, made when it is first needed."""
         if self._runner is None:
+            with self._making_runner:
+                if self._runner is None:
+                    self._runner = self._make_runner()
+        return self._runner
+
+    def _make_runner(self) -> Runner | LoopThread:
+        if self._capacity == 1:
             from snakepit._loop import Runner
 
-            self._runner = Runner(self._link)
-        return self._runner
+            return Runner(self._link)
+        from snakepit._loop_thread import LoopThread
+
+        return LoopThread(self._link)
 
     def _hooks(self, name: str) -> list[Callable[[], Any]]:
         # With a class of a named module, the module's own functions are not the adapter's.

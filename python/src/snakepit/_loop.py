@@ -1,4 +1,4 @@
-"""The event loop of coroutine tools.
+"""The event loop of coroutine tools, where one call runs at a time.
 
 Owns one loop for the life of the worker. It runs only while a call runs; what a tool leaves
 behind on it goes on during the next call. Cancellation and credit come from the native link through
@@ -89,7 +89,7 @@ class Runner:
         sink: Sink,
     ) -> None:
         """Sends every item of an asynchronous generator, waiting for credit as needed."""
-        self.run(self._stream(generator, sink), context, call)
+        self.run(send_all(generator, sink, self._news), context, call)
 
     def close(self) -> None:
         """Ends what tools have left behind."""
@@ -101,23 +101,31 @@ class Runner:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
-    async def _stream(self, generator: AsyncGenerator[Any, None], sink: Sink) -> None:
-        try:
-            async for item in generator:
-                if not sink.put(item):
-                    return
-                while not sink.try_send():
-                    self._news.clear()
-                    # Credit may have come between the look and the clearing.
-                    if sink.try_send():
-                        break
-                    await self._news.wait()
-        finally:
-            await generator.aclose()
-
     def _wake(self) -> None:
         if self._link is not None:
             self._link.drain_wake()
         self._news.set()
         if self._task is not None and self._call is not None and self._call.cancelled:
             self._task.cancel()
+
+
+async def send_all(generator: AsyncGenerator[Any, None], sink: Sink, news: asyncio.Event) -> None:
+    """Sends every item of an asynchronous generator.
+
+    Args:
+        generator: The generator; it is closed in the end.
+        sink: Where the items go.
+        news: Set whenever credit may have come. Several streams may share one.
+    """
+    try:
+        async for item in generator:
+            if not sink.put(item):
+                return
+            while not sink.try_send():
+                news.clear()
+                # Credit may have come between the look and the clearing.
+                if sink.try_send():
+                    break
+                await news.wait()
+    finally:
+        await generator.aclose()

@@ -19,6 +19,7 @@ from contextvars import copy_context
 
 from snakepit._context import current
 from snakepit._errors import StartError
+from snakepit._gil import Watch
 from snakepit._lifecycle import Lifecycle
 from snakepit._native import DUMP_SIGNAL, DecodeError, Link, arm, from_json
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from contextvars import Context, ContextVar
     from typing import Any, NoReturn
 
-    from snakepit._native import CurrentCall
+    from snakepit._native import CurrentCall, Serving
     from snakepit._zygote import Zygote
 
 EXIT_FAILED = 1
@@ -50,24 +51,27 @@ _ZYGOTE = ("adapter", "channel-fd")
 class _Hooks:
     """What the native dispatch borrows."""
 
-    def __init__(self, context: Context, lifecycle: Lifecycle) -> None:
+    def __init__(self, context: Context, lifecycle: Lifecycle, gil: Watch) -> None:
         self.current: ContextVar[CurrentCall | None] = current
         self.context = context
         self.runner: Callable[[], object] = lifecycle.runner
         self.health = lifecycle.health
+        self.gil = gil.module
 
 
 def main(arguments: list[str]) -> NoReturn:
     """Runs a worker until its host says otherwise."""
     _restore_python_path()
     _write_lines_at_once()
+    # Before the adapter is imported, here or in the zygote.
+    gil = Watch()
     zygote = None
     if arguments[:1] == ["--zygote"]:
         zygote = _start_zygote(arguments[1:])
         # Comes back in the workers it forks.
         arguments = zygote.serve()
         sys.argv[1:] = arguments
-    _work(arguments, zygote)
+    _work(arguments, zygote, gil)
 
 
 def _start_zygote(arguments: list[str]) -> Zygote:
@@ -83,26 +87,26 @@ def _start_zygote(arguments: list[str]) -> Zygote:
     return zygote
 
 
-def _work(arguments: list[str], zygote: Zygote | None) -> NoReturn:
+def _work(arguments: list[str], zygote: Zygote | None, gil: Watch) -> NoReturn:
     try:
         options = _parse(arguments, _REQUIRED, _OPTIONAL)
+        capacity = int(options.get("capacity", "1"))
         bind_to_host(int(options["liveness-fd"]), None if zygote is None else zygote.marker)
         link = Link(
             options["worker-id"],
             options["pool"],
             int(options["link-fd"]),
             int(options["control-fd"]),
-            int(options.get("capacity", "1")),
+            capacity,
         )
     except ValueError as error:
         _refuse(error)
     lifecycle = Lifecycle() if zygote is None else zygote.lifecycle
-    lifecycle.attach(link)
+    lifecycle.attach(link, capacity)
     if zygote is not None and zygote.error is not None:
         _report(link, lifecycle, options["adapter"], zygote.error)
         _leave(EXIT_NOT_STARTED)
     try:
-        _check_capacity(options.get("capacity", "1"))
         adapter_arguments = _adapter_arguments(options.get("adapter-args", "{}"))
         if zygote is None:
             lifecycle.load(options["adapter"])
@@ -114,7 +118,7 @@ def _work(arguments: list[str], zygote: Zygote | None) -> NoReturn:
     code = 0
     try:
         # Taken after setup, so that calls see what it has set.
-        link.serve(tools, _Hooks(copy_context(), lifecycle))
+        _serve(link.open(tools, _Hooks(copy_context(), lifecycle, gil)), capacity)
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         code = EXIT_FAILED
@@ -165,13 +169,30 @@ def _parse(
     return options
 
 
-def _check_capacity(text: str) -> None:
-    if text != "1":
-        raise StartError(
-            "setup",
-            f"this worker runs one call at a time, but a capacity of {text} was asked for",
-            "use the process profile, or more workers",
-        )
+def _serve(serving: Serving, capacity: int) -> None:
+    """Runs calls on as many threads as there are slots; the first slot is this thread's."""
+    if capacity == 1:
+        serving.run(0)
+        return
+    from threading import Thread
+
+    def run(slot: int) -> None:
+        try:
+            serving.run(slot)
+        except BaseException:
+            # A worker that has lost a slot is not what its host thinks it is.
+            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            _leave(EXIT_FAILED)
+
+    threads = [
+        Thread(target=run, args=(slot,), name=f"snakepit-{slot}", daemon=True)
+        for slot in range(1, capacity)
+    ]
+    for thread in threads:
+        thread.start()
+    serving.run(0)
+    for thread in threads:
+        thread.join()
 
 
 def _adapter_arguments(text: str) -> dict[str, Any]:

@@ -208,7 +208,8 @@ pub fn submit(link: &Link, sink: &Arc<Sink>, call: &Call) {
 pub async fn ping(link: &Link, worker: &mut FakeWorker, running: u32, queued: u32) {
     let pong = link.ping();
     let Some(HostFrame::Ping(ping)) = worker.next().await else { panic!("expected a ping") };
-    let beat = v1::Heartbeat { running, queued, gil_enabled: false, nonce: ping.nonce };
+    let nonce = ping.nonce;
+    let beat = v1::Heartbeat { running, queued, nonce, ..Default::default() };
     worker.send(Frame::Heartbeat(beat));
     pong.await.unwrap();
 }

@@ -86,8 +86,8 @@ impl Pool {
     /// Submits a call.
     ///
     /// # Errors
-    /// `PoolClosed`, `PoolSaturated`, `PayloadTooLarge`, `WorkerNotFound`, `WorkerBusy`, or the
-    /// error the pool failed with. What happens later comes out of the handle.
+    /// `PoolClosed`, `PoolSaturated`, `PayloadTooLarge`, `WorkerNotFound`, `WorkerBusy`,
+    /// `WorkerAtCapacity`, or the error the pool failed with. What happens later comes out of the handle.
     pub fn submit(&self, request: Request) -> Result<CallHandle, Error> {
         let mut turn = Turn::new(&self.0);
         let handle = self.submit_in(&mut turn, request);
@@ -208,7 +208,8 @@ impl Pool {
             pool: self.name().to_string(),
             workers: open().count(),
             capacity,
-            available: capacity - busy,
+            // A worker whose capacity has shrunk may have more calls than room.
+            available: capacity.saturating_sub(busy),
             busy,
             queued: state.queue.len(),
             in_flight: state.calls.len() - state.queue.len(),

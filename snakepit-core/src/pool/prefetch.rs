@@ -68,7 +68,8 @@ impl Turn<'_> {
         let own = self.state.estimates.of(&request.command);
         let takes = |(assigned, key): &&(usize, u64)| {
             let member = &self.state.members[key];
-            if *assigned >= member.worker.slots().capacity() + limit || member.is_lending() {
+            let capacity = member.worker.slots().capacity();
+            if *assigned >= capacity * (1 + limit) || member.is_lending() {
                 return false;
             }
             let ahead = member.assigned.iter().try_fold(own, |sum, ahead| {
@@ -81,7 +82,7 @@ impl Turn<'_> {
                 (!streaming && !slow && !a.expired && !a.revoking)
                     .then(|| sum.saturating_add(a.estimate))
             });
-            ahead.is_some_and(|sum| sum <= HORIZON)
+            ahead.is_some_and(|sum| sum <= HORIZON * capacity as u32)
         };
         self.state.ready.iter().take(LOOKS).find(takes).map(|(_, key)| (*key, None))
     }
@@ -119,7 +120,12 @@ impl Turn<'_> {
                 continue;
             };
             if call == last {
-                return if a.lease.is_none() && !a.revoking { wait } else { Duration::ZERO };
+                let capacity = member.worker.slots().capacity().max(1) as u32;
+                return if a.lease.is_none() && !a.revoking {
+                    wait / capacity
+                } else {
+                    Duration::ZERO
+                };
             }
             let running = if a.lease.is_some() { self.now - a.since } else { Duration::ZERO };
             wait = wait.saturating_add(a.estimate.max(running));

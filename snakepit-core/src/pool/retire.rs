@@ -13,7 +13,8 @@ use crate::ids::WorkerId;
 impl Pool {
     /// Gives a worker no more calls and takes back those that it has not started. Calls bound to it
     /// are refused with `WorkerNotFound` from now on. The future resolves when no call is left at
-    /// the worker or it has left the pool; at once when there is no such worker.
+    /// the worker but those that are stuck, or it has left the pool; at once when there is no such
+    /// worker.
     ///
     /// It stays a member until [`leave`](Self::leave). Running calls are not touched.
     ///
@@ -26,7 +27,7 @@ impl Pool {
             turn.state.shut_member(key);
             turn.revoke(key, usize::MAX);
             if let Some(member) = turn.state.members.get_mut(&key)
-                && !member.assigned.is_empty()
+                && !member.is_idle()
             {
                 let (told, idle) = oneshot::channel();
                 member.retiring.retain(|other| !other.is_closed());

@@ -79,6 +79,8 @@ pub(super) struct Assignment {
     pub(super) expired: bool,
     /// Expected running time when it was assigned.
     pub(super) estimate: Duration,
+    /// Whether it ignored its cancellation and the worker was told.
+    pub(super) stuck: bool,
     /// The last chunk, for the idle time of streams.
     pub(super) last_chunk: Instant,
 }
@@ -94,6 +96,8 @@ pub(super) struct Member {
     pub(super) worker: Arc<dyn Worker>,
     /// Calls handed to it, in the order in which it runs them.
     pub(super) assigned: VecDeque<CallId>,
+    /// How many of them are stuck. Nobody waits for those.
+    pub(super) stuck: usize,
     /// When a slot of it became free last.
     pub(super) freed: Instant,
     /// Whether it takes calls.
@@ -114,6 +118,7 @@ impl Member {
         Self {
             worker,
             assigned: VecDeque::new(),
+            stuck: 0,
             freed: now,
             open: true,
             served: 0,
@@ -127,6 +132,11 @@ impl Member {
     /// Whether a slot is lent or about to be.
     pub(super) fn is_lending(&self) -> bool {
         self.borrower.is_some() || self.lent.is_some()
+    }
+
+    /// Whether there is no call left that might end.
+    pub(super) fn is_idle(&self) -> bool {
+        self.assigned.len() == self.stuck
     }
 
     pub(super) fn id(&self) -> &WorkerId {
@@ -162,6 +172,10 @@ impl State {
                 self.queue.remove(record.place, record.call.request.session.as_ref());
             }
             Stage::Assigned(assignment) => {
+                let member = self.members.get_mut(&assignment.member);
+                if let Some(member) = member.filter(|_| assignment.stuck) {
+                    member.stuck -= 1;
+                }
                 self.take_from_member(assignment.member, call);
                 if assignment.lease.is_none() {
                     self.prefetched -= 1;
@@ -189,9 +203,24 @@ impl State {
             }
             if member.open {
                 self.ready.insert((member.assigned.len(), key));
-            } else if member.assigned.is_empty() {
+            } else if member.is_idle() {
                 self.reached.append(&mut member.retiring);
             }
+        }
+    }
+
+    /// Notes that a call does not end: whoever waits for its member to be idle no longer waits for it.
+    pub(super) fn note_stuck(&mut self, call: CallId) {
+        let Some(Stage::Assigned(assignment)) = self.calls.get_mut(&call).map(|r| &mut r.stage)
+        else {
+            return;
+        };
+        let Some(member) = self.members.get_mut(&assignment.member) else { return };
+        if !std::mem::replace(&mut assignment.stuck, true) {
+            member.stuck += 1;
+        }
+        if !member.open && member.is_idle() {
+            self.reached.append(&mut member.retiring);
         }
     }
 
@@ -235,13 +264,18 @@ impl State {
             let lent = usize::from(member.lent.is_some());
             assert_eq!(leases + lent, slots.load(), "leases and slots disagree");
             assert!(leases + lent <= slots.capacity());
+            let stuck = member.assigned.iter().filter(|call| match &self.calls[*call].stage {
+                Stage::Assigned(assignment) => assignment.stuck,
+                Stage::Queued => false,
+            });
+            assert_eq!(stuck.count(), member.stuck);
             let waits = member.borrower.is_some();
             assert!(!waits || leases == slots.capacity(), "nobody was told of a slot to borrow");
             leaseless += member.assigned.len() - leases;
             assert_eq!(member.open, self.ready.contains(&(member.assigned.len(), *key)));
             let waits = !member.retiring.is_empty();
             assert!(!waits || !member.open, "a member that retires takes calls");
-            assert!(!waits || !member.assigned.is_empty(), "nobody was told that it is idle");
+            assert!(!waits || !member.is_idle(), "nobody was told that it is idle");
             let due = member.milestone.as_ref().is_some_and(|(at, _)| *at <= member.served);
             assert!(!due, "nobody was told of the milestone");
         }

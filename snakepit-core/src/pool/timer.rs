@@ -74,6 +74,7 @@ impl Turn<'_> {
                 } else if let Some(member) = self.state.members.get(&member) {
                     let worker = Arc::clone(&member.worker);
                     self.stuck(worker, call);
+                    self.state.note_stuck(call);
                 }
             }
             Stage::Assigned(assignment) => {

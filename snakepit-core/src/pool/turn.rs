@@ -227,11 +227,8 @@ impl<'a> Turn<'a> {
         let (Some(key), Some(member)) = (key, member) else {
             return Err(worker_not_found(Some(worker)));
         };
-        let lease = Lease::acquire(member.worker.slots()).ok_or_else(|| {
-            Error::new(ErrorKind::WorkerBusy, format!("worker `{worker}` has no free slot"))
-                .with_detail("worker", worker.as_str())
-                .with_help("call it later, or let the pool choose a worker")
-        })?;
+        let slots = member.worker.slots();
+        let lease = Lease::acquire(slots).ok_or_else(|| full(worker, slots.capacity()))?;
         Ok((key, lease))
     }
 
@@ -291,6 +288,7 @@ impl<'a> Turn<'a> {
             revoking: false,
             expired: false,
             estimate: state.estimates.of(&record.call.request.command),
+            stuck: false,
             last_chunk: self.now,
         });
         let idle = self.shared.options.stream_idle_timeout;
@@ -437,6 +435,18 @@ fn saturated(options: &PoolOptions) -> Error {
 
 pub(super) fn closed(options: &PoolOptions) -> Error {
     Error::new(ErrorKind::PoolClosed, format!("pool `{}` is shutting down", options.name))
+}
+
+fn full(worker: &WorkerId, capacity: usize) -> Error {
+    let (kind, message) = if capacity > 1 {
+        let message = format!("all {capacity} slots of worker `{worker}` are taken");
+        (ErrorKind::WorkerAtCapacity, message)
+    } else {
+        (ErrorKind::WorkerBusy, format!("worker `{worker}` has no free slot"))
+    };
+    Error::new(kind, message)
+        .with_detail("worker", worker.as_str())
+        .with_help("call it later, or let the pool choose a worker")
 }
 
 fn worker_not_found(worker: Option<&WorkerId>) -> Error {

@@ -1,6 +1,6 @@
 //! Waits until a worker is to be replaced: watches its age, its calls, its memory, its health,
-//! whether it has any use, and orders, and asks the policy. Nothing is measured that no limit is set
-//! for.
+//! whether it has any use, what it says itself, and orders, and asks the policy. Nothing is measured
+//! that no limit is set for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,11 @@ pub(super) async fn due(
         () = rested(shared, serving, &mut unused) => {}
         spoilt = unwell(shared, serving) => {
             return Due { reason: RecycleReason::Unhealthy, spoilt };
+        }
+        why = serving.worker.unfit() => {
+            let pool = shared.pool.name();
+            tracing::warn!(%pool, worker = %id, why, "a worker asks to be replaced; it serves on");
+            return because(RecycleReason::Unfit);
         }
     }
     let served = shared.pool.served_by(id).unwrap_or_default();

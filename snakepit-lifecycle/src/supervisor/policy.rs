@@ -43,6 +43,8 @@ pub enum RecycleReason {
     Idle,
     /// It failed its own check again and again.
     Unhealthy,
+    /// It said itself that it is not what it should be, such as one with a call that does not end.
+    Unfit,
 }
 
 /// What is known of a serving worker.
@@ -67,13 +69,14 @@ pub(super) enum Verdict {
 
 impl RecycleReason {
     /// All reasons.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Manual,
         Self::TtlExpired,
         Self::MaxRequests,
         Self::MemoryThreshold,
         Self::Idle,
         Self::Unhealthy,
+        Self::Unfit,
     ];
 
     /// The reason's name in events and statistics.
@@ -85,6 +88,7 @@ impl RecycleReason {
             Self::MemoryThreshold => "memory_threshold",
             Self::Idle => "idle",
             Self::Unhealthy => "unhealthy",
+            Self::Unfit => "unfit",
         }
     }
 }

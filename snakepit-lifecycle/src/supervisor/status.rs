@@ -79,6 +79,8 @@ pub struct Recycles {
     pub idle: u64,
     /// They failed their own check again and again.
     pub unhealthy: u64,
+    /// They asked for it.
+    pub unfit: u64,
 }
 
 /// Ends of workers that had been ready, by reason.
@@ -126,13 +128,15 @@ pub struct SupervisorStatus {
 
 impl AddAssign for Recycles {
     fn add_assign(&mut self, other: Self) {
-        let Self { manual, ttl_expired, max_requests, memory_threshold, idle, unhealthy } = other;
+        let Self { manual, ttl_expired, max_requests, memory_threshold, idle, unhealthy, unfit } =
+            other;
         self.manual += manual;
         self.ttl_expired += ttl_expired;
         self.max_requests += max_requests;
         self.memory_threshold += memory_threshold;
         self.idle += idle;
         self.unhealthy += unhealthy;
+        self.unfit += unfit;
     }
 }
 
@@ -161,7 +165,7 @@ impl Recycles {
     /// The sum over all reasons.
     pub fn total(&self) -> u64 {
         let limits = self.ttl_expired + self.max_requests + self.memory_threshold + self.idle;
-        self.manual + limits + self.unhealthy
+        self.manual + limits + self.unhealthy + self.unfit
     }
 
     pub(super) fn count(&mut self, reason: RecycleReason) {
@@ -172,6 +176,7 @@ impl Recycles {
             RecycleReason::MemoryThreshold => &mut self.memory_threshold,
             RecycleReason::Idle => &mut self.idle,
             RecycleReason::Unhealthy => &mut self.unhealthy,
+            RecycleReason::Unfit => &mut self.unfit,
         } += 1;
     }
 }

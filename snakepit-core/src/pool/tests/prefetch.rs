@@ -45,6 +45,19 @@ async fn short_calls_are_lined_up_at_busy_workers_up_to_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_slot_of_a_worker_may_have_calls_lined_up_behind_it() {
+    let worker = FakeWorker::new("w", 2);
+    let pool = trained(&[&worker]);
+    let _calls = submit(&pool, "fast", 10);
+    assert_eq!((worker.holds().len(), worker.load()), (8, 2));
+    let wide = FakeWorker::new("wide", 4);
+    let pool = trained(&[&wide]);
+    // Of 300 µs each: four run, and no slot has more than a millisecond's worth.
+    let _calls = submit(&pool, "medium", 20);
+    assert_eq!(wide.holds().len(), 13);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_lined_up_behind_slow_unknown_or_streaming_calls() {
     for command in ["slow", "unknown", "stream"] {
         let worker = FakeWorker::new("w", 1);

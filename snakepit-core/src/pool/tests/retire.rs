@@ -112,17 +112,18 @@ async fn a_dropped_call_still_holds_a_retiring_worker_until_it_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_past_its_deadline_still_holds_a_retiring_worker() {
+async fn a_call_past_its_deadline_holds_a_retiring_worker_until_it_is_stuck() {
     let (pool, old) = one_worker(1);
     let timeout = Some(Duration::from_millis(50));
     let call = pool.submit(Request { timeout, ..request("x") }).unwrap();
     let mut idle = pin!(pool.retire(&id("old")));
     assert_eq!(kind(call.await), ErrorKind::Timeout(Phase::Call));
+    assert!(!is_ready(idle.as_mut()));
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(old.stuck_calls(), [1], "after the grace the worker is told, retiring or not");
-    assert!(!is_ready(idle.as_mut()));
-    drop(old.take(1));
-    assert!(is_ready(idle.as_mut()));
+    assert!(is_ready(idle.as_mut()), "nobody waits for a call that does not end");
+    old.finish(1);
+    assert_eq!(old.load(), 0, "it did end after all");
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,4 +184,21 @@ async fn a_milestone_is_told_when_it_is_reached() {
     assert!(!is_ready(never.as_mut()));
     pool.leave(&id("old"));
     assert!(is_ready(never.as_mut()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_stuck_does_not_hold_up_the_end_of_its_worker() {
+    let (pool, old) = one_worker(2);
+    let stuck = Request { timeout: Some(Duration::from_secs(1)), ..request("stuck") };
+    let stuck = pool.submit(stuck).unwrap();
+    let other = pool.submit(request("other")).unwrap();
+    assert_eq!(kind(stuck.await), ErrorKind::Timeout(Phase::Call));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(old.stuck_calls(), [1]);
+    let mut idle = pin!(pool.retire(&id("old")));
+    assert!(!is_ready(idle.as_mut()), "the other call runs on");
+    old.finish(2);
+    assert!(is_ready(idle.as_mut()));
+    assert_eq!(number(other.await), 2);
+    assert_eq!(old.load(), 1, "its slot is gone with it");
 }

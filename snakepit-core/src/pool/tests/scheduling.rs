@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::fake::*;
+use crate::call::Request;
 use crate::clock::Clock;
 use crate::error::ErrorKind;
 use crate::ids::WorkerId;
@@ -163,6 +164,18 @@ async fn a_call_bound_to_a_worker_runs_there_or_says_why_not() {
     assert_eq!(kind(pool.submit(bound())), ErrorKind::WorkerNotFound);
     pool.leave(&WorkerId::from("b"));
     assert_eq!(kind(pool.submit(bound())), ErrorKind::WorkerNotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_several_slots_is_at_capacity_when_all_are_taken() {
+    let pool = pool(|_| {});
+    let worker = FakeWorker::new("w", 2);
+    pool.join(worker.clone());
+    let bound = || Request { worker: Some(WorkerId::from("w")), ..request("x") };
+    let _running = [pool.submit(bound()).unwrap(), pool.submit(bound()).unwrap()];
+    assert_eq!(kind(pool.submit(bound())), ErrorKind::WorkerAtCapacity);
+    worker.finish(1);
+    assert!(pool.submit(bound()).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
