@@ -164,7 +164,10 @@ impl Reader {
         };
         match frame {
             Some(frame) => self.deliver(call_id, frame),
-            None => Ok(()),
+            None => {
+                self.shared.note_spoken(call_id);
+                Ok(())
+            }
         }
     }
 

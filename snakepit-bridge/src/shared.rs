@@ -51,6 +51,8 @@ pub(crate) struct InFlight {
     pub(crate) reply: Reply,
     /// Index of the next chunk, for a call whose result is a stream.
     pub(crate) next_chunk: Option<u64>,
+    /// A frame of it waits for the rest of its payload: its tool was entered.
+    pub(crate) spoken: bool,
 }
 
 pub(crate) struct Shared {
@@ -224,7 +226,7 @@ impl Shared {
             return Ok(());
         }
         frame.arguments = Some(state.outbox.attach(&request.arguments));
-        let entry = InFlight { reply, next_chunk: call.stream_credit.map(|_| 0) };
+        let entry = InFlight { reply, next_chunk: call.stream_credit.map(|_| 0), spoken: false };
         let before = state.in_flight.insert(frame.call_id, entry);
         debug_assert!(before.is_none(), "call ids are unique in a pool");
         state.outbox.push(Frame::Call(frame));
@@ -288,6 +290,14 @@ impl Shared {
     /// Puts an entry back that was taken to tell something that was not its last event.
     pub(crate) fn put_back(&self, call_id: u64, entry: InFlight) {
         self.state().in_flight.insert(call_id, entry);
+    }
+
+    /// Notes that the worker has begun to answer a call. Until the answer is whole other calls may
+    /// come and go, more than the control page remembers.
+    pub(crate) fn note_spoken(&self, call_id: u64) {
+        if let Some(entry) = self.state().in_flight.get_mut(&call_id) {
+            entry.spoken = true;
+        }
     }
 
     /// Number of calls in flight.
@@ -436,7 +446,7 @@ impl Shared {
         in_flight.sort_unstable_by_key(|(call_id, _)| *call_id);
         for (call_id, entry) in in_flight {
             let chunks_seen = entry.next_chunk.is_some_and(|next| next > 0);
-            let event = if chunks_seen || was_started(call_id) {
+            let event = if chunks_seen || entry.spoken || was_started(call_id) {
                 CallEvent::Failed { error: Error::worker_lost(true, how), run_time: None }
             } else {
                 CallEvent::Returned

@@ -99,6 +99,8 @@ impl Reader<'_> {
             raw.places.note(key.get_ref(), self.position(value.span().start));
         }
         raw.profile = self.string(scope, "profile");
+        raw.threads = self.count(scope, "threads");
+        raw.gil = self.string(scope, "gil");
         raw.start = self.string(scope, "start");
         raw.workers = self.count(scope, "workers");
         raw.min_workers = self.count(scope, "min_workers");

@@ -2,8 +2,10 @@
 //! misspelt name.
 
 /// Keys of one pool's table.
-pub(crate) const POOL: [&str; 21] = [
+pub(crate) const POOL: [&str; 23] = [
     "profile",
+    "threads",
+    "gil",
     "start",
     "workers",
     "min_workers",

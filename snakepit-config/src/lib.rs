@@ -7,6 +7,7 @@ mod error;
 mod keys;
 mod lifecycle;
 mod pool;
+mod profile;
 mod raw;
 mod start;
 mod timeouts;
@@ -18,6 +19,7 @@ pub use config::Config;
 pub use error::{Code, ConfigError, Position, Problem};
 pub use lifecycle::Lifecycle;
 pub use pool::{PoolBuilder, PoolConfig};
+pub use profile::{GilPolicy, Profile, THREADS};
 pub use start::Start;
 pub use timeouts::{TimeoutProfile, Timeouts};
 pub use units::{

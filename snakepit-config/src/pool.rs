@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::adapter::AdapterSpec;
 use crate::error::ConfigError;
 use crate::lifecycle::Lifecycle;
+use crate::profile::{GilPolicy, Profile};
 use crate::raw::{Places, RawLifecycle, RawPool, RawTimeouts};
 use crate::start::Start;
 use crate::timeouts::{TimeoutProfile, Timeouts};
@@ -30,6 +31,7 @@ pub struct PoolConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) name: String,
+    pub(crate) profile: Profile,
     pub(crate) start: Start,
     pub(crate) workers: usize,
     pub(crate) min_workers: usize,
@@ -77,11 +79,17 @@ impl PoolConfig {
             jitter: Some(settings.lifecycle.jitter),
             max_surge: Some(settings.lifecycle.max_surge as u64),
         };
+        let (threads, gil) = match settings.profile {
+            Profile::Thread { threads, gil } => (Some(threads as u64), Some(gil.name().to_owned())),
+            Profile::Process => (None, None),
+        };
         // A bound that is the number itself follows it when that is changed.
         let bound = |bound| (bound != settings.workers).then_some(bound as u64);
         let raw = RawPool {
             name: settings.name,
-            profile: Some(self.profile().to_owned()),
+            profile: Some(settings.profile.name().to_owned()),
+            threads,
+            gil,
             start: Some(settings.start.name().to_owned()),
             workers: Some(settings.workers as u64),
             min_workers: bound(settings.min_workers),
@@ -118,9 +126,9 @@ impl PoolConfig {
         &self.settings.name
     }
 
-    /// How workers are made; `process` is the only profile so far.
-    pub fn profile(&self) -> &'static str {
-        "process"
+    /// How a worker turns into slots.
+    pub fn profile(&self) -> Profile {
+        self.settings.profile
     }
 
     /// How the processes of workers come to be.
@@ -178,7 +186,7 @@ impl PoolConfig {
         &self.settings.env
     }
 
-    /// How many calls at most wait in a worker beside the running one; 0 is strict.
+    /// How many calls at most wait in a worker for each of its slots; 0 is strict.
     pub fn prefetch(&self) -> usize {
         self.settings.prefetch
     }
@@ -233,7 +241,11 @@ impl Serialize for PoolConfig {
                 .ok_or_else(|| S::Error::custom("the path is not UTF-8"))
         };
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("profile", self.profile())?;
+        map.serialize_entry("profile", settings.profile.name())?;
+        if let Profile::Thread { threads, gil } = settings.profile {
+            map.serialize_entry("threads", &threads)?;
+            map.serialize_entry("gil", gil.name())?;
+        }
         map.serialize_entry("start", settings.start.name())?;
         map.serialize_entry("workers", &settings.workers)?;
         for (key, bound) in
@@ -307,9 +319,21 @@ impl PoolBuilder {
         self
     }
 
-    /// How workers are made; `process` is the only profile so far.
+    /// How a worker turns into slots: `process` (the default) or `thread`.
     pub fn profile(mut self, profile: impl Into<String>) -> Self {
         self.raw.profile = Some(profile.into());
+        self
+    }
+
+    /// How many calls a worker of profile `thread` runs at a time; by default one for each core.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.raw.threads = Some(threads as u64);
+        self
+    }
+
+    /// What becomes of a worker of profile `thread` whose GIL is on; by default it is told of.
+    pub fn gil(mut self, policy: GilPolicy) -> Self {
+        self.raw.gil = Some(policy.name().to_owned());
         self
     }
 
@@ -319,7 +343,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How many workers run; by default one for each core, within the bounds.
+    /// How many workers run; by default one for each core, within the bounds, and one of profile
+    /// `thread`.
     pub fn workers(mut self, workers: usize) -> Self {
         self.raw.workers = Some(workers as u64);
         self
@@ -367,7 +392,7 @@ impl PoolBuilder {
         self
     }
 
-    /// How many calls at most wait in a worker beside the running one; 0 is strict.
+    /// How many calls at most wait in a worker for each of its slots; 0 is strict.
     pub fn prefetch(mut self, calls: usize) -> Self {
         self.raw.prefetch = Some(calls as u64);
         self

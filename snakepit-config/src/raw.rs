@@ -14,6 +14,8 @@ use crate::error::Position;
 pub(crate) struct RawPool {
     pub(crate) name: String,
     pub(crate) profile: Option<String>,
+    pub(crate) threads: Option<u64>,
+    pub(crate) gil: Option<String>,
     pub(crate) start: Option<String>,
     pub(crate) workers: Option<u64>,
     pub(crate) min_workers: Option<u64>,

@@ -13,13 +13,11 @@ use crate::error::{Code, ConfigError, Problem};
 use crate::keys;
 use crate::lifecycle::{DEFAULT_JITTER, DEFAULT_MAX_SURGE, DEFAULT_MEMORY_INTERVAL, Lifecycle};
 use crate::pool::{PoolConfig, Settings};
+use crate::profile::{GilPolicy, Profile, THREADS};
 use crate::raw::RawPool;
 use crate::start::Start;
 use crate::timeouts::{TimeoutProfile, Timeouts};
 use crate::units::{format_duration, format_size};
-
-/// The profiles there are.
-const PROFILES: [&str; 1] = ["process"];
 
 /// How many workers a pool may have. Each needs about five descriptors and a seat; past this a typing
 /// error is likelier.
@@ -71,12 +69,13 @@ const NAME_CHARS: usize = 64;
 pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
     let mut check = Check { raw: &raw, problems: Vec::new() };
     check.name();
-    check.profile();
+    let profile = check.profile();
     let adapter = check.adapter();
-    let (workers, min_workers, max_workers) = check.workers();
+    let (workers, min_workers, max_workers) = check.workers(profile);
     let settings = Settings {
         name: raw.name.clone(),
-        start: check.start(),
+        profile,
+        start: check.start(profile),
         workers,
         min_workers,
         max_workers,
@@ -157,24 +156,51 @@ impl Check<'_> {
         }
     }
 
-    fn profile(&mut self) {
-        let Some(profile) = &self.raw.profile else {
-            return;
-        };
-        if !PROFILES.contains(&profile.as_str()) {
-            self.problem(
-                Code::InvalidProfile,
-                "profile",
-                format!("there is no profile named `{profile}`"),
-            )
-            .help = Some(format!("known are: {}", PROFILES.join(", ")));
+    fn profile(&mut self) -> Profile {
+        let raw = self.raw;
+        let name = raw.profile.as_deref().unwrap_or_default();
+        if name == "thread" {
+            let cores = (cores() as u64).min(*THREADS.end());
+            let threads = self.count("threads", raw.threads, cores, THREADS);
+            return Profile::Thread { threads, gil: self.gil() };
         }
+        if !name.is_empty() && !Profile::NAMES.contains(&name) {
+            let message = format!("there is no profile named `{name}`");
+            self.problem(Code::InvalidProfile, "profile", message).help =
+                Some(keys::suggestion(name, &Profile::NAMES));
+            return Profile::default();
+        }
+        for (key, given) in [("threads", raw.threads.is_some()), ("gil", raw.gil.is_some())] {
+            if given {
+                let message = "workers of profile `process` run one call at a time";
+                self.problem(Code::InvalidValue, key, message).help =
+                    Some("add `profile = \"thread\"`, or leave it out".to_owned());
+            }
+        }
+        Profile::Process
     }
 
-    fn start(&mut self) -> Start {
+    fn gil(&mut self) -> GilPolicy {
+        let Some(name) = &self.raw.gil else { return GilPolicy::default() };
+        GilPolicy::from_name(name).unwrap_or_else(|| {
+            let message = format!("there is no such policy as `{name}`");
+            self.problem(Code::InvalidValue, "gil", message).help =
+                Some(keys::suggestion(name, &GilPolicy::NAMES));
+            GilPolicy::default()
+        })
+    }
+
+    fn start(&mut self, profile: Profile) -> Start {
+        let default = if profile == Profile::Process { Start::default() } else { Start::Spawn };
         let Some(name) = &self.raw.start else {
-            return Start::default();
+            return default;
         };
+        if profile != Profile::Process && name == Start::Zygote.name() {
+            let message = "workers of profile `thread` are spawned: threads cannot be forked";
+            self.problem(Code::InvalidValue, "start", message).help =
+                Some("leave it out".to_owned());
+            return default;
+        }
         let start = Start::from_name(name).filter(|start| {
             // There are no descriptors for processes elsewhere.
             *start != Start::Zygote || cfg!(target_os = "linux")
@@ -188,7 +214,7 @@ impl Check<'_> {
     }
 
     /// The number at first, the least and the most.
-    fn workers(&mut self) -> (usize, usize, usize) {
+    fn workers(&mut self, profile: Profile) -> (usize, usize, usize) {
         let raw = self.raw;
         let keys = [
             ("workers", raw.workers),
@@ -201,7 +227,8 @@ impl Check<'_> {
             }
         }
         let workers = raw.workers.unwrap_or_else(|| {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+            // A worker with threads takes all cores by itself.
+            let cores = if profile == Profile::Process { cores() as u64 } else { 1 };
             let cores = cores.min(raw.max_workers.unwrap_or(*WORKERS.end()));
             cores.max(raw.min_workers.unwrap_or(1))
         });
@@ -415,6 +442,10 @@ impl Check<'_> {
             drain: self.time("timeouts.drain", given.drain.unwrap_or(base.drain), GRACE),
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn out_of_range(value: &dyn fmt::Display, range: &RangeInclusive<impl fmt::Display>) -> String {

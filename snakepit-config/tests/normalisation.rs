@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use snakepit_config::{Config, PoolBuilder, PoolConfig, Start, TimeoutProfile};
+use snakepit_config::{Config, GilPolicy, PoolBuilder, PoolConfig, Profile, Start, TimeoutProfile};
 
 fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![
@@ -153,9 +153,10 @@ proptest! {
                 "profile", "workers", "adapter", "adapter_args", "python", "cwd", "env", "prefetch",
                 "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "lifecycle",
                 "min_workers", "max_workers", "idle_timeout", "health_interval", "start", "x",
+                "threads", "gil",
             ]),
             prop::sample::select(vec![
-                "1", "-1", "0x10", "'process'", "'spawn'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
+                "1", "-1", "0x10", "'process'", "'thread'", "'degrade'", "'spawn'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
                 "nan", "[1, 'a']", "{a = 1}", "{call = '1s'}", "{call = 1, x = 2}",
                 "{ttl = 'none', jitter = 0}", "{max_requests = 0, jitter = nan}", "1979-05-27",
             ]),
@@ -195,6 +196,18 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((lifecycle.ttl, lifecycle.max_requests, lifecycle.max_memory), (None, None, None));
     assert_eq!((lifecycle.idle, lifecycle.jitter, lifecycle.max_surge), (None, 0.1, 1));
     assert_eq!(lifecycle.memory_interval, Duration::from_secs(10));
+}
+
+#[test]
+fn a_worker_with_threads_takes_all_cores_by_itself_and_is_spawned() {
+    let pool = PoolConfig::builder("p").adapter("a.py").profile("thread").build().unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(pool.profile(), Profile::Thread { threads: cores.min(64), gil: GilPolicy::Warn });
+    assert_eq!((pool.workers(), pool.start()), (1, Start::Spawn));
+    let set = pool.to_builder().threads(16).gil(GilPolicy::Refuse).workers(2).build().unwrap();
+    assert_eq!(set.profile(), Profile::Thread { threads: 16, gil: GilPolicy::Refuse });
+    let text = Config::new([set.clone()]).unwrap().to_toml();
+    assert_eq!(Config::from_toml(&text).unwrap().pools(), [set]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn problems(text: &str) -> Vec<Found> {
 fn all_problems_of_a_document_come_at_once_in_its_order() {
     let found = problems(
         r#"[pool.default]
-profile = "thread"
+profile = "thred"
 workers = 0
 pyhton = "python3"
 heartbeat = "2"
@@ -91,11 +91,38 @@ fn a_wrong_start_is_not_taken_for_the_default() {
 
 #[test]
 fn a_wrong_profile_names_those_that_exist() {
-    let error = Config::from_toml("[pool.default]\nadapter='a.py'\nprofile='threads'").unwrap_err();
+    let error = Config::from_toml("[pool.default]\nadapter='a.py'\nprofile='fibre'").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "3:9: pool.default.profile: there is no profile named `threads` (known are: process)"
+        "3:9: pool.default.profile: there is no profile named `fibre` (known are: process, thread)"
     );
+}
+
+#[test]
+fn settings_of_a_profile_that_the_pool_does_not_have_are_named() {
+    let found = problems(
+        r#"[pool.default]
+adapter = "a.py"
+threads = 4
+gil = "warn"
+[pool.shared]
+adapter = "a.py"
+profile = "thread"
+threads = 65
+gil = "on"
+start = "zygote"
+"#,
+    );
+    let expected = [
+        ("default.threads", (3, 11)),
+        ("default.gil", (4, 7)),
+        ("shared.threads", (8, 11)),
+        ("shared.gil", (9, 7)),
+        ("shared.start", (10, 9)),
+    ];
+    let expected =
+        expected.map(|(path, place)| (Code::InvalidValue, format!("pool.{path}"), Some(place)));
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -19,7 +19,11 @@ pub struct ThreadOptions {
 impl ThreadOptions {
     /// So many threads, the defaults of [`WorkerOptions::new`], and a warning when the GIL is on.
     pub fn new(python: impl Into<PathBuf>, adapter: impl Into<String>, threads: usize) -> Self {
-        let worker = WorkerOptions::new(python, adapter);
+        Self::from_worker(WorkerOptions::new(python, adapter), threads)
+    }
+
+    /// The same for what is known of any worker already.
+    pub fn from_worker(worker: WorkerOptions, threads: usize) -> Self {
         Self { worker, threads, gil: GilPolicy::default() }
     }
 }

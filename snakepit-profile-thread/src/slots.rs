@@ -218,6 +218,14 @@ mod loom_models {
 
     use super::*;
 
+    /// Every interleaving with up to three preemptions: each operation is a loop, and with no bound
+    /// there are more than a day has time for. A mistake in one exchange shows with two.
+    fn explore(model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+
     /// Counts who holds a slot; fails as soon as more do than ever were allowed.
     struct Held {
         slots: ThreadSlots,
@@ -244,7 +252,7 @@ mod loom_models {
 
     #[test]
     fn slots_are_never_more_than_there_are_and_all_come_back() {
-        loom::model(|| {
+        explore(|| {
             let held = Held::new(2, 2);
             let others: Vec<_> = (0..2)
                 .map(|_| {
@@ -263,7 +271,7 @@ mod loom_models {
 
     #[test]
     fn whoever_takes_a_slot_sees_what_its_last_holder_did() {
-        loom::model(|| {
+        explore(|| {
             let shared = Arc::new((ThreadSlots::new(1), UnsafeCell::new(0_usize)));
             let visit = |shared: &(ThreadSlots, UnsafeCell<usize>)| {
                 if !shared.0.try_acquire() {
@@ -290,7 +298,7 @@ mod loom_models {
 
     #[test]
     fn a_resize_beside_calls_loses_nothing_and_allows_no_more_than_either_number() {
-        loom::model(|| {
+        explore(|| {
             let held = Held::new(1, 2);
             let resizing = Arc::clone(&held);
             let resizing = thread::spawn(move || resizing.slots.resize(2));
@@ -305,7 +313,7 @@ mod loom_models {
 
     #[test]
     fn a_shrunk_worker_hands_out_nothing_above_its_new_number() {
-        loom::model(|| {
+        explore(|| {
             let held = Held::new(2, 2);
             assert!(held.slots.try_acquire());
             let other = Arc::clone(&held);
@@ -322,7 +330,7 @@ mod loom_models {
 
     #[test]
     fn after_the_close_nobody_gets_a_slot_and_the_last_release_drains() {
-        loom::model(|| {
+        explore(|| {
             let held = Held::new(2, 2);
             let closing = Arc::clone(&held);
             let closing = thread::spawn(move || {

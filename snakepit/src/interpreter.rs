@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use snakepit_compat::{FindError, Interpreter, Origin, ProbeError, Search, WorkerPackage};
-use snakepit_config::PoolConfig;
+use snakepit_config::{PoolConfig, Profile};
 use snakepit_core::{Error, ErrorKind};
 
 /// An interpreter that can run workers, as far as can be known without starting one.
@@ -21,6 +21,21 @@ pub(crate) fn resolve(config: &PoolConfig) -> Result<Resolved, Error> {
     let mut search = Search::from_env();
     if let Some(python) = config.python() {
         search = search.explicit(python);
+    }
+    if config.python().is_none() && matches!(config.profile(), Profile::Thread { .. }) {
+        match search.find_free_threaded() {
+            Ok(interpreter) => {
+                let without = match package(config, &interpreter) {
+                    Ok(package) => return Ok(Resolved { interpreter, package }),
+                    Err(error) => error,
+                };
+                // An ordinary one may do; the pool's policy judges that.
+                let (pool, help) = (config.name(), without.help());
+                tracing::warn!(pool, error = %without, help, "a free-threaded Python is not used");
+            }
+            Err(error @ FindError::Nowhere { .. }) => tracing::debug!(%error),
+            Err(error) => return Err(not_found(&error)),
+        }
     }
     let interpreter = search.find_default().map_err(|error| not_found(&error))?;
     let package = package(config, &interpreter)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use snakepit_bridge::LinkServer;
-use snakepit_config::{Config, PoolConfig, Start};
+use snakepit_config::{self as config, Config, PoolConfig, Start};
 use snakepit_core::{
     BoxFuture, Clock, Error, ErrorKind, Phase, Pool, PoolOptions, Profile, Tool, WorkerId,
 };
@@ -18,6 +18,7 @@ use snakepit_lifecycle::{
     Elastic, Limits, Observer, Supervisor, SupervisorOptions, SupervisorStatus,
 };
 use snakepit_profile_process::{ProcessOptions, ProcessProfile, StartMethod, WorkerOptions};
+use snakepit_profile_thread::{GilPolicy, ThreadOptions, ThreadProfile};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
@@ -119,16 +120,12 @@ struct Onto {
 }
 
 async fn start_pool(config: PoolConfig, onto: &Onto) -> Result<PoolEntry, Error> {
-    let Onto { links, runtime, last_duties, lone_call } = onto;
+    let Onto { runtime, last_duties, lone_call, .. } = onto;
     let named = config.clone();
     let resolving = runtime.spawn_blocking(move || interpreter::resolve(&named));
     // A blocking task ends early only when its runtime does.
     let resolved = resolving.await.map_err(|_| ended())??;
-    let profile: Arc<dyn Profile> = Arc::new(ProcessProfile::new(
-        process_options(&config, resolved),
-        Arc::clone(links),
-        runtime.clone(),
-    )?);
+    let profile = profile(&config, resolved, onto)?;
     // Workers whose last handle is dropped are killed at once and reaped here.
     let all_gone = Arc::clone(&profile);
     last_duties.add(async move { all_gone.all_gone().await });
@@ -165,11 +162,40 @@ fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
     }
 }
 
-fn process_options(config: &PoolConfig, resolved: Resolved) -> ProcessOptions {
-    let mut options = ProcessOptions::from(worker_options(config, resolved));
-    options.start = match config.start() {
+/// What makes the pool's workers.
+fn profile(
+    config: &PoolConfig,
+    resolved: Resolved,
+    onto: &Onto,
+) -> Result<Arc<dyn Profile>, Error> {
+    let (links, runtime) = (Arc::clone(&onto.links), onto.runtime.clone());
+    let worker = worker_options(config, resolved);
+    Ok(match config.profile() {
+        config::Profile::Thread { threads, gil } => {
+            let options = thread_options(worker, threads, gil);
+            Arc::new(ThreadProfile::new(options, links, runtime)?)
+        }
+        _ => {
+            Arc::new(ProcessProfile::new(process_options(worker, config.start()), links, runtime)?)
+        }
+    })
+}
+
+fn process_options(worker: WorkerOptions, start: Start) -> ProcessOptions {
+    let mut options = ProcessOptions::from(worker);
+    options.start = match start {
         Start::Spawn => StartMethod::Spawn,
         _ => StartMethod::Zygote,
+    };
+    options
+}
+
+fn thread_options(worker: WorkerOptions, threads: usize, gil: config::GilPolicy) -> ThreadOptions {
+    let mut options = ThreadOptions::from_worker(worker, threads);
+    options.gil = match gil {
+        config::GilPolicy::Refuse => GilPolicy::Refuse,
+        config::GilPolicy::Degrade => GilPolicy::Degrade,
+        _ => GilPolicy::Warn,
     };
     options
 }

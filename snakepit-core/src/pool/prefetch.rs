@@ -29,6 +29,11 @@ const STEAL_AFTER: Duration = Duration::from_micros(200);
 /// A call with less time left than this is never prefetched: it could not come back in time.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(50);
 
+/// Calls handed to one worker at most, those included that run. A worker remembers which calls it
+/// has started for somewhat more than that (`FINISHED_IDS` of its control page); with more under way
+/// it could forget one whose answer has not come, and that would be run again should it die.
+const WINDOW: usize = 400;
+
 /// Estimates kept at a time. Adapters have tens of tools; this bounds a hostile one.
 const MAX_COMMANDS: usize = 4096;
 
@@ -69,7 +74,7 @@ impl Turn<'_> {
         let takes = |(assigned, key): &&(usize, u64)| {
             let member = &self.state.members[key];
             let capacity = member.worker.slots().capacity();
-            if *assigned >= capacity * (1 + limit) || member.is_lending() {
+            if *assigned >= (capacity * (1 + limit)).min(WINDOW) || member.is_lending() {
                 return false;
             }
             let ahead = member.assigned.iter().try_fold(own, |sum, ahead| {

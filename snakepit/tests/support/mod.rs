@@ -25,6 +25,19 @@ pub(crate) fn python() -> PathBuf {
     path
 }
 
+/// The free-threaded interpreter to test with.
+pub(crate) fn free_threaded() -> PathBuf {
+    let path = match std::env::var_os("SNAKEPIT_TEST_PYTHON_FREE_THREADED") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+            target.join("snakepit/venvs/free-threaded/bin/python")
+        }
+    };
+    assert!(path.exists(), "{} is not there: run `cargo xtask setup`", path.display());
+    path
+}
+
 /// One of the adapters in `tests/adapters`.
 pub(crate) fn adapter(name: &str) -> String {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/adapters");

@@ -1,0 +1,20 @@
+"""Tools that show whether a pool's calls run at the same time, in one process or in several."""
+
+import os
+import time
+
+from snakepit import tool
+
+_PATIENCE_SECONDS = 30.0
+
+@tool
+def rendezvous(path: str, own: str, other: str) -> int:
+    """Waits until another call has come to the same place, from whatever process."""
+    with open(os.path.join(path, own), "w", encoding="utf-8"):
+        pass
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not os.path.exists(os.path.join(path, other)):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{other} never came")
+        time.sleep(0.005)
+    return os.getpid()
