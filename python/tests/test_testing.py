@@ -12,7 +12,7 @@ import pytest
 
 import snakepit
 from snakepit import Adapter, ArgumentsError, Cancelled, context, tool
-from snakepit.testing import Progress, run
+from snakepit.testing import Progress, run, run_threads
 
 SEEN: list[str] = []
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -249,3 +249,15 @@ def test_the_showcase_shows() -> None:
         assert isinstance(caught.value.__cause__, LookupError)
         with pytest.raises(RuntimeError):
             adapter.call("error", kind="exit")
+        assert [adapter.calling(session_id=s).call("counter") for s in "aba"] == [1, 1, 2]
+
+
+def test_the_showcase_counts_in_many_threads_and_forgets_old_sessions() -> None:
+    with run_threads("snakepit.showcase", threads=4) as adapter:
+        counting = adapter.calling(session_id="s")
+        adapter.together(lambda _each, _: counting.call("counter"), times=50)
+        assert counting.call("counter", amount=0) == 200
+        for index in range(1000):
+            adapter.calling(session_id=f"s{index}").call("counter")
+        assert counting.call("counter") == 1
+        assert adapter.report.findings == []

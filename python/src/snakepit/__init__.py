@@ -24,6 +24,15 @@ from snakepit._native import (
 )
 from snakepit._tool import tool
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snakepit._threadsafe import (
+        ThreadSafeAdapter,
+        ThreadSafetyError,
+        require_thread_safe,
+        thread_safe_method,
+    )
+
 __all__ = [
     "Adapter",
     "ArgumentsError",
@@ -31,7 +40,20 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "Marker",
+    "ThreadSafeAdapter",
+    "ThreadSafetyError",
     "__version__",
     "context",
+    "require_thread_safe",
+    "thread_safe_method",
     "tool",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Loaded when first asked for: adapters that run one call at a time need none of it.
+    if name in __all__:
+        from snakepit import _threadsafe
+
+        return getattr(_threadsafe, name)
+    raise AttributeError(f"module `snakepit` has no attribute `{name}`")

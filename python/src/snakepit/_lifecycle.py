@@ -6,6 +6,7 @@ the worker as well as for tests. Knows no host.
 
 from __future__ import annotations
 
+import os
 import sys
 from _thread import allocate_lock
 from types import FunctionType
@@ -24,16 +25,24 @@ if TYPE_CHECKING:
     from snakepit._loop import Runner
     from snakepit._loop_thread import LoopThread
     from snakepit._native import Link, Tool
+    from snakepit._threadcheck import Checker
 
 
 class Lifecycle:
     """One adapter in one process.
 
-    `phase` says how far the start has come, for whoever has to report that it failed.
+    Attributes:
+        phase: How far the start has come, for whoever has to report that it failed.
+        thread_check: `warn`, `strict` or `off`: whether the adapter's state is watched; `None`
+            leaves it to `SNAKEPIT_THREAD_CHECK`.
+        checker: Who watches it, once it is set up.
     """
 
-    def __init__(self, link: Link | None = None) -> None:
+    def __init__(self, link: Link | None = None, capacity: int = 1) -> None:
         self.phase: Phase = "import"
+        self.thread_check: str | None = None
+        self.checker: Checker | None = None
+        self._capacity = capacity
         self._link = link
         self._module: ModuleType | None = None
         self._class: type | None = None
@@ -72,6 +81,8 @@ class Lifecycle:
                 "the adapter has no tools",
                 "mark its functions or methods with @snakepit.tool",
             )
+        if self._capacity > 1:
+            self._require_thread_safe()
         if module is not None:
             self._tools.add_functions(module, self._functions)
         if self._class is not None:
@@ -109,10 +120,15 @@ class Lifecycle:
         self.phase = "setup"
         for function in self._hooks("setup"):
             self._finish(function())
+        mode = self.thread_check or os.environ.get("SNAKEPIT_THREAD_CHECK")
+        if mode:
+            self._check_threads(mode)
         return tools
 
     def teardown(self) -> None:
         """Lets the adapter clean up, in the reverse order of its setup."""
+        if self.checker is not None:
+            self.checker.close()
         for function in reversed(self._hooks("teardown")):
             try:
                 self._finish(function())
@@ -149,6 +165,20 @@ class Lifecycle:
         from snakepit._loop_thread import LoopThread
 
         return LoopThread(self._link)
+
+    def _require_thread_safe(self) -> None:
+        # Not loaded where there is one call at a time.
+        from snakepit._threadsafe import require
+
+        if self._functions and self._module is not None:
+            require(self._module, self._capacity)
+        if self._class is not None:
+            require(self._class, self._capacity)
+
+    def _check_threads(self, mode: str) -> None:
+        from snakepit._threadcheck import start
+
+        self.checker = start(self._object, mode)
 
     def _hooks(self, name: str) -> list[Callable[[], Any]]:
         # With a class of a named module, the module's own functions are not the adapter's.

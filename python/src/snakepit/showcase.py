@@ -8,17 +8,24 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 
-from snakepit import Adapter, context, tool
+from snakepit import ThreadSafeAdapter, context, tool
 
 # Long enough for a cancelled call to end soon, short enough to cost nothing.
 _NAP_SECONDS = 0.05
 
+# Sessions are not told of their end; the one that has not counted for longest is forgotten.
+_MAX_COUNTERS = 1000
 
-class Showcase(Adapter):
-    """Shows plain, streaming and coroutine tools, progress, cancellation and errors."""
+
+class Showcase(ThreadSafeAdapter):
+    """Shows plain, streaming and coroutine tools, progress, cancellation and errors.
+
+    All of it may run in several threads: what tools change is guarded by a lock.
+    """
 
     def __init__(self) -> None:
         self._ready_at = 0.0
+        self._counters: dict[str, int] = {}
 
     def setup(self) -> None:
         """Notes when this worker became ready."""
@@ -55,6 +62,24 @@ class Showcase(Adapter):
             b: The second number.
         """
         return a + b
+
+    @tool
+    def counter(self, amount: int = 1) -> int:
+        """Counts in the session the call belongs to, or for all that have none.
+
+        Args:
+            amount: By how much.
+
+        Returns:
+            The count so far, in this worker.
+        """
+        session = context.session_id or ""
+        with self.lock("counters"):
+            count = self._counters.pop(session, 0) + amount
+            self._counters[session] = count
+            if len(self._counters) > _MAX_COUNTERS:
+                del self._counters[next(iter(self._counters))]
+            return count
 
     @tool
     def sleep(self, seconds: float) -> float:

@@ -9,10 +9,20 @@ several processes.
     def test_greet():
         with run("my_adapter") as adapter:
             assert adapter.call("greet", name="Ada") == "Hello, Ada."
+
+An adapter for the thread profile is run by several threads, and its state is watched meanwhile:
+
+    from snakepit.testing import run_threads
+
+    def test_count():
+        with run_threads("my_adapter", threads=4) as adapter:
+            adapter.together(lambda each, _: each.call("count"), times=100)
+            assert adapter.call("count") == 401
 """
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -22,9 +32,28 @@ from typing import TYPE_CHECKING, Any
 from snakepit._context import current
 from snakepit._lifecycle import Lifecycle
 from snakepit._native import CurrentCall, Tool, nearest, pack, unpack
+from snakepit._threadreport import Access, Finding, ThreadReport, ThreadSafetyWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
+    from typing import Literal, TypeVar
+
+    T = TypeVar("T")
+
+__all__ = [
+    "Access",
+    "Finding",
+    "LocalAdapter",
+    "Progress",
+    "ThreadReport",
+    "ThreadSafetyWarning",
+    "ThreadedAdapter",
+    "run",
+    "run_threads",
+]
+
+# A worker's coroutines share one event loop, which one thread at a time can run.
+_LOOP_TURN = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -118,7 +147,8 @@ class LocalAdapter:
         tool = self._tool(command, streaming=False)
         call, context, result = self._enter(tool, args, kwargs)
         if tool.is_async:
-            result = self._lifecycle.runner().run(result, context, call)
+            with _LOOP_TURN:
+                result = self._lifecycle.runner().run(result, context, call)
         return unpack(pack(result))
 
     def stream(self, command: str, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -142,7 +172,8 @@ class LocalAdapter:
         call, context, generator = self._enter(tool, args, kwargs)
         if tool.is_async:
             items = _Items()
-            self._lifecycle.runner().stream(generator, context, call, items)
+            with _LOOP_TURN:
+                self._lifecycle.runner().stream(generator, context, call, items)
             return iter(items.items)
         return _iterate(context, generator)
 
@@ -197,7 +228,99 @@ def run(
     Yields:
         The adapter, ready for calls.
     """
-    lifecycle = Lifecycle()
+    with _started(Lifecycle(), adapter, adapter_args, preload=preload) as tools:
+        yield LocalAdapter(*tools, [], _CallOptions())
+
+
+class ThreadedAdapter(LocalAdapter):
+    """An adapter that is called by several threads, as in a worker of the thread profile."""
+
+    threads: int = 1
+
+    def together(self, work: Callable[[LocalAdapter, int], T], *, times: int = 1) -> list[T]:
+        """Has every thread call the adapter, all beginning at the same time.
+
+        Args:
+            work: What each does; it is given the adapter and the thread's number, from 0.
+            times: How often each does it.
+
+        Returns:
+            What `work` has returned, thread after thread.
+
+        Raises:
+            BaseException: What `work` raised first; a note says if there was more.
+        """
+        results: list[list[T]] = [[] for _ in range(self.threads)]
+        errors: list[BaseException] = []
+        ready = threading.Barrier(self.threads)
+
+        def run(index: int) -> None:
+            ready.wait()
+            try:
+                for _ in range(times):
+                    results[index].append(work(self, index))
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=run, args=(index,)) for index in range(self.threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            if len(errors) > 1:
+                errors[0].add_note(f"{len(errors)} of {self.threads} threads failed")
+            raise errors[0]
+        return [result for each in results for result in each]
+
+    @property
+    def report(self) -> ThreadReport:
+        """What the checker has seen so far; nothing with `check="off"`."""
+        checker = self._lifecycle.checker
+        return ThreadReport("", "off") if checker is None else checker.report()
+
+
+@contextmanager
+def run_threads(
+    adapter: str | ModuleType | type,
+    *,
+    threads: int = 4,
+    check: Literal["strict", "warn", "off"] = "strict",
+    preload: bool = True,
+    **adapter_args: Any,
+) -> Generator[ThreadedAdapter]:
+    """Starts an adapter as a worker of the thread profile does, and watches its state.
+
+    Args:
+        adapter: The adapter's name as a host would give it, its module, or its class.
+        threads: How many calls run at a time.
+        check: With `strict`, a call fails that touches state which another thread uses too and
+            holds no lock in common with it; with `warn` that is a warning, and in the report.
+        preload: Whether its `preload` runs.
+        **adapter_args: What its class is made with.
+
+    Yields:
+        The adapter, ready for calls.
+
+    Raises:
+        StartError: If the adapter has not declared itself thread-safe.
+    """
+    lifecycle = Lifecycle(capacity=threads)
+    lifecycle.thread_check = check
+    with _started(lifecycle, adapter, adapter_args, preload=preload) as tools:
+        threaded = ThreadedAdapter(*tools, [], _CallOptions())
+        threaded.threads = threads
+        yield threaded
+
+
+@contextmanager
+def _started(
+    lifecycle: Lifecycle,
+    adapter: str | ModuleType | type,
+    adapter_args: dict[str, Any],
+    *,
+    preload: bool,
+) -> Generator[tuple[Lifecycle, dict[str, Tool]]]:
     if isinstance(adapter, str):
         lifecycle.load(adapter)
     elif isinstance(adapter, ModuleType):
@@ -208,7 +331,7 @@ def run(
         lifecycle.preload()
     tools = {tool.name: tool for tool in lifecycle.make(adapter_args)}
     try:
-        yield LocalAdapter(lifecycle, tools, [], _CallOptions())
+        yield lifecycle, tools
     finally:
         lifecycle.teardown()
 
