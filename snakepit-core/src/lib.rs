@@ -8,6 +8,8 @@ mod payload;
 mod pool;
 mod seconds;
 mod slots;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 mod value;
 mod warm;
 mod worker;
