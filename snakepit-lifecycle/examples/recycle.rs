@@ -5,10 +5,11 @@
 //! `cargo run -p snakepit-lifecycle --example recycle`
 
 use std::error::Error as StdError;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use snakepit_core::testkit::CountedSlots;
 use snakepit_core::{
     BoxFuture, Call, CallEvent, CallId, CancelReason, Clock, Codec, Error, Payload, Pool,
     PoolOptions, Profile, Reply, Request, Seat, Slots, Worker, WorkerExit, WorkerId, WorkerInfo,
@@ -41,7 +42,7 @@ impl Profile for Counters {
             let (exited, exit) = watch::channel(None);
             std::thread::spawn(move || exited.send_replace(Some(count_words(inbox))));
             let info = WorkerInfo::new(seat.worker_id(), "thread");
-            let slots: Arc<dyn Slots> = Arc::new(OneSlot::default());
+            let slots: Arc<dyn Slots> = Arc::new(CountedSlots::new(1));
             Ok(Arc::new(Counter { info, slots, calls, exit }) as Arc<dyn Worker>)
         })
     }
@@ -104,27 +105,6 @@ impl Worker for Counter {
         // One that has gone already needs no telling.
         let _ = self.calls.send(None);
         self.exited()
-    }
-}
-
-#[derive(Default)]
-struct OneSlot(AtomicBool);
-
-impl Slots for OneSlot {
-    fn capacity(&self) -> usize {
-        1
-    }
-
-    fn load(&self) -> usize {
-        usize::from(self.0.load(Ordering::Acquire))
-    }
-
-    fn try_acquire(&self) -> bool {
-        !self.0.swap(true, Ordering::Acquire)
-    }
-
-    fn release(&self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -9,6 +9,7 @@ mod fake;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use snakepit_core::WorkerId;
 use tracing::field::{Field, Visit};
@@ -114,7 +115,7 @@ async fn what_happens_to_workers_is_told_in_events_and_in_plain_data() {
 
     // So is one that says itself that it is not well.
     let world = world(1, |o| o.health_interval = Some(10 * SECOND)).await;
-    world.script.health.lock().unwrap().1 = Some("no database");
+    world.script.set_health(Duration::ZERO, Some("no database"));
     tokio::time::sleep(11 * SECOND).await;
     let expected = [
         ("count", "1"),

@@ -31,7 +31,7 @@ async fn a_cancel_reaches_a_tool_that_never_waits_and_one_that_only_sleeps() {
     let worker = start(busy()).await.unwrap();
     for command in ["spin", "doze", "doze_on_the_loop"] {
         let running = endless(&worker, command).await;
-        worker.cancel(running.id, CancelReason::Dropped);
+        worker.cancel(running.id(), CancelReason::Dropped);
         worker.flush();
         assert_eq!(running.error().await.kind(), ErrorKind::Cancelled, "{command}");
     }
@@ -44,7 +44,7 @@ async fn calls_are_given_back_and_others_taken_while_a_tool_runs_that_holds_the_
     // Each is answered before the next is sent, so the answers do not come with one another.
     for _ in 0..20 {
         let mut waiting = call(&worker, "burn", json!({"us": 0}));
-        worker.revoke(&[waiting.id]);
+        worker.revoke(&[waiting.id()]);
         worker.flush();
         let event = waiting.last_event().await;
         assert!(matches!(event, CallEvent::Returned), "{event:?}");

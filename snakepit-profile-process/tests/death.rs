@@ -55,7 +55,7 @@ async fn a_stuck_call_that_ignores_everything_is_shown_and_ended_by_force() {
         let sign = Sign::new();
         let worker = start(rough()).await.unwrap();
         let deaf = call(&worker, tool, json!({"path": sign.path()}));
-        let call = deaf.id;
+        let call = deaf.id();
         sign.opened().await;
         worker.cancel(call, CancelReason::Deadline);
         worker.flush();
@@ -94,7 +94,7 @@ async fn a_frozen_worker_that_cannot_show_its_stacks_is_ended_all_the_same() {
     let napping = call(&worker, "touch_and_nap", json!({"path": sign.path(), "seconds": 1000}));
     sign.opened().await;
     kill(worker.info().pid.unwrap(), "-STOP");
-    worker.stuck(napping.id);
+    worker.stuck(napping.id());
     let error = napping.error().await;
     assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
     assert!(told.text().contains("(no more within 1s)"), "{}", told.text());

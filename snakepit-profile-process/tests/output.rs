@@ -13,7 +13,7 @@ async fn a_printed_line_is_told_with_the_call_that_printed_it() {
     let mut calls = Vec::new();
     for text in ["first", "second"] {
         let murmur = call(&worker, "murmur", json!({"text": text}));
-        calls.push((text, murmur.id));
+        calls.push((text, murmur.id()));
         murmur.value::<()>().await;
     }
     worker.stop(support::LONG).await;

@@ -41,7 +41,7 @@ async fn a_call_cancelled_while_its_arguments_are_sent_leaves_the_link_whole() {
     let worker = start(ProcessOptions::new(python(), "snakepit.showcase")).await.unwrap();
     let large = "x".repeat(32 << 20);
     let sent = call(&worker, "echo", json!({"value": large}));
-    worker.cancel(sent.id, CancelReason::Dropped);
+    worker.cancel(sent.id(), CancelReason::Dropped);
     worker.flush();
     let sum: i64 = call(&worker, "add", json!({"a": 2, "b": 3})).value().await;
     assert_eq!(sum, 5);

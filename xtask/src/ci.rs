@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::run;
 use crate::setup::{self, Interpreters};
+use crate::test::THIRD_PROFILE;
 use crate::workspace::{Venv, Workspace};
 
 /// What the package list calls a library that other crates can use.
@@ -25,6 +26,16 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         // The extension asks an interpreter at build time: the one that is known to be new enough.
         &[("PYO3_PYTHON", workspace.program(Venv::Gil, "python").as_os_str())],
     )?;
+    let outside = ["--manifest-path", THIRD_PROFILE];
+    cargo(
+        workspace,
+        "format of the third profile",
+        &[&["fmt", "--check"], &outside[..]].concat(),
+        &[],
+    )?;
+    let lint = [&["clippy", "--locked", "--all-targets"], &outside[..], &["--", "-D", "warnings"]];
+    let target = ("CARGO_TARGET_DIR", workspace.target.as_os_str());
+    cargo(workspace, "lints of the third profile", &lint.concat(), &[target])?;
     cargo(
         workspace,
         "docs",
@@ -35,6 +46,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let what = format!("{library} alone, with its examples");
         cargo(workspace, &what, &["check", "--locked", "-p", library, "--lib", "--examples"], &[])?;
     }
+    let kit = ["check", "--locked", "-p", "snakepit-core", "--lib", "--features", "testkit"];
+    cargo(workspace, "snakepit-core alone, with its test kit", &kit, &[])?;
     foreign_paths(workspace)?;
     eprintln!("ci: all passed (format, lints, docs, {} crates alone, paths)", libraries.len());
     Ok(())

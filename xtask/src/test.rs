@@ -15,6 +15,9 @@ const LOOM_CRATES: [&str; 2] = ["snakepit-profile-process", "snakepit-profile-th
 const EXAMPLES: [(&str, &str); 2] =
     [("snakepit-lifecycle", "watch"), ("snakepit-lifecycle", "recycle")];
 
+/// A profile outside of the workspace, which passes the suite that every profile passes.
+pub(crate) const THIRD_PROFILE: &str = "examples/third-profile/Cargo.toml";
+
 /// Which tests to run; all of them if none is named.
 #[derive(Args)]
 pub(crate) struct Selection {
@@ -42,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
     }
     if all || selection.rust {
         rust(workspace)?;
-        ran.push("cargo test and examples");
+        ran.push("cargo test, examples, a third profile");
     }
     if all || selection.loom {
         loom(workspace)?;
@@ -62,7 +65,11 @@ fn rust(workspace: &Workspace) -> Result<()> {
         command.args(["run", "--package", name, "--example", example]);
         run::step(&format!("example {example} of {name}"), command)?;
     }
-    Ok(())
+    let mut command = workspace.cargo();
+    command
+        .args(["test", "--locked", "--manifest-path", THIRD_PROFILE])
+        .env("CARGO_TARGET_DIR", &workspace.target);
+    run::step("a third profile, from outside", command)
 }
 
 fn loom(workspace: &Workspace) -> Result<()> {

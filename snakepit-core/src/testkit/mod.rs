@@ -12,7 +12,7 @@ mod slots;
 mod worker;
 
 pub use calls::{Calls, InFlight, LONG};
-pub use profile::{FakeProfile, Start};
+pub use profile::{FakeProfile, Ready, Start};
 pub use slots::CountedSlots;
 pub use worker::FakeWorker;
 

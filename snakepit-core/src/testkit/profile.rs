@@ -6,6 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
 use super::lock;
 use super::worker::{Alive, Conduct, FakeWorker};
 use crate::error::{Error, ErrorKind};
@@ -34,17 +37,30 @@ pub struct FakeProfile {
     capacity: usize,
     script: Mutex<VecDeque<Start>>,
     workers: Mutex<Vec<Arc<FakeWorker>>>,
+    ready: (mpsc::UnboundedSender<Ready>, tokio::sync::Mutex<mpsc::UnboundedReceiver<Ready>>),
     conduct: Arc<Conduct>,
+}
+
+/// A worker that has become ready.
+pub struct Ready {
+    /// Where.
+    pub seat: Seat,
+    /// When.
+    pub at: Instant,
+    /// The worker.
+    pub worker: Arc<FakeWorker>,
 }
 
 impl FakeProfile {
     /// Workers with room for so many calls, which a test answers.
     pub fn new(capacity: usize, then: Start) -> Self {
+        let (sent, received) = mpsc::unbounded_channel();
         Self {
             then,
             capacity,
             script: Mutex::default(),
             workers: Mutex::default(),
+            ready: (sent, received.into()),
             conduct: Arc::default(),
         }
     }
@@ -94,9 +110,27 @@ impl FakeProfile {
         Arc::clone(found.unwrap_or_else(|| panic!("there was never a worker {id}")))
     }
 
+    /// The next worker that has become ready, in the order they did.
+    ///
+    /// # Panics
+    /// Never, as long as the profile is there.
+    pub async fn next_ready(&self) -> Ready {
+        self.ready.1.lock().await.recv().await.expect("the profile holds the other end")
+    }
+
+    /// Takes those that have become ready and were not taken yet.
+    pub fn take_ready(&self) -> Vec<Ready> {
+        let Ok(mut ready) = self.ready.1.try_lock() else {
+            // Somebody waits for the next: there is none.
+            return Vec::new();
+        };
+        std::iter::from_fn(|| ready.try_recv().ok()).collect()
+    }
+
     /// Lets go of the workers, so that they end when whoever else has them does.
     pub fn forget_workers(&self) {
         lock(&self.workers).clear();
+        self.take_ready();
     }
 
     /// What every worker says of its memory from now on.
@@ -126,7 +160,7 @@ impl Profile for FakeProfile {
         lock(&self.workers).push(Arc::clone(&worker));
         // A start that is dropped ends what it started.
         let starting = Starting(Some(alive));
-        let conduct = Arc::clone(&self.conduct);
+        let (conduct, ready) = (Arc::clone(&self.conduct), self.ready.0.clone());
         Box::pin(async move {
             match start {
                 Start::Ready | Start::Stubborn(_) => {}
@@ -136,6 +170,8 @@ impl Profile for FakeProfile {
             }
             starting.succeeded();
             conduct.say("ready", &id);
+            // Nobody can ask any more when the profile is gone.
+            let _ = ready.send(Ready { seat, at: Instant::now(), worker: Arc::clone(&worker) });
             Ok(worker as Arc<dyn Worker>)
         })
     }

@@ -90,7 +90,7 @@ async fn workers_without_a_call_go_down_to_the_least_there_must_be() {
 #[tokio::test(start_paused = true)]
 async fn starts_that_fail_are_not_answered_with_more_of_them() {
     let world = elastic(1, 6).await;
-    (0..100).for_each(|_| world.script.next(Outcome::Fails));
+    (0..100).for_each(|_| world.script.next(Start::Fails));
     let _waiting: Vec<_> = (0..60).map(|_| tokio::spawn(call(&world.pool, 60_000))).collect();
     sleep(30 * SECOND).await;
     assert_eq!(world.supervisor.status().seats.len(), 2);

@@ -13,7 +13,7 @@ const MS: Duration = Duration::from_millis(1);
 #[tokio::test(start_paused = true)]
 async fn a_replacement_that_does_not_start_leaves_the_old_worker_serving() {
     let World { pool, script, supervisor } = world(1, |_| {}).await;
-    (0..3).for_each(|_| script.next(Outcome::Fails));
+    (0..3).for_each(|_| script.next(Start::Fails));
     let before = Instant::now();
     let gone = supervisor.recycle(&WorkerId::from("p.0.0")).unwrap();
     sleep(50 * MS).await;
@@ -32,7 +32,7 @@ async fn a_replacement_that_does_not_start_leaves_the_old_worker_serving() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_replacement_does_not_keep_the_room_from_others() {
     let World { pool: _pool, script, supervisor } = world(2, |_| {}).await;
-    script.next(Outcome::Fails);
+    script.next(Start::Fails);
     supervisor.recycle_all().await;
     assert_eq!(supervisor.status().recycles.manual, 2);
     assert_eq!(script.most(), 3);
@@ -60,7 +60,7 @@ async fn a_worker_that_dies_while_its_replacement_starts_is_followed_by_it() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_dies_while_it_waits_for_room_is_replaced_at_once() {
     let World { pool, script, supervisor } = world(2, |_| {}).await;
-    script.next(Outcome::Hangs);
+    script.next(Start::Hangs);
     let _never = supervisor.recycle(&WorkerId::from("p.0.0")).unwrap();
     sleep(SECOND).await;
     let _waits = supervisor.recycle(&WorkerId::from("p.1.0")).unwrap();
@@ -132,7 +132,7 @@ async fn a_dropped_supervisor_leaves_no_worker_of_a_recycle() {
         drop(supervisor);
         gone.await.unwrap();
         assert!(running.await.unwrap().is_err());
-        script.workers.lock().unwrap().clear();
+        script.forget_workers();
         sleep(SECOND).await;
         assert_eq!((pool.stats().workers, script.alive()), (0, 0));
     }

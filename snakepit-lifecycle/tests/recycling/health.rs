@@ -33,7 +33,7 @@ async fn every_worker_is_asked_every_five_minutes_and_well_ones_stay() {
 #[tokio::test(start_paused = true)]
 async fn three_failed_checks_in_a_row_replace_a_worker() {
     let world = checked(1).await;
-    let say = |health| *world.script.health.lock().unwrap() = (Duration::ZERO, health);
+    let say = |health| world.script.set_health(Duration::ZERO, health);
     // Two in a row, then a good one.
     say(Some("no database"));
     sleep(5 * MINUTE + MINUTE / 2 + SECOND).await;
@@ -58,7 +58,7 @@ async fn three_failed_checks_in_a_row_replace_a_worker() {
 #[tokio::test(start_paused = true)]
 async fn a_check_waits_for_the_call_and_calls_go_elsewhere_meanwhile() {
     let world = checked(2).await;
-    *world.script.health.lock().unwrap() = (MINUTE, None);
+    world.script.set_health(MINUTE, None);
     sleep(MINUTE).await;
     let long = [(); 2].map(|()| tokio::spawn(call(&world.pool, 250_000)));
     sleep(4 * MINUTE + SECOND).await;
@@ -78,7 +78,7 @@ async fn a_check_waits_for_the_call_and_calls_go_elsewhere_meanwhile() {
 #[tokio::test(start_paused = true)]
 async fn few_workers_are_asked_at_a_time() {
     let world = checked(8).await;
-    *world.script.health.lock().unwrap() = (MINUTE, None);
+    world.script.set_health(MINUTE, None);
     sleep(5 * MINUTE + SECOND).await;
     assert_eq!(checks(&world), 2);
     for _ in 0..6 {
@@ -91,7 +91,7 @@ async fn few_workers_are_asked_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn a_check_that_hangs_costs_its_worker_and_no_call() {
     let world = checked(1).await;
-    *world.script.health.lock().unwrap() = (1000 * MINUTE, None);
+    world.script.set_health(1000 * MINUTE, None);
     sleep(8 * MINUTE).await;
     let waiting = tokio::spawn(call(&world.pool, 1));
     // As long as a call may take: five minutes.

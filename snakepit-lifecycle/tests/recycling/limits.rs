@@ -1,7 +1,6 @@
 //! What makes a worker due.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use snakepit_core::WorkerId;
@@ -84,7 +83,7 @@ async fn status_tells_who_is_near_a_limit_and_how_far_recycling_keeps_up() {
         o.limits.max_memory = Some(1000);
     })
     .await;
-    script.bytes.store(950, Ordering::SeqCst);
+    script.set_private_bytes(Some(950));
     let near = || {
         let near = supervisor.status().near_limits;
         (near.max_requests, near.max_memory, near.ttl)
@@ -119,7 +118,7 @@ async fn status_tells_who_is_near_a_limit_and_how_far_recycling_keeps_up() {
 async fn three_readings_in_a_row_over_the_limit_replace_a_worker() {
     let World { pool: _pool, script, supervisor } =
         world(1, |o| o.limits.max_memory = Some(1000)).await;
-    let bytes = |n| script.bytes.store(n, Ordering::SeqCst);
+    let bytes = |n| script.set_private_bytes(Some(n));
     // Looks a little after each reading.
     sleep(Duration::from_millis(10)).await;
     for (n, reading) in [2000, 2000, 1000, 2000, 2000].into_iter().enumerate() {

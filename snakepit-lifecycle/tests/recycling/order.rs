@@ -81,7 +81,6 @@ async fn no_call_is_lost_failed_or_repeated_while_every_call_costs_a_worker() {
             o.max_surge = surge;
         })
         .await;
-        (0..workers).for_each(|n| script.log.lock().unwrap().push(format!("start p.{n}.0")));
         let calls: Vec<_> = (0..500).map(|n| tokio::spawn(call(&pool, 20 + n % 7))).collect();
         for (n, call) in calls.into_iter().enumerate() {
             let done = call.await.unwrap().unwrap();
@@ -97,7 +96,8 @@ async fn no_call_is_lost_failed_or_repeated_while_every_call_costs_a_worker() {
         assert_eq!((pool.stats().workers, script.alive()), (workers, workers));
         assert!(!script.log().iter().any(|line| line.starts_with("stop busy")));
         let mut bearers = std::collections::BTreeSet::new();
-        for line in script.log() {
+        let first = (0..workers).map(|n| format!("start p.{n}.0"));
+        for line in first.chain(script.log()) {
             let index = line.split('.').nth(1).unwrap().to_owned();
             assert!(index.parse::<usize>().unwrap() < workers + surge, "{line}");
             match line.split(' ').next().unwrap() {

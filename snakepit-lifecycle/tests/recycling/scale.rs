@@ -78,8 +78,8 @@ async fn a_pool_that_grows_again_never_has_more_workers_than_before() {
 #[tokio::test(start_paused = true)]
 async fn seats_without_a_worker_leave_first_and_their_starts_end() {
     let world = world(1, |_| {}).await;
-    world.script.next(Outcome::Hangs);
-    world.script.next(Outcome::Fails);
+    world.script.next(Start::Hangs);
+    world.script.next(Start::Fails);
     let never = world.supervisor.scale(3).unwrap();
     sleep(SECOND / 20).await;
     world.supervisor.scale(1).unwrap().await.unwrap();

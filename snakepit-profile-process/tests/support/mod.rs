@@ -5,22 +5,16 @@
 pub mod host;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
 
 use snakepit_bridge::LinkServer;
-use snakepit_core::{
-    Call, CallEvent, CallId, CallSink, Codec, CreditExceeded, Error, Payload, Profile, Reply,
-    Request, Seat, Worker,
-};
+use snakepit_core::testkit::Calls;
+use snakepit_core::{Error, Profile, Seat, Worker};
 use snakepit_profile_process::{ProcessOptions, ProcessProfile};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tracing::Dispatch;
 
-/// Time that is far more than any of these takes and still an end.
-pub const LONG: Duration = Duration::from_secs(60);
+pub use snakepit_core::testkit::{InFlight, LONG};
 
 /// The interpreter of the tests: `SNAKEPIT_TEST_PYTHON`, or the one that setup has made.
 pub fn python() -> PathBuf {
@@ -62,52 +56,9 @@ pub async fn start(options: ProcessOptions) -> Result<Arc<dyn Worker>, Error> {
     tokio::time::timeout(LONG, profile(options).start(seat(0))).await.unwrap()
 }
 
-/// One call's events.
-pub struct Sink(mpsc::UnboundedSender<CallEvent>);
-
-impl CallSink for Sink {
-    fn event(self: Arc<Self>, _: u64, _: CallId, event: CallEvent) -> Result<(), CreditExceeded> {
-        let _ = self.0.send(event);
-        Ok(())
-    }
-}
-
-pub struct InFlight {
-    pub id: CallId,
-    events: mpsc::UnboundedReceiver<CallEvent>,
-}
-
-impl InFlight {
-    pub async fn last_event(&mut self) -> CallEvent {
-        tokio::time::timeout(LONG, self.events.recv()).await.unwrap().unwrap()
-    }
-
-    pub async fn value<T: serde::de::DeserializeOwned>(mut self) -> T {
-        match self.last_event().await {
-            CallEvent::Finished { value, .. } => value.decode().unwrap(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub async fn error(mut self) -> Error {
-        match self.last_event().await {
-            CallEvent::Failed { error, .. } => error,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
 /// Submits a call with keyword arguments.
 pub fn call(worker: &Arc<dyn Worker>, command: &str, arguments: serde_json::Value) -> InFlight {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let id = CallId::new(LAST.fetch_add(1, Ordering::Relaxed) + 1).unwrap();
-    let arguments = Payload::encode(Codec::MsgPack, &arguments).unwrap();
-    let request = Request::new(command, arguments);
-    let (sent, events) = mpsc::unbounded_channel();
-    let reply = Reply::new(Arc::new(Sink(sent)), 0, id);
-    worker.submit(&Call { id, request, stream_credit: None }, None, reply).unwrap();
-    worker.flush();
-    InFlight { id, events }
+    Calls::of(worker).call(command, arguments)
 }
 
 /// A named pipe that one side opens for writing as its sign that it has come so far.

@@ -4,7 +4,7 @@
 //! profile but what a [`Subject`] says; its workers serve the tools of the table. The suite is one
 //! line in a test file, and each of its checks becomes a test of that name:
 //!
-//! ```ignore
+//! ```text
 //! snakepit_core::conformance!(MySubject::new());
 //! ```
 //!
@@ -25,7 +25,8 @@
 //! that comes with the worker package.
 //!
 //! Nothing is measured. Where a check waits, it waits for something that must come, for at most
-//! [`LONG`](super::LONG); what must not happen is looked for after something that had to come later.
+//! [`LONG`]. What must not happen is looked for after something that had to come later,
+//! or after a moment in which it would have.
 
 pub mod checks;
 mod ends;
@@ -53,9 +54,8 @@ pub trait Subject: Send + Sync + 'static {
     fn all_gone(&self) -> BoxFuture<'static, ()>;
 }
 
-/// Makes a test of each check. Its argument makes a [`Subject`](testkit::conformance::Subject).
-///
-/// [`Subject`]: crate::testkit::conformance::Subject
+/// Makes a test of each check. Its argument makes a
+/// [`Subject`](crate::testkit::conformance::Subject).
 #[macro_export]
 macro_rules! conformance {
     ($subject:expr) => {
@@ -144,10 +144,10 @@ impl World {
         Started { calls: Calls::of(&worker), worker }
     }
 
-    /// Has a call run in every slot but `free`, so that further ones have to wait.
-    async fn fill(&self, started: &Started, free: usize) -> Vec<InFlight> {
+    /// Has a call run in every slot, so that further ones have to wait.
+    async fn fill(&self, started: &Started) -> Vec<InFlight> {
         let mut held = Vec::new();
-        for _ in free..self.capacity {
+        for _ in 0..self.capacity {
             let mut call = started.calls.call("hold", ());
             call.begun().await;
             held.push(call);

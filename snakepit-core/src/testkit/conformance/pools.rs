@@ -47,7 +47,7 @@ async fn time_out_everywhere(
         .map(|_| pool.submit(request.clone()).expect("the pool takes calls"))
         .collect();
     for call in calls {
-        let error = in_time("the deadline", call).await.err().expect("it has no answer");
+        let error = in_time("the deadline", call).await.expect_err("it has no answer");
         assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Call), "{error:?}");
     }
 }
@@ -89,7 +89,7 @@ pub async fn a_call_that_ignores_its_cancellation_costs_its_worker(world: &World
     let mut deaf = request("deaf", json!({"millis": null}));
     deaf.timeout = Some(SOON);
     let deaf = pool.submit(deaf).expect("the pool takes calls");
-    let error = in_time("the deadline", deaf).await.err().expect("it has no answer");
+    let error = in_time("the deadline", deaf).await.expect_err("it has no answer");
     assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Call), "{error:?}");
     let exit = in_time("the worker's exit", stuck.worker.exited()).await;
     assert!(matches!(exit, WorkerExit::Died(_)), "{exit:?}");
