@@ -34,9 +34,11 @@ impl Backoff {
         pause(self.streak)
     }
 
-    /// Pause after a worker that died when it had served for `served`: none the first time.
-    pub(super) fn after_death(&mut self, served: Duration) -> Duration {
-        if served >= WELL_AFTER {
+    /// Pause after a worker that died at this age, and was of use or not: none if it was, and none
+    /// the first time. A worker that ends calls is worth its start however soon it dies: its calls
+    /// may be what kills it, and without it they would wait for nothing.
+    pub(super) fn after_death(&mut self, age: Duration, of_use: bool) -> Duration {
+        if of_use || age >= WELL_AFTER {
             self.streak = 0;
             return Duration::ZERO;
         }
@@ -86,11 +88,22 @@ mod tests {
         let mut backoff = Backoff::default();
         let soon = Duration::from_secs(1);
         let pauses: Vec<_> =
-            (0..10).map(|_| backoff.after_death(soon).as_millis() as u64).collect();
+            (0..10).map(|_| backoff.after_death(soon, false).as_millis() as u64).collect();
         assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        assert_eq!(backoff.after_death(WELL_AFTER), Duration::ZERO);
+        assert_eq!(backoff.after_death(WELL_AFTER, false), Duration::ZERO);
         assert_eq!(backoff.after_failed_start(), FIRST_PAUSE);
         assert_eq!(backoff.after_failed_start(), FIRST_PAUSE * 2);
+    }
+
+    #[test]
+    fn a_worker_that_was_of_use_is_replaced_at_once_however_often() {
+        let mut backoff = Backoff::default();
+        let soon = Duration::from_millis(1);
+        for _ in 0..3 {
+            backoff.after_death(soon, false);
+        }
+        assert!((0..10).all(|_| backoff.after_death(soon, true) == Duration::ZERO));
+        assert_eq!(backoff.after_death(soon, false), Duration::ZERO, "the first in a row");
     }
 
     #[test]

@@ -301,8 +301,10 @@ impl Keeper {
 
     /// Lets go of a worker that is gone; gives the pause before its seat is filled again.
     fn lost(&mut self, serving: &Serving, ended: Ended) -> Duration {
-        let Serving { id, since, .. } = serving;
+        let Serving { worker, id, since, .. } = serving;
         let served = self.shared.left(serving);
+        // Those that were lost with it count too, and are one for each slot at most.
+        let of_use = served > worker.slots().capacity() as u64;
         self.note(|seat| seat.state = SeatState::Starting);
         match ended.exit {
             WorkerExit::Died(how) => crashed(&self.shared, self.number, id, &how, ended.silent),
@@ -312,7 +314,7 @@ impl Keeper {
             }
         }
         self.shared.gone(id, *since, served);
-        self.backoff.after_death(since.elapsed())
+        self.backoff.after_death(since.elapsed(), of_use)
     }
 
     fn start_failed(&mut self, error: Error) -> Duration {

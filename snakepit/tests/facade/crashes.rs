@@ -1,17 +1,18 @@
 //! Workers that are killed or late: each call has one outcome, and the pool comes back.
 
-use std::process::Command;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use snakepit::{ErrorKind, Phase, PoolReport, Snakepit, WorkerState};
 
-use crate::support::{PATIENCE, builder, start, stop, wait};
+use crate::support::{PATIENCE, builder, start, stop, until, wait};
 
 const WORKERS: usize = 8;
 const CALLERS: usize = 16;
 const ROUNDS: usize = 30;
+const KILLS: usize = 2;
 
 /// All workers serve again so long after the last kill at the latest.
 const BACK: Duration = Duration::from_secs(2);
@@ -54,21 +55,28 @@ fn crash_storm_loses_no_call_and_the_pool_comes_back() {
             })
         })
         .collect();
-    let mut kills = 0;
-    for round in 0..ROUNDS {
-        let serving = ready(&snakepit);
-        for pid in serving.iter().cycle().skip(round).take(serving.len().min(2)) {
-            // It may have gone by itself: its replacement's number is another one.
-            let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).output().unwrap();
-            kills += u64::from(killed.status.success());
+    let mut killed = BTreeSet::new();
+    let alive = |killed: &BTreeSet<u32>| -> Vec<u32> {
+        ready(&snakepit).into_iter().filter(|pid| !killed.contains(pid)).collect()
+    };
+    let mut last_kill = Instant::now();
+    for _ in 0..ROUNDS {
+        for _ in 0..KILLS {
+            let mut victim = None;
+            until("a worker is alive", || {
+                victim = alive(&killed).first().copied();
+                victim.is_some()
+            });
+            let victim = victim.unwrap();
+            let pid = rustix::process::Pid::from_raw(victim as i32).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            last_kill = Instant::now();
+            killed.insert(victim);
         }
         std::thread::sleep(Duration::from_millis(25));
     }
-    let last_kill = Instant::now();
-    while ready(&snakepit).len() < WORKERS {
-        assert!(last_kill.elapsed() < PATIENCE, "the pool does not come back");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let kills = killed.len() as u64;
+    until("all serve again", || alive(&killed).len() == WORKERS);
     let took = last_kill.elapsed();
     over.store(true, Ordering::Relaxed);
     for caller in callers {
@@ -77,7 +85,7 @@ fn crash_storm_loses_no_call_and_the_pool_comes_back() {
     let (done, lost) = (done.load(Ordering::Relaxed), lost.load(Ordering::Relaxed));
     println!("{kills} kills, {done} calls done, {lost} lost, back to {WORKERS} after {took:?}");
     assert!(took < BACK, "{took:?}");
-    assert!(kills >= WORKERS as u64 && done > 0 && lost > 0, "no storm");
+    assert!(kills == (ROUNDS * KILLS) as u64 && done > 0 && lost > 0, "no storm");
     // A process runs one call at a time: a kill costs one at most.
     assert!(lost <= kills, "{lost} calls lost by {kills} kills");
     stop(Arc::into_inner(snakepit).unwrap());

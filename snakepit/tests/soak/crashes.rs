@@ -25,7 +25,6 @@ fn a_worker_that_is_killed_costs_what_it_ran_and_no_call_that_waited_in_it() {
     let note = |number: usize, die: bool| {
         snakepit.call("note").args(json!({ "ledger": ledger, "number": number, "die": die }))
     };
-    // Workers that die young again and again are replaced after pauses that double.
     let rounds = if full_size() { 12 } else { 4 };
     for _ in 0..rounds {
         // The engine learns that it is short, so that calls are handed over ahead of time.
