@@ -13,7 +13,7 @@ use support::{Told, adapter, call, python, start};
 
 fn shared(check: &str, report: &tempfile::TempDir) -> ProcessOptions {
     let mut options = ProcessOptions::new(python(), adapter("shared.py:Shared"));
-    options.env = vec![
+    options.worker.env = vec![
         ("SNAKEPIT_THREAD_CHECK".to_owned(), check.to_owned()),
         ("SNAKEPIT_THREAD_REPORT".to_owned(), report.path().display().to_string()),
     ];

@@ -49,7 +49,6 @@ class Lifecycle:
         self._object: object | None = None
         self._functions: list[Marked] = []
         self._tools = Tools()
-        self._capacity = 1
         self._runner: Runner | LoopThread | None = None
         self._making_runner = allocate_lock()
 

@@ -47,7 +47,7 @@ async fn the_replacement_starts_at_four_fifths_of_the_calls() {
 async fn a_worker_at_its_limit_waits_for_a_replacement_that_comes_quickly() {
     let World { pool, script, supervisor } = world(1, |o| o.limits.max_requests = Some(10)).await;
     for _ in 0..30 {
-        script.next(Outcome::ReadyAfter(Duration::from_millis(15)));
+        script.next(Start::ReadyAfter(Duration::from_millis(15)));
     }
     let mut served = BTreeMap::<WorkerId, u32>::new();
     for _ in 0..200 {

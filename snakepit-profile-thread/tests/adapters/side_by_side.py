@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 
 from snakepit import context, tool
 
+__thread_safe__ = True
+
 # Long enough for a slow machine: a barrier that is never full fails the test.
 _PATIENCE_SECONDS = 30.0
 

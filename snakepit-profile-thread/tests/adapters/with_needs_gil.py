@@ -3,6 +3,8 @@
 import needs_gil
 from snakepit import tool
 
+__thread_safe__ = True
+
 
 @tool
 def name() -> str:
