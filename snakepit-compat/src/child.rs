@@ -43,7 +43,17 @@ enum Part {
 }
 
 /// Runs `command` with no standard input, in a process group of its own.
-pub(crate) fn run(mut command: Command, limit: Duration) -> Result<Finished, RunError> {
+pub(crate) fn run(command: Command, limit: Duration) -> Result<Finished, RunError> {
+    run_watched(command, limit, limit, &mut || {})
+}
+
+/// The same, and calls `alive` at each `interval` that passes before the end.
+pub(crate) fn run_watched(
+    mut command: Command,
+    limit: Duration,
+    interval: Duration,
+    alive: &mut dyn FnMut(),
+) -> Result<Finished, RunError> {
     let deadline = Instant::now() + limit;
     let mut child = command
         .stdin(Stdio::null())
@@ -67,13 +77,19 @@ pub(crate) fn run(mut command: Command, limit: Duration) -> Result<Finished, Run
     let mut stdout = Vec::new();
     let mut stderr = Vec::new();
     let mut status = None;
+    let mut next_sign = Instant::now() + interval;
     loop {
-        match receive.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let until = deadline.min(next_sign);
+        match receive.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Part::Stdout(bytes)) => stdout = bytes,
             Ok(Part::Stderr(bytes)) => stderr = bytes,
             Ok(Part::Exit(exit)) => status = Some(exit.map_err(RunError::Launch)?),
             // All three threads have reported and hung up.
             Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if until < deadline => {
+                next_sign += interval;
+                alive();
+            }
             Err(RecvTimeoutError::Timeout) => {
                 kill(group, &receive);
                 return Err(RunError::TimedOut(limit));
@@ -144,6 +160,24 @@ mod tests {
         assert!(matches!(error, RunError::TimedOut(_)));
         // The background sleep held the pipes open; had it lived, the kill wait would have run out.
         assert!(started.elapsed() < KILL_WAIT, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn watcher_hears_of_a_child_that_takes_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("go");
+        let script = format!("until [ -e {} ]; do sleep 0.05; done", file.display());
+        let mut signs = 0;
+        let mut alive = || {
+            signs += 1;
+            if signs == 2 {
+                std::fs::write(&file, "").unwrap();
+            }
+        };
+        let interval = Duration::from_millis(20);
+        let finished = run_watched(shell(&script), Duration::from_secs(60), interval, &mut alive);
+        assert!(finished.unwrap().status.success());
+        assert!(signs >= 2);
     }
 
     #[test]

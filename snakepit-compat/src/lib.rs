@@ -9,6 +9,8 @@ mod managed;
 mod probe;
 mod search;
 mod setup;
+mod source_build;
+mod sources;
 mod tool;
 mod wheel;
 mod worker_package;

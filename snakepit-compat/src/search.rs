@@ -13,10 +13,22 @@ use crate::cache::Cache;
 use crate::interpreter::Interpreter;
 use crate::managed;
 use crate::probe::{self, ProbeError};
+use crate::source_build;
+use crate::sources;
 
 const DEFAULT_NAMES: [&str; 5] =
     ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
 const FREE_THREADED_NAMES: [&str; 2] = ["python3.15t", "python3.14t"];
+
+const NO_ARCHIVES: &str = "SNAKEPIT_PYTHON_ARCHIVES names no directory";
+
+/// An interpreter, or why there is none.
+type Outcome = Result<Interpreter, String>;
+/// One way to make an interpreter available; it names the place it tried.
+type Way = fn(&Search, &Cache, &mut dyn FnMut(&str)) -> (String, Outcome);
+/// In the order of the time they take.
+const WAYS: [Way; 4] =
+    [Search::unpack, Search::ask_uv, Search::build_local, Search::build_from_distribution];
 
 /// Where to look for an interpreter.
 #[derive(Debug, Clone, Default)]
@@ -150,7 +162,8 @@ impl Search {
     }
 
     /// Finds a free-threaded interpreter, and makes one available in the cache if there is none:
-    /// unpacked from the archive directory, else through `uv python install`.
+    /// unpacked from the archive directory, through `uv python install`, else built from the source
+    /// in the archive directory or from the distribution's source package, which takes minutes.
     ///
     /// # Errors
     /// If the one that was named does not serve, or none can be had.
@@ -169,28 +182,58 @@ impl Search {
             });
             return Err(nowhere_free_threaded(attempts));
         };
-        match &self.archives {
-            Some(dir) => match managed::unpack_archive(dir, cache, progress) {
+        for way in WAYS {
+            let (place, outcome) = way(self, cache, progress);
+            match outcome {
                 Ok(interpreter) => return Ok(interpreter),
-                Err(outcome) => attempts
-                    .push(Attempt { place: format!("archives in {}", dir.display()), outcome }),
-            },
-            None => attempts.push(Attempt {
-                place: "an archive".to_owned(),
-                outcome: "SNAKEPIT_PYTHON_ARCHIVES names no directory".to_owned(),
-            }),
+                Err(outcome) => attempts.push(Attempt { place, outcome }),
+            }
         }
-        let uv =
-            self.uv.clone().or_else(|| probe::on_search_path("uv".as_ref(), &self.path).next());
-        let outcome = match uv {
-            Some(uv) => match managed::install_with_uv(&uv, cache, progress) {
-                Ok(interpreter) => return Ok(interpreter),
-                Err(outcome) => outcome,
-            },
-            None => "uv is not on PATH".to_owned(),
-        };
-        attempts.push(Attempt { place: "uv python install".to_owned(), outcome });
         Err(nowhere_free_threaded(attempts))
+    }
+
+    fn unpack(&self, cache: &Cache, progress: &mut dyn FnMut(&str)) -> (String, Outcome) {
+        let Some(dir) = &self.archives else {
+            return ("an archive".to_owned(), Err(NO_ARCHIVES.to_owned()));
+        };
+        (format!("archives in {}", dir.display()), managed::unpack_archive(dir, cache, progress))
+    }
+
+    fn ask_uv(&self, cache: &Cache, progress: &mut dyn FnMut(&str)) -> (String, Outcome) {
+        let uv = self.uv.clone();
+        let uv = uv.or_else(|| probe::on_search_path("uv".as_ref(), &self.path).next());
+        let outcome = match uv {
+            Some(uv) => managed::install_with_uv(&uv, cache, progress),
+            None => Err("uv is not on PATH".to_owned()),
+        };
+        ("uv python install".to_owned(), outcome)
+    }
+
+    fn build_local(&self, cache: &Cache, progress: &mut dyn FnMut(&str)) -> (String, Outcome) {
+        let Some(dir) = &self.archives else {
+            return ("a source tarball".to_owned(), Err(NO_ARCHIVES.to_owned()));
+        };
+        let outcome = sources::in_directory(dir)
+            .and_then(|tarball| source_build::build(&tarball, cache, progress));
+        (format!("source in {}", dir.display()), outcome)
+    }
+
+    fn build_from_distribution(
+        &self,
+        cache: &Cache,
+        progress: &mut dyn FnMut(&str),
+    ) -> (String, Outcome) {
+        let place = "the distribution's source package".to_owned();
+        if probe::on_search_path("apt-get".as_ref(), &self.path).next().is_none() {
+            return (place, Err("apt-get is not on PATH".to_owned()));
+        }
+        let scratch = match tempfile::tempdir() {
+            Ok(scratch) => scratch,
+            Err(error) => return (place, Err(error.to_string())),
+        };
+        let outcome = sources::from_distribution(scratch.path(), progress)
+            .and_then(|tarball| source_build::build(&tarball, cache, progress));
+        (place, outcome)
     }
 
     /// The outer error is about a named interpreter, the inner one lists places searched in vain.
@@ -414,5 +457,7 @@ mod tests {
             error.contains("uv python install: uv could not install it: unknown option"),
             "{error}"
         );
+        assert!(error.contains("no file is called Python-3.14.*.tar.xz"), "{error}");
+        assert!(error.contains("source package: apt-get is not on PATH"), "{error}");
     }
 }
