@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod advice;
 mod cache;
 mod child;
+mod finding;
 mod fingerprint;
 mod install;
 mod interpreter;
+mod library;
 mod managed;
 mod probe;
 mod search;
@@ -15,12 +18,21 @@ mod tool;
 mod wheel;
 mod worker_package;
 
+pub use advice::{
+    Recommendation, Validation, recommend_profile, supports_free_threading, validate_environment,
+};
 pub use cache::{Cache, NoCacheDir};
+pub use finding::{Finding, Level};
 pub use fingerprint::Fingerprint;
 pub use install::{InstallError, Source};
 pub use interpreter::{Interpreter, Version};
+pub use library::{
+    Abi, Filter, Import, ImportGil, InvalidAbi, Library, Profile, Rating, ReleasesGil, Report,
+    Requirement, Requirements, RequirementsError, Sharing, Threads, Untested, Verdict, Wheel,
+    Wheels, check, generate_report, get_library_info, list_all, normalise_name,
+};
 pub use probe::ProbeError;
-pub use search::{Attempt, FindError, Search};
+pub use search::{Attempt, Candidate, FindError, Search};
 pub use setup::{SetupError, SetupOptions, SetupReport, setup};
 pub use tool::{ToolError, pip_tool};
 pub use wheel::{BuildError, WheelBuild, source_fingerprint};

@@ -20,6 +20,8 @@ const DEFAULT_NAMES: [&str; 5] =
     ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
 const FREE_THREADED_NAMES: [&str; 2] = ["python3.15t", "python3.14t"];
 
+/// Named too when all are listed; the versions among them that are not supported are refused.
+const OTHER_NAMES: [&str; 4] = ["python3.15", "python3.13t", "python3.10", "python"];
 const NO_ARCHIVES: &str = "SNAKEPIT_PYTHON_ARCHIVES names no directory";
 
 /// An interpreter, or why there is none.
@@ -51,6 +53,18 @@ pub struct Attempt {
     pub place: String,
     /// Why it did not serve.
     pub outcome: String,
+}
+
+/// One interpreter that was found, or what looked like one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// Where it was found.
+    pub place: String,
+    /// The program that was asked.
+    pub path: PathBuf,
+    /// What it is, or why it does not serve.
+    pub outcome: Result<Interpreter, ProbeError>,
 }
 
 /// No interpreter could be found.
@@ -150,6 +164,43 @@ impl Search {
             remedy: "install one, or name it with SNAKEPIT_PYTHON",
             attempts,
         })
+    }
+
+    /// Every interpreter that this machine's usual places have, each once, with what it is or why it
+    /// does not serve: those that are named, those on `PATH`, and managed copies.
+    pub fn find_all(&self) -> Vec<Candidate> {
+        let mut places: Vec<(String, PathBuf)> = Vec::new();
+        let named = [
+            ("its path", &self.explicit),
+            ("SNAKEPIT_PYTHON", &self.default_variable),
+            ("SNAKEPIT_PYTHON_FREE_THREADED", &self.free_threaded_variable),
+        ];
+        for (origin, name) in named {
+            places.extend(name.as_ref().map(|name| (origin.to_owned(), PathBuf::from(name))));
+        }
+        if let Some(environment) = &self.virtual_env {
+            let python = environment.join("bin").join("python");
+            places.push(("the active virtual environment".to_owned(), python));
+        }
+        for name in DEFAULT_NAMES.iter().chain(&FREE_THREADED_NAMES).chain(&OTHER_NAMES) {
+            let found = probe::on_search_path(name.as_ref(), &self.path);
+            places.extend(found.map(|path| (format!("{name} on PATH"), path)));
+        }
+        let managed = self.cache.iter().flat_map(managed::installed);
+        places.extend(managed.map(|path| ("a managed copy".to_owned(), path)));
+
+        let mut found: Vec<Candidate> = Vec::new();
+        for (place, path) in places {
+            let outcome = self.probe_name(path.as_os_str());
+            let known = found.iter().any(|known| match (&known.outcome, &outcome) {
+                (Ok(known), Ok(new)) => same(known, new),
+                _ => known.path == path,
+            });
+            if !known {
+                found.push(Candidate { place, path, outcome });
+            }
+        }
+        found
     }
 
     /// Finds a free-threaded interpreter that is already on this machine: the explicit one,
@@ -274,6 +325,10 @@ impl Search {
     }
 
     fn probe_named(&self, origin: &'static str, name: &OsStr) -> Result<Interpreter, FindError> {
+        self.probe_name(name).map_err(|source| FindError::Named { origin, source })
+    }
+
+    fn probe_name(&self, name: &OsStr) -> Result<Interpreter, ProbeError> {
         let path = if Path::new(name).components().count() > 1 {
             Ok(PathBuf::from(name))
         } else {
@@ -281,7 +336,6 @@ impl Search {
             found.ok_or_else(|| ProbeError::NotFound(name.to_string_lossy().into_owned()))
         };
         path.and_then(|path| probe::probe_path(&path))
-            .map_err(|source| FindError::Named { origin, source })
     }
 
     /// Tries every executable of each name, not only the first: a version manager's shim for a
@@ -307,6 +361,14 @@ impl Search {
         }
         None
     }
+}
+
+/// One interpreter has many names, and a shim's answer is that of the real one. Environments are
+/// different, though their executables are links to the same.
+fn same(a: &Interpreter, b: &Interpreter) -> bool {
+    let real = |one: &Interpreter| one.executable.canonicalize().ok();
+    a.executable == b.executable
+        || (a.prefix == b.prefix && real(a).is_some_and(|own| Some(own) == real(b)))
 }
 
 fn nowhere_free_threaded(attempts: Vec<Attempt>) -> FindError {
@@ -358,6 +420,19 @@ mod tests {
         let real = folder(&[("python3.14t", "python-3.14t")]);
         let found = search(&[shims.path(), real.path()]).find_free_threaded().unwrap();
         assert_eq!(found.executable, Path::new("/opt/python3.14t"));
+    }
+
+    #[test]
+    fn every_interpreter_is_listed_once_and_those_that_do_not_serve_with_the_reason() {
+        let first = folder(&[("python3", "python-3.14t"), ("python3.13t", "python-3.13t")]);
+        let second = folder(&[("python3.14t", "python-3.14t"), ("python3.12", "shim")]);
+        let found = search(&[first.path(), second.path()]).find_all();
+        let ok: Vec<_> = found.iter().filter_map(|one| one.outcome.as_ref().ok()).collect();
+        assert_eq!(ok.len(), 1, "{found:?}");
+        let reasons: Vec<_> =
+            found.iter().filter_map(|one| Some(one.outcome.as_ref().err()?.to_string())).collect();
+        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        assert!(reasons.iter().any(|reason| reason.contains("python3.14t")), "{reasons:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod ci;
 mod demo;
 mod lock;
+mod matrix;
 mod run;
 mod setup;
 mod soak;
@@ -36,6 +37,8 @@ enum Task {
     Soak(soak::Length),
     /// Run the quick checks that are no tests: format, lints, docs, each crate alone
     Ci,
+    /// Derive the facts of the library matrix again, and show where they have moved
+    Matrix(matrix::Arguments),
     /// Resolve the Python dependencies anew and write python/uv.lock
     Lock,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Test(selection) => test::run(&workspace, &selection),
         Task::Soak(length) => soak::run(&workspace, &length),
         Task::Ci => ci::run(&workspace),
+        Task::Matrix(arguments) => matrix::run(&workspace, &arguments),
         Task::Lock => lock::run(&workspace),
     });
     match done {

@@ -141,7 +141,7 @@ fn install_worker(workspace: &Workspace, venv: Venv, environment: &str) -> Resul
 }
 
 /// The interpreter that an environment is made from.
-fn interpreter(workspace: &Workspace, venv: Venv) -> Result<Interpreter> {
+pub(crate) fn interpreter(workspace: &Workspace, venv: Venv) -> Result<Interpreter> {
     match venv {
         Venv::Gil => {
             let found = Search::from_env().find_default()?;
