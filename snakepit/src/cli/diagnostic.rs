@@ -71,6 +71,11 @@ impl Failure {
         Self { stage: Stage::Reach, error }
     }
 
+    /// What went wrong.
+    pub(super) fn error(&self) -> &Error {
+        &self.error
+    }
+
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.stage {
             Stage::Call => 1,

@@ -1,14 +1,19 @@
 //! The command line. Owns what all commands share: global options, the runtime commands wait on,
 //! exit codes.
 
+mod compat;
 mod control;
 mod diagnostic;
+mod doctor;
 mod exec;
+mod findings;
 mod input;
 mod interrupt;
 mod logging;
 mod map;
+mod output;
 mod pool;
+mod python;
 mod run;
 mod setup;
 mod tools;
@@ -38,7 +43,8 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    all is well
-  1    a call failed, a host did not do what it was asked, or did not end in good order
+  1    a call failed, a host did not do what it was asked, or did not end in good order;
+       something fatal was found, or a library that is not safe or not known
   2    wrong usage, settings or input
   3    no pool could start, or not the control socket
   4    no running host answers
@@ -54,6 +60,12 @@ enum Command {
     Tools(tools::Args),
     /// Install the worker package for a Python interpreter
     Setup(setup::Args),
+    /// Find Python interpreters, and say what they are good for
+    Python(python::Args),
+    /// Say what is known about Python libraries in the threads of one process
+    Compat(compat::Args),
+    /// Look over everything that a pool needs to start
+    Doctor(doctor::Args),
     /// Keep the pools of a settings file up, until a signal or `drain`
     Run(run::Args),
     /// List the workers of a running host
@@ -120,6 +132,9 @@ fn run(command: Command, reporter: Reporter) -> Result<Outcome, Failure> {
         Command::Map(args) => runtime.block_on(map::run(args, reporter)),
         Command::Tools(args) => runtime.block_on(tools::run(args, reporter)),
         Command::Setup(args) => setup::run(args, reporter),
+        Command::Python(args) => python::run(args, reporter),
+        Command::Compat(args) => compat::run(args, reporter),
+        Command::Doctor(args) => runtime.block_on(doctor::run(args, reporter)),
         Command::Run(args) => runtime.block_on(run::run(args, reporter)),
         Command::Workers(args) => runtime.block_on(control::workers(args, reporter)),
         Command::Stats(args) => runtime.block_on(control::stats(args, reporter)),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use snakepit::{Error, ErrorKind};
-use snakepit_compat::{SetupError, SetupOptions, Source};
+use snakepit_compat::{FindError, SetupError, SetupOptions, Source};
 
 use super::diagnostic::{Failure, Reporter};
 use super::{Outcome, map};
@@ -63,17 +63,22 @@ pub(super) fn run(args: Args, reporter: Reporter) -> Result<Outcome, Failure> {
     map::written(written)
 }
 
+/// There is no interpreter.
+pub(super) fn not_found(error: &FindError) -> Failure {
+    Failure::start(Error::new(ErrorKind::InterpreterNotFound, chain(error)))
+}
+
 fn failure(error: SetupError) -> Failure {
     let kind = match &error {
-        SetupError::Find(_) => ErrorKind::InterpreterNotFound,
+        SetupError::Find(error) => return not_found(error),
         SetupError::Install(_) => ErrorKind::WorkerPackageMissing,
         _ => ErrorKind::System,
     };
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(error) = source {
-        message = format!("{message}: {error}");
-        source = error.source();
-    }
-    Failure::start(Error::new(kind, message))
+    Failure::start(Error::new(kind, chain(&error)))
+}
+
+/// An error and its sources in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

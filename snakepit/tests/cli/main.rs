@@ -4,10 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compat;
+mod doctor;
 mod errors;
 mod exec;
 mod interrupted;
 mod map;
+mod python;
 mod setup;
 mod tools;
 
@@ -22,6 +25,31 @@ fn snakepit(command: &str, adapter: &str) -> Command {
     line.args([command, "--adapter", &support::adapter(adapter), "--python"]);
     line.arg(support::python());
     line
+}
+
+/// The free-threaded interpreter to test with.
+fn free_threaded() -> std::path::PathBuf {
+    let path = match std::env::var_os("SNAKEPIT_TEST_PYTHON_FREE_THREADED") {
+        Some(path) => path.into(),
+        None => {
+            let venvs = support::python().ancestors().nth(3).unwrap().to_owned();
+            venvs.join("free-threaded/bin/python")
+        }
+    };
+    assert!(path.exists(), "{} is not there: run `cargo xtask setup`", path.display());
+    path
+}
+
+/// A command's whole standard output, as JSON.
+fn json(output: &Output) -> Value {
+    serde_json::from_str(stdout(output))
+        .unwrap_or_else(|error| panic!("{error}: {}", stderr(output)))
+}
+
+/// The finding on a topic, among those of `doctor` and `python validate`.
+fn finding<'a>(whole: &'a Value, topic: &str) -> &'a Value {
+    let found = whole["findings"].as_array().unwrap();
+    found.iter().find(|finding| finding["topic"] == topic).unwrap_or_else(|| panic!("{whole}"))
 }
 
 /// Runs a command with this text on standard input.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use snakepit_proto::control::v1::DrainRequest;
 
-use super::{Target, answered, print};
+use super::{Target, answered};
 use crate::cli::Outcome;
 use crate::cli::diagnostic::{Failure, Reporter};
+use crate::cli::output::print;
 use crate::cli::pool::duration;
 
 /// Takes no more calls, fails those in line, lets running ones end, and stops the workers. Without a

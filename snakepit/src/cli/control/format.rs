@@ -2,24 +2,6 @@
 
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-
-/// Text in columns; those after the first `left` hold numbers.
-pub(super) fn table(header: Vec<String>, rows: Vec<Vec<String>>, left: usize) -> String {
-    let mut table = Table::new();
-    // As wide as it is: lines are looked through by other programs too.
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header).add_rows(rows);
-    for (position, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if position >= left {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
-    lines.collect()
-}
-
 /// A time on the wire, in seconds.
 pub(super) fn seconds(time: &Option<prost_types::Duration>) -> Option<f64> {
     time.as_ref().map(|time| time.seconds as f64 + f64::from(time.nanos) / 1e9)
@@ -72,12 +54,5 @@ mod tests {
         let sizes = [0, 1023, 18 << 20, (18 << 20) + (200 << 10), 3 << 30, u64::MAX];
         let expected = ["0.0 KiB", "1.0 KiB", "18.0 MiB", "18.2 MiB", "3.0 GiB", "16777216.0 TiB"];
         assert_eq!(sizes.map(size), expected);
-    }
-
-    #[test]
-    fn numbers_stand_to_the_right_and_lines_have_no_tail() {
-        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
-        let table = table(row("NAME", "N"), vec![row("a", "5"), row("long name", "12")], 1);
-        assert_eq!(table, "NAME        N\na           5\nlong name  12\n");
     }
 }

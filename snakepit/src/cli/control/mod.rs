@@ -9,7 +9,7 @@ mod stats;
 mod workers;
 
 use std::future::Future;
-use std::io::{self, ErrorKind as Io, Write};
+use std::io::{self, ErrorKind as Io};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,9 +29,7 @@ pub(super) use self::recycle::{Args as RecycleArgs, run as recycle};
 pub(super) use self::scale::{Args as ScaleArgs, run as scale};
 pub(super) use self::stats::{Args as StatsArgs, run as stats};
 pub(super) use self::workers::{Args as WorkersArgs, run as workers};
-use super::Outcome;
 use super::diagnostic::Failure;
-use super::map;
 use super::pool::duration;
 
 /// How long a host may take to answer what it need not wait for.
@@ -273,9 +271,4 @@ fn error_of(failure: v1::Failure) -> Error {
 
 fn none_runs(message: String, help: impl Into<String>) -> Failure {
     Failure::unreachable(Error::new(ErrorKind::System, message).with_help(help))
-}
-
-fn print(text: &str) -> Result<Outcome, Failure> {
-    let mut out = io::stdout();
-    map::written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }

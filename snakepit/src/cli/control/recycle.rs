@@ -3,9 +3,10 @@
 use serde_json::json;
 use snakepit_proto::control::v1::RecycleRequest;
 
-use super::{Target, Waiting, print};
+use super::{Target, Waiting};
 use crate::cli::Outcome;
 use crate::cli::diagnostic::{Failure, Reporter};
+use crate::cli::output::print;
 
 /// Replaces the workers of a pool, or one of them. New workers take the calls first, then the old
 /// ones end what they have and go; no call notices. Waits until the old ones are gone; interrupting

@@ -3,9 +3,10 @@
 use serde_json::json;
 use snakepit_proto::control::v1::ScaleRequest;
 
-use super::{Target, Waiting, print};
+use super::{Target, Waiting};
 use crate::cli::Outcome;
 use crate::cli::diagnostic::{Failure, Reporter};
+use crate::cli::output::print;
 
 /// Changes how many workers a pool has. Missing ones start; surplus ones take no more calls, end
 /// those they have, and go, idle ones first. Waits until the pool has so many; interrupting the wait

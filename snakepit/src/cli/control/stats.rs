@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use snakepit::Error;
 use snakepit_proto::control::v1::{GetStatsRequest, Pool, PoolState};
 
-use super::format::table;
-use super::{Target, error_of, print, soon};
+use super::{Target, error_of, soon};
 use crate::cli::Outcome;
 use crate::cli::diagnostic::{Failure, Reporter};
+use crate::cli::output::{print, table};
 
 /// Without --json: a table with a column for each pool. With --json: one object on standard output
 /// with `pools`, an object for each, and `total`, their sum.

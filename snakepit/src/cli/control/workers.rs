@@ -4,10 +4,11 @@ use serde::Serialize;
 use serde_json::json;
 use snakepit_proto::control::v1::{ListWorkersRequest, Worker, WorkerState};
 
-use super::format::{age, lapse, or_dash, seconds, size, table};
-use super::{Target, print, soon};
+use super::format::{age, lapse, or_dash, seconds, size};
+use super::{Target, soon};
 use crate::cli::Outcome;
 use crate::cli::diagnostic::{Failure, Reporter};
+use crate::cli::output::{print, table};
 
 /// Without --json: a table. With --json: one array on standard output, an object for each worker.
 #[derive(clap::Args)]
