@@ -116,3 +116,86 @@ fn verify(program: &Path) -> Result<(), String> {
         finished.tail()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::managed;
+    use crate::sources;
+
+    const STAND_IN: &str = include_str!("../tests/programs/python-3.14t");
+
+    /// A tarball whose `configure` and `make` take no time, and install what `python` says.
+    fn tarball(dir: &Path, configure: &str, python: &str) -> Tarball {
+        use std::os::unix::fs::PermissionsExt;
+        let tree = dir.join("Python-3.14.9");
+        fs::create_dir(&tree).unwrap();
+        let script = format!(
+            "#!/bin/sh\n{configure}\n\
+             while [ \"$1\" != --prefix ]; do shift; done\n\
+             printf 'all:\\ninstall:\\n\\tinstall -D python $(DESTDIR)%s/bin/python3.14t\\n' \"$2\" \
+             > Makefile\n"
+        );
+        fs::write(tree.join("configure"), script).unwrap();
+        fs::set_permissions(tree.join("configure"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(tree.join("python"), python).unwrap();
+        let archive = dir.join("Python-3.14.9.tar.xz");
+        let mut pack = Command::new("tar");
+        pack.arg("-cJf").arg(&archive).arg("-C").arg(dir).arg("Python-3.14.9");
+        assert!(pack.status().unwrap().success());
+        sources::in_directory(dir).unwrap()
+    }
+
+    #[test]
+    fn tarball_is_built_into_the_cache_once_and_found_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().join("cache"));
+        let tarball = tarball(dir.path(), "", STAND_IN);
+        let mut steps = 0;
+        let interpreter = build(&tarball, &cache, &mut |_| steps += 1).unwrap();
+        assert!(interpreter.free_threaded && !interpreter.gil_enabled);
+        assert_eq!(managed::installed(&cache).len(), 1);
+        assert!(steps >= 4, "{steps}");
+        // As it was built to be found, and not where it was made.
+        let made = managed::installed(&cache)[0].parent().unwrap().parent().unwrap().to_owned();
+        assert!(made.ends_with(format!(
+            "cpython-3.14.9t-built-{}-{}",
+            std::env::consts::OS,
+            std::env::consts::ARCH
+        )));
+        build(&tarball, &cache, &mut |step| panic!("again: {step}")).unwrap();
+    }
+
+    #[test]
+    fn step_that_fails_is_told_with_its_last_words_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().join("cache"));
+        let tarball = tarball(dir.path(), "echo 'no acceptable C compiler' >&2; exit 1", STAND_IN);
+        let error = build(&tarball, &cache, &mut |_| {}).unwrap_err();
+        assert!(error.contains("configuring failed"), "{error}");
+        assert!(error.contains("no acceptable C compiler"), "{error}");
+        assert_eq!(fs::read_dir(cache.interpreters()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn build_without_modules_that_workers_need_is_refused_with_their_headers() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().join("cache"));
+        let isolated = "[ \"$1\" = -I ] && { echo _ssl >&2; exit 1; }\n";
+        let python = STAND_IN.replacen('\n', &format!("\n{isolated}"), 1);
+        let tarball = tarball(dir.path(), "", &python);
+        let error = build(&tarball, &cache, &mut |_| {}).unwrap_err();
+        assert!(error.contains("_ssl") && error.contains("libssl-dev"), "{error}");
+        assert_eq!(managed::installed(&cache).len(), 0);
+    }
+
+    #[test]
+    fn build_with_a_gil_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().join("cache"));
+        let python = STAND_IN.replace("\"gil_enabled\": false", "\"gil_enabled\": true");
+        let tarball = tarball(dir.path(), "", &python);
+        let error = build(&tarball, &cache, &mut |_| {}).unwrap_err();
+        assert!(error.contains("PYTHON_GIL"), "{error}");
+    }
+}

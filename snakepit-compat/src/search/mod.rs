@@ -1,8 +1,12 @@
 //! Owns where interpreters are looked for and in which order. Judging one is `probe`'s business,
-//! making one available is `managed`'s.
+//! making one available is `provide`'s.
 //!
 //! Invariant: an interpreter that somebody named is used or is an error; only unnamed places are
 //! passed over.
+
+mod provide;
+#[cfg(test)]
+mod tests;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -13,8 +17,6 @@ use crate::cache::Cache;
 use crate::interpreter::Interpreter;
 use crate::managed;
 use crate::probe::{self, ProbeError};
-use crate::source_build;
-use crate::sources;
 
 const DEFAULT_NAMES: [&str; 5] =
     ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
@@ -22,16 +24,6 @@ const FREE_THREADED_NAMES: [&str; 2] = ["python3.15t", "python3.14t"];
 
 /// Named too when all are listed; the versions among them that are not supported are refused.
 const OTHER_NAMES: [&str; 4] = ["python3.15", "python3.13t", "python3.10", "python"];
-const NO_ARCHIVES: &str = "SNAKEPIT_PYTHON_ARCHIVES names no directory";
-
-/// An interpreter, or why there is none.
-type Outcome = Result<Interpreter, String>;
-/// One way to make an interpreter available; it names the place it tried.
-type Way = fn(&Search, &Cache, &mut dyn FnMut(&str)) -> (String, Outcome);
-/// In the order of the time they take.
-const WAYS: [Way; 4] =
-    [Search::unpack, Search::ask_uv, Search::build_local, Search::build_from_distribution];
-
 /// Where to look for an interpreter.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
@@ -212,81 +204,6 @@ impl Search {
         self.present_free_threaded()?.map_err(nowhere_free_threaded)
     }
 
-    /// Finds a free-threaded interpreter, and makes one available in the cache if there is none:
-    /// unpacked from the archive directory, through `uv python install`, else built from the source
-    /// in the archive directory or from the distribution's source package, which takes minutes.
-    ///
-    /// # Errors
-    /// If the one that was named does not serve, or none can be had.
-    pub fn provide_free_threaded(
-        &self,
-        progress: &mut dyn FnMut(&str),
-    ) -> Result<Interpreter, FindError> {
-        let mut attempts = match self.present_free_threaded()? {
-            Ok(interpreter) => return Ok(interpreter),
-            Err(attempts) => attempts,
-        };
-        let Some(cache) = &self.cache else {
-            attempts.push(Attempt {
-                place: "a managed copy".to_owned(),
-                outcome: crate::cache::NoCacheDir.to_string(),
-            });
-            return Err(nowhere_free_threaded(attempts));
-        };
-        for way in WAYS {
-            let (place, outcome) = way(self, cache, progress);
-            match outcome {
-                Ok(interpreter) => return Ok(interpreter),
-                Err(outcome) => attempts.push(Attempt { place, outcome }),
-            }
-        }
-        Err(nowhere_free_threaded(attempts))
-    }
-
-    fn unpack(&self, cache: &Cache, progress: &mut dyn FnMut(&str)) -> (String, Outcome) {
-        let Some(dir) = &self.archives else {
-            return ("an archive".to_owned(), Err(NO_ARCHIVES.to_owned()));
-        };
-        (format!("archives in {}", dir.display()), managed::unpack_archive(dir, cache, progress))
-    }
-
-    fn ask_uv(&self, cache: &Cache, progress: &mut dyn FnMut(&str)) -> (String, Outcome) {
-        let uv = self.uv.clone();
-        let uv = uv.or_else(|| probe::on_search_path("uv".as_ref(), &self.path).next());
-        let outcome = match uv {
-            Some(uv) => managed::install_with_uv(&uv, cache, progress),
-            None => Err("uv is not on PATH".to_owned()),
-        };
-        ("uv python install".to_owned(), outcome)
-    }
-
-    fn build_local(&self, cache: &Cache, progress: &mut dyn FnMut(&str)) -> (String, Outcome) {
-        let Some(dir) = &self.archives else {
-            return ("a source tarball".to_owned(), Err(NO_ARCHIVES.to_owned()));
-        };
-        let outcome = sources::in_directory(dir)
-            .and_then(|tarball| source_build::build(&tarball, cache, progress));
-        (format!("source in {}", dir.display()), outcome)
-    }
-
-    fn build_from_distribution(
-        &self,
-        cache: &Cache,
-        progress: &mut dyn FnMut(&str),
-    ) -> (String, Outcome) {
-        let place = "the distribution's source package".to_owned();
-        if probe::on_search_path("apt-get".as_ref(), &self.path).next().is_none() {
-            return (place, Err("apt-get is not on PATH".to_owned()));
-        }
-        let scratch = match tempfile::tempdir() {
-            Ok(scratch) => scratch,
-            Err(error) => return (place, Err(error.to_string())),
-        };
-        let outcome = sources::from_distribution(scratch.path(), progress)
-            .and_then(|tarball| source_build::build(&tarball, cache, progress));
-        (place, outcome)
-    }
-
     /// The outer error is about a named interpreter, the inner one lists places searched in vain.
     fn present_free_threaded(&self) -> Result<Result<Interpreter, Vec<Attempt>>, FindError> {
         let variable = "SNAKEPIT_PYTHON_FREE_THREADED";
@@ -374,7 +291,9 @@ fn same(a: &Interpreter, b: &Interpreter) -> bool {
 fn nowhere_free_threaded(attempts: Vec<Attempt>) -> FindError {
     FindError::Nowhere {
         wanted: "free-threaded CPython 3.14 or later",
-        remedy: "install a free-threaded 3.14 and name it with SNAKEPIT_PYTHON_FREE_THREADED",
+        remedy: "install a free-threaded 3.14 and name it with SNAKEPIT_PYTHON_FREE_THREADED, or \
+                 put CPython's source (Python-3.14.*.tar.xz) into a directory and name that with \
+                 SNAKEPIT_PYTHON_ARCHIVES",
         attempts,
     }
 }
@@ -386,153 +305,5 @@ fn list(attempts: &[Attempt]) -> String {
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.outcome)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn program(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name)
-    }
-
-    /// A folder for `PATH` whose programs are links to those in `tests/programs`.
-    fn folder(programs: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, target) in programs {
-            symlink(program(target), dir.path().join(name)).unwrap();
-        }
-        dir
-    }
-
-    fn search(folders: &[&Path]) -> Search {
-        // The stand-ins are shell scripts that use common programs: those stay on the real PATH.
-        Search { path: env::join_paths(folders).unwrap(), ..Search::default() }
-    }
-
-    #[test]
-    fn shims_of_versions_not_selected_are_passed_over() {
-        let shims = folder(&[("python3.15t", "shim"), ("python3.14t", "shim")]);
-        let real = folder(&[("python3.14t", "python-3.14t")]);
-        let found = search(&[shims.path(), real.path()]).find_free_threaded().unwrap();
-        assert_eq!(found.executable, Path::new("/opt/python3.14t"));
-    }
-
-    #[test]
-    fn every_interpreter_is_listed_once_and_those_that_do_not_serve_with_the_reason() {
-        let first = folder(&[("python3", "python-3.14t"), ("python3.13t", "python-3.13t")]);
-        let second = folder(&[("python3.14t", "python-3.14t"), ("python3.12", "shim")]);
-        let found = search(&[first.path(), second.path()]).find_all();
-        let ok: Vec<_> = found.iter().filter_map(|one| one.outcome.as_ref().ok()).collect();
-        assert_eq!(ok.len(), 1, "{found:?}");
-        let reasons: Vec<_> =
-            found.iter().filter_map(|one| Some(one.outcome.as_ref().err()?.to_string())).collect();
-        assert_eq!(reasons.len(), 2, "{reasons:?}");
-        assert!(reasons.iter().any(|reason| reason.contains("python3.14t")), "{reasons:?}");
-    }
-
-    #[test]
-    fn unsupported_python3_gives_way_to_a_versioned_name() {
-        let names = folder(&[("python3", "python-3.10"), ("python3.14", "python-3.14t")]);
-        let found = search(&[names.path()]).find_default().unwrap();
-        assert_eq!(found.version.minor, 14);
-    }
-
-    #[test]
-    fn every_place_searched_in_vain_is_listed_with_its_reason() {
-        let names = folder(&[("python3", "python-3.10"), ("python3.12", "shim")]);
-        let error = search(&[names.path()]).find_default().unwrap_err().to_string();
-        assert!(error.contains("python3 on PATH: ") && error.contains("3.10.4"), "{error}");
-        assert!(error.contains("python3.12: command not found"), "{error}");
-        assert!(error.contains("python3.14 on PATH: not there"), "{error}");
-        assert!(error.contains("SNAKEPIT_PYTHON"), "{error}");
-    }
-
-    #[test]
-    fn named_interpreter_is_never_replaced() {
-        let names = folder(&[("python3", "python-3.14t")]);
-        let mut search = search(&[names.path()]);
-        search.virtual_env = Some("/no/such/environment".into());
-        let error = search.find_default().unwrap_err();
-        assert!(matches!(error, FindError::Named { origin, .. } if origin.contains("environment")));
-
-        search.default_variable = Some(program("pypy").into());
-        let error = search.find_default().unwrap_err();
-        assert!(matches!(error, FindError::Named { origin: "SNAKEPIT_PYTHON", .. }));
-
-        search = search.explicit("python3");
-        assert_eq!(search.find_default().unwrap().version.minor, 14);
-    }
-
-    #[test]
-    fn named_interpreter_with_a_gil_is_not_free_threaded() {
-        let search = Search::from_env().explicit("python3");
-        if search.find_default().unwrap().free_threaded {
-            return;
-        }
-        let error = search.find_free_threaded().unwrap_err();
-        assert!(matches!(error, FindError::NotFreeThreaded { .. }), "{error}");
-    }
-
-    #[test]
-    fn managed_copy_comes_after_path_and_hidden_ones_do_not_count() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::at(dir.path());
-        let place = |name: &str| {
-            let bin = cache.interpreters().join(name).join("bin");
-            fs::create_dir_all(&bin).unwrap();
-            symlink(program("python-3.14t"), bin.join("python3.14t")).unwrap();
-        };
-        let search = search(&[]).cache(cache.clone());
-        place(".unpack-1");
-        assert!(search.find_free_threaded().is_err());
-        place("cpython-3.14.7t-linux-x86_64");
-        assert_eq!(search.find_free_threaded().unwrap().version.minor, 14);
-    }
-
-    #[test]
-    fn archive_is_unpacked_into_the_cache_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let (archives, tree) = (dir.path().join("archives"), dir.path().join("python3.14t"));
-        fs::create_dir_all(tree.join("bin")).unwrap();
-        fs::create_dir(&archives).unwrap();
-        fs::copy(program("python-3.14t"), tree.join("bin/python3.14t")).unwrap();
-        let (os, arch) = (env::consts::OS, env::consts::ARCH);
-        let archive = archives.join(format!("cpython-3.14.7t-{os}-{arch}.tar.xz"));
-        let packed = std::process::Command::new("tar")
-            .args(["-cJf".as_ref(), archive.as_os_str(), "-C".as_ref(), dir.path().as_os_str()])
-            .arg("python3.14t")
-            .status();
-        assert!(packed.unwrap().success());
-
-        let search = search(&[]).cache(Cache::at(dir.path().join("cache"))).archives(&archives);
-        let mut steps = Vec::new();
-        let mut progress = |step: &str| steps.push(step.to_owned());
-        assert!(search.find_free_threaded().is_err());
-        search.provide_free_threaded(&mut progress).unwrap();
-        search.provide_free_threaded(&mut progress).unwrap();
-        assert_eq!(steps.len(), 1, "{steps:?}");
-        assert!(search.find_free_threaded().is_ok());
-    }
-
-    #[test]
-    fn failed_ways_of_providing_are_all_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let search = search(&[])
-            .cache(Cache::at(dir.path().join("cache")))
-            .archives(dir.path())
-            .uv(program("not-python"));
-        let error = search.provide_free_threaded(&mut |_| {}).unwrap_err().to_string();
-        assert!(error.contains("no file is called cpython-*t-"), "{error}");
-        assert!(
-            error.contains("uv python install: uv could not install it: unknown option"),
-            "{error}"
-        );
-        assert!(error.contains("no file is called Python-3.14.*.tar.xz"), "{error}");
-        assert!(error.contains("source package: apt-get is not on PATH"), "{error}");
     }
 }

@@ -1,16 +1,17 @@
-//! Owns where CPython's source code comes from: an archive directory, or the source package of a
-//! Debian-like distribution. Building it is `source_build`'s business.
+//! The source package of a Debian-like distribution.
 //!
 //! Nothing of the system's package state is read or changed but its list of mirrors: `apt-get` runs
 //! with directories of its own, so that no rights are needed and no `deb-src` line either.
 //!
 //! Invariant: what was fetched is what the distribution signed, or has the digest named here.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::{SourceVersion, Tarball, check_digest, in_directory, release};
 use crate::child;
 
 /// The source package: the oldest version that is supported has the most wheels.
@@ -24,40 +25,15 @@ const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
 const ASK_LIMIT: Duration = Duration::from_secs(60);
 
-/// CPython's source code as it was published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tarball {
-    pub(crate) path: PathBuf,
-    pub(crate) version: SourceVersion,
-}
-
-/// Major, minor and micro version. Pre-releases are no version here: they have another ABI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SourceVersion(pub(crate) u32, pub(crate) u32, pub(crate) u32);
-
-/// The newest source tarball in a directory, checked against a digest file beside it if there is
-/// one (`<name>.sha256`, as `sha256sum` writes it).
-pub(crate) fn in_directory(dir: &Path) -> Result<Tarball, String> {
-    let entries = fs::read_dir(dir).map_err(|error| error.to_string())?;
-    let found = entries.flatten().filter_map(|entry| {
-        let version = tarball_version(entry.file_name().to_str()?)?;
-        Some(Tarball { path: entry.path(), version })
-    });
-    let newest = found
-        .max_by_key(|tarball| tarball.version)
-        .ok_or("no file is called Python-3.14.*.tar.xz or python3.14_*.orig.tar.xz")?;
-    check_digest_file(&newest.path)?;
-    Ok(newest)
-}
-
-/// Fetches the distribution's source package into a folder.
+/// Fetches the distribution's source package into a folder, with its `apt-get`.
 pub(crate) fn from_distribution(
+    apt_get: &Path,
     scratch: &Path,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Tarball, String> {
-    let repositories = repositories()?;
+    let repositories = repositories(apt_get)?;
     progress(&format!("asking the distribution for the source package {PACKAGE}"));
-    let apt = Apt::in_folder(scratch, &repositories).map_err(|error| error.to_string())?;
+    let apt = Apt::in_folder(apt_get, scratch, &repositories).map_err(|error| error.to_string())?;
     let mut reasons = Vec::new();
     match apt.fetch_listed(progress) {
         Ok(tarball) => return Ok(tarball),
@@ -82,11 +58,16 @@ struct Repository {
 
 /// An `apt-get` whose state lies in a folder of ours.
 struct Apt {
+    apt_get: PathBuf,
     folder: PathBuf,
 }
 
 impl Apt {
-    fn in_folder(scratch: &Path, repositories: &[Repository]) -> std::io::Result<Self> {
+    fn in_folder(
+        apt_get: &Path,
+        scratch: &Path,
+        repositories: &[Repository],
+    ) -> std::io::Result<Self> {
         let folder = scratch.join("apt");
         for directory in ["lists/partial", "cache/archives/partial", "source"] {
             fs::create_dir_all(folder.join(directory))?;
@@ -94,10 +75,10 @@ impl Apt {
         fs::write(folder.join("status"), "")?;
         let lines = repositories.iter().flat_map(Repository::lines).collect::<String>();
         fs::write(folder.join("sources.list"), lines)?;
-        Ok(Self { folder })
+        Ok(Self { apt_get: apt_get.to_owned(), folder })
     }
 
-    fn command(&self, program: &str) -> Command {
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         let in_folder = |name: &str| self.folder.join(name).display().to_string();
         for (key, value) in [
@@ -118,11 +99,11 @@ impl Apt {
 
     /// Fetches the newest version of the signed indexes that is really there.
     fn fetch_listed(&self, progress: &mut dyn FnMut(&str)) -> Result<Tarball, String> {
-        let mut update = self.command("apt-get");
+        let mut update = self.command(&self.apt_get);
         update.arg("update");
         // One suite that the mirror lacks fails the whole command, and leaves the others usable.
         let updated = child::run(update, FETCH_LIMIT).map_err(|error| error.to_string())?;
-        let mut list = self.command("apt-cache");
+        let mut list = self.command(self.apt_get.with_file_name("apt-cache"));
         list.args(["showsrc", "--only-source", PACKAGE]);
         let listed = child::run(list, ASK_LIMIT).map_err(|error| error.to_string())?;
         let versions = listed_versions(&listed.stdout);
@@ -132,7 +113,7 @@ impl Apt {
         }
         for (_, version) in &versions {
             progress(&format!("fetching the source package {PACKAGE} {version}"));
-            let mut fetch = self.command("apt-get");
+            let mut fetch = self.command(&self.apt_get);
             fetch.args(["source", "--download-only", "--only-source"]);
             fetch.arg(format!("{PACKAGE}={version}"));
             let fetched = child::run(fetch, FETCH_LIMIT).map_err(|error| error.to_string())?;
@@ -175,13 +156,13 @@ impl Repository {
 }
 
 /// The distribution's own repositories, as apt is set up for them.
-fn repositories() -> Result<Vec<Repository>, String> {
+fn repositories(apt_get: &Path) -> Result<Vec<Repository>, String> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let mut list = Command::new("apt-get");
+    let mut list = Command::new(apt_get);
     list.args(["indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)"])
         .arg("Created-By: Packages");
-    let listed = child::run(list, ASK_LIMIT)
-        .map_err(|_| "there is no apt-get: this is no Debian-like distribution".to_owned())?;
+    let listed =
+        child::run(list, ASK_LIMIT).map_err(|error| format!("{} {error}", apt_get.display()))?;
     let found = parse_repositories(&listed.stdout, &release);
     if found.is_empty() {
         return Err("apt is set up for no repository of a Debian-like distribution".to_owned());
@@ -245,89 +226,11 @@ fn tarball_in(folder: &Path) -> Result<Tarball, String> {
     in_directory(folder).map_err(|_| format!("{PACKAGE} holds no source tarball"))
 }
 
-/// The version in a tarball's name, upstream's or Debian's, of a release with free threading.
-fn tarball_version(name: &str) -> Option<SourceVersion> {
-    let endings = [".tar.xz", ".tar.gz", ".tgz"];
-    let stem = endings.iter().find_map(|ending| name.strip_suffix(ending))?;
-    if let Some(version) = stem.strip_prefix("Python-") {
-        return release(version);
-    }
-    let (series, version) = stem.strip_prefix("python")?.strip_suffix(".orig")?.split_once('_')?;
-    release(version).filter(|SourceVersion(major, minor, _)| series == format!("{major}.{minor}"))
-}
-
-/// `3.14.7` as numbers, if it is a release that is supported.
-fn release(text: &str) -> Option<SourceVersion> {
-    let parts: Vec<u32> = text.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    let [major, minor, micro] = parts[..] else {
-        return None;
-    };
-    ((major, minor) >= (3, 14)).then_some(SourceVersion(major, minor, micro))
-}
-
-fn check_digest_file(path: &Path) -> Result<(), String> {
-    let mut file = path.as_os_str().to_owned();
-    file.push(".sha256");
-    let Ok(text) = fs::read_to_string(&file) else {
-        return Ok(());
-    };
-    check_digest(path, text.split_whitespace().next().unwrap_or_default())
-}
-
-fn check_digest(path: &Path, expected: &str) -> Result<(), String> {
-    let mut command = Command::new("sha256sum");
-    command.arg("--").arg(path);
-    let finished = child::run(command, ASK_LIMIT).map_err(|error| error.to_string())?;
-    if finished.stdout.split_whitespace().next() == Some(expected) {
-        return Ok(());
-    }
-    Err(format!("{} does not have the SHA-256 {expected}: it is damaged", path.display()))
-}
-
-impl std::fmt::Display for SourceVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn tarballs_of_upstream_and_distribution_are_known_and_others_are_not() {
-        let known = |name| tarball_version(name).map(|version| version.to_string());
-        assert_eq!(known("Python-3.14.7.tar.xz").as_deref(), Some("3.14.7"));
-        assert_eq!(known("Python-3.15.0.tgz").as_deref(), Some("3.15.0"));
-        assert_eq!(known("python3.14_3.14.10.orig.tar.xz").as_deref(), Some("3.14.10"));
-        for other in [
-            "Python-3.13.9.tar.xz",
-            "Python-3.15.0rc1.tar.xz",
-            "python3.14_3.14.7-1.debian.tar.xz",
-            "python3.13_3.14.7.orig.tar.xz",
-            "cpython-3.14.7t-linux-x86_64.tar.xz",
-        ] {
-            assert_eq!(known(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn newest_tarball_is_taken_by_number_and_a_wrong_digest_refuses_it() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["Python-3.14.9.tar.xz", "Python-3.14.10.tar.xz"] {
-            fs::write(dir.path().join(name), name).unwrap();
-        }
-        assert_eq!(in_directory(dir.path()).unwrap().version, SourceVersion(3, 14, 10));
-        let digest = dir.path().join("Python-3.14.10.tar.xz.sha256");
-        fs::write(&digest, "00ff  Python-3.14.10.tar.xz\n").unwrap();
-        assert!(in_directory(dir.path()).unwrap_err().contains("damaged"));
-        let mut sum = Command::new("sha256sum");
-        let right = sum.arg(dir.path().join("Python-3.14.10.tar.xz")).output().unwrap().stdout;
-        fs::write(&digest, right).unwrap();
-        assert!(in_directory(dir.path()).is_ok());
-    }
 
     #[test]
     fn only_the_distributions_own_repositories_are_asked_and_each_suite_once() {
@@ -354,21 +257,48 @@ https://packages.example/apt|stable|main|$(SIGNED_BY)
         assert_eq!(versions, ["1:3.14.10-1~bpo1", "3.14.9-1"]);
     }
 
+    /// Stand-ins for `apt-get` and `apt-cache`: three versions are listed, and only the oldest of
+    /// them is in the pool.
+    fn distribution(dir: &Path) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let write = |name: &str, text: &str| {
+            let path = dir.join(name);
+            fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        write("apt-cache", "printf 'Version: 3.14.%s-1\\n' 9 10 8\n");
+        write(
+            "apt-get",
+            "for last; do :; done\n\
+             echo \"$last\" >> ../../asked\n\
+             case \"$last\" in\n\
+             update) echo 'one suite is missing' >&2; exit 100;;\n\
+             *=3.14.8-1) : > python3.14_3.14.8.orig.tar.xz;;\n\
+             *) echo '404 Not Found' >&2; exit 100;;\n\
+             esac\n",
+        )
+    }
+
+    #[test]
+    fn versions_that_are_listed_and_not_in_the_pool_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let apt = Apt::in_folder(&distribution(dir.path()), dir.path(), &[]).unwrap();
+        let mut steps = Vec::new();
+        let found = apt.fetch_listed(&mut |step| steps.push(step.to_owned())).unwrap();
+        assert_eq!(found.version, SourceVersion(3, 14, 8));
+        assert_eq!(steps.len(), 3, "{steps:?}");
+        let asked = fs::read_to_string(dir.path().join("asked")).unwrap();
+        let asked: Vec<&str> = asked.lines().collect();
+        let packages = ["python3.14=3.14.10-1", "python3.14=3.14.9-1", "python3.14=3.14.8-1"];
+        assert_eq!(asked, [&["update"], &packages[..]].concat());
+    }
+
     proptest! {
         #[test]
-        fn any_release_is_read_back_from_both_names(minor in 14u32..99, micro in 0u32..200) {
-            let version = SourceVersion(3, minor, micro);
-            let upstream = format!("Python-{version}.tar.xz");
-            prop_assert_eq!(tarball_version(&upstream), Some(version));
-            let distribution = format!("python3.{minor}_{version}.orig.tar.xz");
-            prop_assert_eq!(tarball_version(&distribution), Some(version));
-        }
-
-        #[test]
-        fn no_name_makes_the_reader_panic(name in ".*", answer in ".*") {
-            let _ = tarball_version(&name);
+        fn no_answer_makes_the_readers_panic(answer in ".*", release in ".*") {
             let _ = listed_versions(&answer);
-            let _ = parse_repositories(&answer, &name);
+            let _ = parse_repositories(&answer, &release);
         }
     }
 }
