@@ -34,6 +34,10 @@ pub struct Library {
     /// Other distributions of the same modules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// What it cannot be imported without and does not ask for by itself, with the version if one is
+    /// needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
     /// Part of Python itself.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stdlib: bool,

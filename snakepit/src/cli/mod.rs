@@ -65,6 +65,9 @@ enum Command {
     /// Say what is known about Python libraries in the threads of one process
     Compat(compat::Args),
     /// Look over everything that a pool needs to start
+    ///
+    /// That is the machine, the interpreter and the worker package. With --adapter or --config, one
+    /// worker of each pool is started as well, and ended again.
     Doctor(doctor::Args),
     /// Keep the pools of a settings file up, until a signal or `drain`
     Run(run::Args),

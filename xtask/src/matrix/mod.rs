@@ -12,7 +12,7 @@ use clap::Args;
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
 use self::index::{Index, Wheels};
-use self::sandbox::{Import, Sandbox};
+use self::sandbox::{Import, Sandbox, Subject};
 use crate::run;
 use crate::workspace::Workspace;
 
@@ -92,7 +92,14 @@ impl Look<'_> {
         let import = match &wheels {
             Some(wheels) if wheels.is_none() => Import::untested("no_wheel", ""),
             _ if too_large => Import::untested("too_large", ""),
-            _ => self.sandbox.import(name, &modules(library)?, wheels.as_ref())?,
+            _ => {
+                let subject = Subject {
+                    name: name.to_owned(),
+                    modules: texts(library, "imports"),
+                    needs: texts(library, "needs"),
+                };
+                self.sandbox.import(&subject, wheels.as_ref())?
+            }
         };
         report(name, wheels.as_ref(), Some(&import));
         let facts = import.facts(self.sandbox.python());
@@ -169,9 +176,9 @@ fn report(name: &str, wheels: Option<&Wheels>, import: Option<&Import>) {
     eprintln!("   {name}: {wheels}; {import}");
 }
 
-fn modules(library: &Table) -> Result<Vec<String>> {
-    let modules = library["imports"].as_array().context("a library without imports")?;
-    Ok(modules.iter().filter_map(|module| module.as_str().map(str::to_owned)).collect())
+fn texts(library: &Table, key: &str) -> Vec<String> {
+    let texts = library.get(key).and_then(Item::as_array).into_iter().flatten();
+    texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
 fn text_of(library: &Table, key: &str) -> Result<String> {

@@ -38,6 +38,14 @@ pub(super) struct Sandbox {
     interpreter: Interpreter,
 }
 
+/// What is to be imported.
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) modules: Vec<String>,
+    /// What must be installed beside it.
+    pub(super) needs: Vec<String>,
+}
+
 /// What importing a library did.
 pub(super) enum Import {
     Tried { gil: bool, module: Option<String>, from: Version, to: Version },
@@ -83,14 +91,9 @@ impl Sandbox {
     }
 
     /// Imports the newest version, and the first that has wheels for this ABI.
-    pub(super) fn import(
-        &self,
-        name: &str,
-        modules: &[String],
-        wheels: Option<&Wheels>,
-    ) -> Result<Import> {
+    pub(super) fn import(&self, subject: &Subject, wheels: Option<&Wheels>) -> Result<Import> {
         let Some(wheels) = wheels else {
-            return Ok(match self.try_import(&self.interpreter.executable, modules)? {
+            return Ok(match self.try_import(&self.interpreter.executable, &subject.modules)? {
                 Trial::Imported { gil, .. } => Import::Builtin { gil },
                 Trial::Fails(detail) | Trial::NotInstallable(detail) => {
                     Import::untested("import_fails", &detail)
@@ -98,7 +101,7 @@ impl Sandbox {
             });
         };
         let to = wheels.newest.clone();
-        let (gil, module) = match self.try_version(name, &to, modules)? {
+        let (gil, module) = match self.try_version(subject, &to)? {
             Trial::Imported { gil, module } => (gil, module),
             Trial::NotInstallable(detail) => {
                 return Ok(Import::untested("not_installable", &detail));
@@ -108,7 +111,7 @@ impl Sandbox {
         let mut from = to.clone();
         if let First::Version(first) = &wheels.cp314t
             && *first < to
-            && let Trial::Imported { gil: before, .. } = self.try_version(name, first, modules)?
+            && let Trial::Imported { gil: before, .. } = self.try_version(subject, first)?
             && before == gil
         {
             from = first.clone();
@@ -116,15 +119,16 @@ impl Sandbox {
         Ok(Import::Tried { gil, module, from, to })
     }
 
-    fn try_version(&self, name: &str, version: &Version, modules: &[String]) -> Result<Trial> {
+    fn try_version(&self, subject: &Subject, version: &Version) -> Result<Trial> {
         let python = self.environment("import")?;
         let mut install = self.uv();
         install.args(["pip", "install", "--quiet", "--only-binary", ":all:", "--python"]);
-        let output = install.arg(&python).arg(format!("{name}=={version}")).output()?;
+        install.arg(&python).arg(format!("{}=={version}", subject.name)).args(&subject.needs);
+        let output = install.output()?;
         if !output.status.success() {
             return Ok(Trial::NotInstallable(detail(&output.stderr)));
         }
-        self.try_import(&python, modules)
+        self.try_import(&python, &subject.modules)
     }
 
     fn try_import(&self, python: &PathBuf, modules: &[String]) -> Result<Trial> {
@@ -181,6 +185,9 @@ impl fmt::Display for Import {
         match self {
             Self::Tried { gil, module: Some(module), to, .. } => {
                 write!(f, "importing {to} turns the GIL {} ({module})", state(gil))
+            }
+            Self::Tried { gil, from, to, .. } if from == to => {
+                write!(f, "GIL {} after importing {to}", state(gil))
             }
             Self::Tried { gil, from, to, .. } => {
                 write!(f, "GIL {} after importing {from} and {to}", state(gil))

@@ -13,8 +13,7 @@ use super::diagnostic::{Failure, Reporter};
 use super::python::profile;
 use super::{Outcome, findings};
 
-/// Looks at the machine, at the interpreter and at the worker package. With --adapter or --config, a
-/// worker of each pool is started as well, and ended again.
+/// What to look at beside the machine.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The adapter: a file or a module, with a class if need be, as `adapter.py:Model`

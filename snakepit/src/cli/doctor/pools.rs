@@ -103,7 +103,11 @@ impl Pool {
             Ok(interpreter) => {
                 let mut found = Validation::of(interpreter.clone(), self.profile).findings;
                 found.extend(out_of_date(&interpreter));
-                found.extend(self.unused_free_threading(&interpreter));
+                if let Some(unused) = self.unused_free_threading(&interpreter) {
+                    // It says the same, and where to find one.
+                    found.retain(|finding| finding.topic != unused.topic);
+                    found.push(unused);
+                }
                 found
             }
             Err(findings) => findings,
@@ -126,7 +130,7 @@ impl Pool {
             return None;
         }
         let other = Search::from_env().find_free_threaded().ok()?;
-        let message = format!("{other} is on this machine, and the pool does not take it");
+        let message = format!("an ordinary build, though this machine has {other}");
         let remedy = format!("set the pool's `python` to {}", other.executable.display());
         Some(Finding::warning("free threading", message, remedy))
     }
