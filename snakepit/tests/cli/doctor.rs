@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::support::{adapter, cli, python};
-use crate::{finding, json, snakepit, stderr, stdout};
+use crate::{finding, free_threaded, json, snakepit, stderr, stdout};
 
 #[test]
 fn machine_that_runs_these_tests_is_well() {
@@ -14,6 +14,18 @@ fn machine_that_runs_these_tests_is_well() {
     for topic in ["descriptors", "memfd", "pidfd", "interpreter", "worker package", "adapter"] {
         assert_eq!(finding(&whole, topic)["level"], "fine", "{whole}");
     }
+}
+
+#[test]
+fn thread_pool_is_looked_at_with_the_interpreter_that_it_takes() {
+    let mut command = cli();
+    command.args(["doctor", "--json", "--profile", "thread"]);
+    command.env("SNAKEPIT_PYTHON", python()).env("SNAKEPIT_PYTHON_FREE_THREADED", free_threaded());
+    let output = command.output().unwrap();
+    let whole = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{whole}");
+    let found = finding(&whole, "free threading");
+    assert_eq!((&found["level"], &found["message"]), (&"fine".into(), &"the GIL is off".into()));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use snakepit::Error;
-use snakepit::config::{Config, DEFAULT_POOL, PoolConfig};
+use snakepit::config::{self, Config, DEFAULT_POOL, PoolConfig};
 use snakepit_compat::{
     Finding, Interpreter, Level, Origin, Profile, Search, Validation, WorkerPackage,
     validate_environment,
@@ -99,19 +99,11 @@ impl Wanted {
 
 impl Pool {
     async fn findings(self) -> Vec<Finding> {
-        let mut found = match self.interpreter() {
-            Ok(interpreter) => {
-                let mut found = Validation::of(interpreter.clone(), self.profile).findings;
-                found.extend(out_of_date(&interpreter));
-                if let Some(unused) = self.unused_free_threading(&interpreter) {
-                    // It says the same, and where to find one.
-                    found.retain(|finding| finding.topic != unused.topic);
-                    found.push(unused);
-                }
-                found
-            }
-            Err(findings) => findings,
-        };
+        let (interpreter, mut found) = self.interpreter();
+        if let Some(interpreter) = interpreter {
+            found.extend(Validation::of(interpreter.clone(), self.profile).findings);
+            found.extend(out_of_date(&interpreter));
+        }
         // The pool may name a worker package of its own: only starting it tells.
         let names_package = |settings: &PoolConfig| settings.worker_package().is_some();
         if self.settings.as_ref().is_some_and(names_package) {
@@ -124,24 +116,38 @@ impl Pool {
         found
     }
 
-    /// A free-threaded interpreter is there and the pool does not take it.
-    fn unused_free_threading(&self, interpreter: &Interpreter) -> Option<Finding> {
-        if self.profile != Profile::Thread || interpreter.free_threaded || self.python.is_some() {
-            return None;
+    /// The interpreter that the pool will take, and what is to be said of the choice.
+    fn interpreter(&self) -> (Option<Interpreter>, Vec<Finding>) {
+        let search = Search::from_env();
+        let mut found = Vec::new();
+        if self.profile == Profile::Thread
+            && self.python.is_none()
+            && let Ok(free) = search.find_free_threaded()
+        {
+            if self.serves(&free) {
+                return (Some(free), found);
+            }
+            let message = format!("{free} is not taken: it has no worker package");
+            let remedy = format!("run `snakepit setup --python {}`", free.executable.display());
+            found.push(Finding::warning("free threading", message, remedy));
         }
-        let other = Search::from_env().find_free_threaded().ok()?;
-        let message = format!("an ordinary build, though this machine has {other}");
-        let remedy = format!("set the pool's `python` to {}", other.executable.display());
-        Some(Finding::warning("free threading", message, remedy))
+        let search = self.python.iter().fold(search, |search, python| search.explicit(python));
+        match (search.find_default(), &self.python) {
+            (Ok(interpreter), _) => return (Some(interpreter), found),
+            (Err(_), Some(python)) => {
+                found.extend(validate_environment(python, self.profile).findings);
+            }
+            (Err(error), None) => {
+                found.push(Finding::fatal("interpreter", error.to_string(), INSTALL));
+            }
+        }
+        (None, found)
     }
 
-    fn interpreter(&self) -> Result<Interpreter, Vec<Finding>> {
-        let search = Search::from_env();
-        let search = self.python.iter().fold(search, |search, python| search.explicit(python));
-        search.find_default().map_err(|error| match &self.python {
-            Some(python) => validate_environment(python, self.profile).findings,
-            None => vec![Finding::fatal("interpreter", error.to_string(), INSTALL)],
-        })
+    /// Whether a worker package is there, the interpreter's or the pool's own.
+    fn serves(&self, interpreter: &Interpreter) -> bool {
+        let named = |settings: &PoolConfig| settings.worker_package().is_some();
+        self.settings.as_ref().is_some_and(named) || WorkerPackage::find(interpreter).is_some()
     }
 }
 
@@ -182,7 +188,7 @@ fn fatal(topic: &str, error: &Error) -> Finding {
 
 fn profile_of(settings: &PoolConfig) -> Profile {
     match settings.profile() {
-        "thread" => Profile::Thread,
+        config::Profile::Thread { .. } => Profile::Thread,
         _ => Profile::Process,
     }
 }
