@@ -22,6 +22,9 @@ struct Options {
     /// The interpreter; by default the environment that `cargo xtask setup` made.
     #[arg(long)]
     python: Option<PathBuf>,
+    /// The interpreter without a GIL; by default from the other environment that setup made.
+    #[arg(long)]
+    free_threaded: Option<PathBuf>,
     /// Workers in each pool.
     #[arg(long, default_value_t = 2)]
     workers: usize,
@@ -37,9 +40,12 @@ fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let python = match options.python {
         Some(python) => python,
-        None => default_python()?,
+        None => environment("gil").context(
+            "no environment for the benchmarks: run `cargo xtask setup`, or name one with --python",
+        )?,
     };
-    let setting = Setting { python, workers: options.workers };
+    let free_threaded = options.free_threaded.or_else(|| environment("free-threaded"));
+    let setting = Setting { python, free_threaded, workers: options.workers };
     let (samples, scale) = if options.quick { (3, 0.3) } else { (options.samples, 1.0) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut run = Run::new(setting, samples, scale);
@@ -53,13 +59,12 @@ fn main() -> Result<ExitCode> {
     Ok(run.verdict())
 }
 
-fn default_python() -> Result<PathBuf> {
+/// The interpreter of an environment that setup made.
+fn environment(name: &str) -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
         PathBuf::from,
     );
-    let python = target.join("snakepit/venvs/gil/bin/python");
-    python.exists().then_some(python).context(
-        "no environment for the benchmarks: run `cargo xtask setup`, or name one with --python",
-    )
+    let python = target.join(format!("snakepit/venvs/{name}/bin/python"));
+    python.exists().then_some(python)
 }

@@ -73,6 +73,8 @@ pub struct Echo {
 pub struct Setting {
     /// The interpreter, with the worker package installed.
     pub python: std::path::PathBuf,
+    /// The interpreter without a GIL, likewise.
+    pub free_threaded: Option<std::path::PathBuf>,
     /// How many workers.
     pub workers: usize,
 }
@@ -86,6 +88,24 @@ impl Setting {
     /// The adapter that imports numpy.
     pub fn numpy_adapter(&self) -> String {
         format!("{}/bench_numpy.py", Self::python_dir())
+    }
+
+    /// The adapter whose calls compute, or read a model.
+    pub fn thread_adapter(&self) -> String {
+        format!("{}/bench_threads.py", Self::python_dir())
+    }
+
+    /// The interpreter without a GIL.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn free_threaded(&self) -> anyhow::Result<std::path::PathBuf> {
+        self.free_threaded.clone().ok_or_else(|| {
+            anyhow::anyhow!(
+                "no free-threaded environment: run `cargo xtask setup`, or name one with \
+                 --free-threaded"
+            )
+        })
     }
 
     /// Where the benchmarks' Python files are.

@@ -24,6 +24,14 @@ pub enum Profile {
 impl Profile {
     pub(crate) const NAMES: [&str; 2] = ["process", "thread"];
 
+    /// How many calls a worker runs at a time.
+    pub fn slots(self) -> usize {
+        match self {
+            Self::Process => 1,
+            Self::Thread { threads, .. } => threads,
+        }
+    }
+
     /// Its name in settings.
     pub fn name(self) -> &'static str {
         match self {

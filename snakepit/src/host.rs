@@ -403,7 +403,7 @@ impl PoolEntry {
 
     /// How many calls of one batch may be under way.
     pub(crate) fn room(&self) -> Room {
-        Room::of(self.supervised.most_workers(), self.pool.options())
+        Room::of(self.supervised.most_slots(), self.pool.options())
     }
 
     fn report(&self) -> PoolReport {

@@ -40,6 +40,8 @@ pub(crate) struct Supervised {
     supervisor: Mutex<Option<Supervisor>>,
     observer: Observer,
     profile: Arc<dyn Profile>,
+    /// Calls that a worker runs at a time.
+    slots: usize,
     drain: Duration,
     state: watch::Sender<PoolState>,
     /// What could be called when the pool became ready, for moments without a worker.
@@ -138,6 +140,7 @@ async fn start_pool(config: PoolConfig, onto: &Onto) -> Result<PoolEntry, Error>
         observer: supervisor.observer(),
         supervisor: Mutex::new(Some(supervisor)),
         profile,
+        slots: config.profile().slots(),
         drain: config.timeouts().drain,
         state: watch::Sender::new(PoolState::Running),
         tools: tools.unwrap_or_default(),
@@ -293,9 +296,9 @@ impl Supervised {
         self.observer.status()
     }
 
-    /// How many workers the pool has or may grow to by itself.
-    pub(crate) fn most_workers(&self) -> usize {
-        self.observer.most_workers()
+    /// How many slots the pool has or may grow to by itself.
+    pub(crate) fn most_slots(&self) -> usize {
+        self.observer.most_workers() * self.slots
     }
 
     /// Has one worker replaced, or all of them; the future resolves when they are gone.

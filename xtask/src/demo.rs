@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the command line at work on real data, from a fresh checkout. Owns the three
-//! commands and the check of what they gave; the example adapter owns the model.
+//! commands, an example with pools of both profiles, and the check of what they gave; the example
+//! adapters own the work.
 
 use std::fs;
 use std::path::Path;
@@ -19,10 +20,10 @@ const ACCURACY_FLOOR: f64 = 0.95;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     run::announce("setup");
-    setup::run(workspace, Interpreters::GilOnly)?;
+    setup::run(workspace, Interpreters::Both)?;
     let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "snakepit"]);
-    run::step("building the command line", build)?;
+    build.args(["build", "--release", "--package", "snakepit", "--bins", "--example", "profiles"]);
+    run::step("building the command line and an example", build)?;
 
     let files = workspace.made.join("demo");
     fs::create_dir_all(&files)?;
@@ -54,7 +55,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         bail!("a call that raises must end with exit code {CALL_FAILED}, not with {status}");
     }
     println!("\nexit code {CALL_FAILED}, as it should be");
-    Ok(())
+
+    println!("\n── the same work in a pool of processes and in one of threads, in one program");
+    let example = workspace.target.join("release").join("examples").join("profiles");
+    let mut profiles = workspace.command(example);
+    profiles.args([Venv::Gil, Venv::FreeThreaded].map(|venv| workspace.program(venv, "python")));
+    run::checked(profiles)
 }
 
 fn snakepit(workspace: &Workspace, subcommand: &str) -> Command {

@@ -11,6 +11,7 @@ mod mixed;
 mod recycling;
 mod replace;
 mod start;
+mod threads;
 mod throughput;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ pub(crate) enum Section {
     Recycling,
     /// What limits cost per call while no worker is replaced.
     Bookkeeping,
+    /// Several calls at a time in one worker, without a GIL.
+    Threads,
 }
 
 impl Section {
@@ -64,6 +67,7 @@ impl Section {
             Self::Replace => replace::run(run).await,
             Self::Recycling => recycling::run(run).await,
             Self::Bookkeeping => bookkeeping::run(run).await,
+            Self::Threads => threads::run(run).await,
         }
     }
 }

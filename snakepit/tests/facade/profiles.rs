@@ -33,6 +33,15 @@ fn a_pool_of_processes_and_one_of_threads_serve_side_by_side() {
     let (first, second) = at_once("threads");
     assert_eq!(first, second, "two threads of one");
 
+    // A batch has room for as many calls as there are slots, also before it knows how long they are.
+    let batched = ["batch-0", "batch-1"].map(|own| {
+        let other = if own == "batch-0" { "batch-1" } else { "batch-0" };
+        let arguments = json!({"path": place.path(), "own": own, "other": other});
+        snakepit.call("rendezvous").pool("threads").args(arguments)
+    });
+    let pids = wait(snakepit.execute_batch::<u32>(batched));
+    assert!(pids.iter().all(|pid| pid.as_ref().is_ok_and(|pid| *pid == first)), "{pids:?}");
+
     let stats = snakepit.stats();
     let profiles = stats.pools.iter().map(|report| match report {
         PoolReport::Running { workers, .. } => (workers[0].info.profile, workers[0].capacity),

@@ -1,0 +1,87 @@
+//! Pure Python that computes, on one thread and on as many as there are cores.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::json;
+use snakepit_bench::facade;
+use snakepit_bench::sample::Table;
+use snakepit_bench::workload::Setting;
+
+use super::{Bound, Burn, Run};
+
+/// Some 10 ms.
+const BURN: Burn = Burn { rounds: 150_000 };
+
+pub(super) async fn run(run: &mut Run) -> Result<()> {
+    let cores = std::thread::available_parallelism()?.get();
+    run.title(&format!("Threads: pure Python that computes, {cores} threads and one"));
+    let (calls, setting) = (run.calls(150), run.setting.clone());
+    let many = super::start(super::pool(&setting, setting.thread_adapter(), cores)?).await?;
+    let one = super::start(super::pool(&setting, setting.thread_adapter(), 1)?).await?;
+    let mut executor = Executor::start(&setting)?;
+    let names = ["snakepit, all cores", "snakepit, one thread", "ThreadPoolExecutor, all cores"];
+    let mut table = Table::default();
+    for round in 0..=run.samples {
+        let rates = [
+            facade::windowed(&many, &BURN, calls, 2 * cores).await?.rate(calls),
+            facade::windowed(&one, &BURN, calls / 2, 2).await?.rate(calls / 2),
+            executor.rate(cores, calls)?,
+        ];
+        // The first round warms everything up and does not count.
+        if round > 0 {
+            names.iter().zip(rates).for_each(|(name, rate)| table.add(name, rate));
+        }
+    }
+    run.table("calls/s", &table);
+    let [many_rate, one_rate, executor_rate] = names.map(|name| table.median(name));
+    let gain = Bound::AtLeast(if cores == 1 { 0.9 } else { 1.8 });
+    run.gate("all cores over one thread", many_rate / one_rate, gain);
+    run.gate("over a plain ThreadPoolExecutor", many_rate / executor_rate, Bound::AtLeast(0.95));
+    super::super::stop([many, one]).await
+}
+
+/// Python's own pool of threads, in a process that obeys orders.
+struct Executor {
+    child: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Executor {
+    fn start(setting: &Setting) -> Result<Self> {
+        let mut child = Command::new(setting.free_threaded()?)
+            .arg("thread_peer.py")
+            .current_dir(Setting::python_dir())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let orders = Some(child.stdin.take().context("no stdin")?);
+        let answers = BufReader::new(child.stdout.take().context("no stdout")?);
+        Ok(Self { child, orders, answers })
+    }
+
+    fn rate(&mut self, threads: usize, calls: usize) -> Result<f64> {
+        #[derive(Deserialize)]
+        struct Answer {
+            seconds: f64,
+        }
+        let order = json!({"threads": threads, "calls": calls, "rounds": BURN.rounds});
+        let orders = self.orders.as_mut().context("the executor was stopped")?;
+        writeln!(orders, "{order}").context("the executor's process is gone")?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        let answer: Answer = serde_json::from_str(&line).context("the executor gave no answer")?;
+        Ok(calls as f64 / answer.seconds)
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.orders = None;
+        // Its samples have been read: how it ends is of no interest.
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,48 @@
+//! Small calls at 64 in flight: one worker with two threads beside two processes.
+
+use anyhow::Result;
+use snakepit::PoolConfig;
+use snakepit_bench::facade;
+use snakepit_bench::sample::Table;
+use snakepit_bench::workload::SMALL;
+
+use super::{Bound, Run};
+
+const WINDOW: usize = 64;
+
+pub(super) async fn run(run: &mut Run) -> Result<()> {
+    run.title("Threads: small calls, 64 in flight");
+    let (calls, setting) = (run.calls(20_000), run.setting.clone());
+    let processes = |python: std::path::PathBuf| {
+        PoolConfig::builder("default").adapter(setting.adapter()).python(python).workers(2)
+    };
+    let contenders = [
+        ("one worker, two threads", super::pool(&setting, setting.adapter(), 2)?),
+        ("two processes, same Python", processes(setting.free_threaded()?)),
+        ("two processes, with GIL", processes(setting.python.clone())),
+    ];
+    let mut running = Vec::new();
+    for (name, pool) in contenders {
+        running.push((name, super::start(pool).await?));
+    }
+    let (mut rates, mut single) = (Table::default(), Table::default());
+    for round in 0..=run.samples {
+        for (name, snakepit) in &running {
+            let rate = facade::windowed(snakepit, &SMALL, calls, WINDOW).await?.rate(calls);
+            let alone = facade::windowed(snakepit, &SMALL, calls / 10, 1).await?;
+            // The first round warms everything up and does not count.
+            if round > 0 {
+                rates.add(name, rate);
+                single.add(name, alone.latencies.percentile_us(50.0));
+            }
+        }
+    }
+    run.table("calls/s", &rates);
+    run.table("µs, one at a time (p50)", &single);
+    let share = rates.median(running[0].0) / rates.median(running[1].0);
+    run.gate("two threads over two processes", share, Bound::AtLeast(0.85));
+    for (_, snakepit) in running {
+        super::super::stop([snakepit]).await?;
+    }
+    Ok(())
+}
