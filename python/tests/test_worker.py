@@ -114,6 +114,20 @@ def test_a_start_that_fails_says_why(
         (["--nonsense", "1"], "unknown option --nonsense"),
         (["--pool"], "--pool has no value"),
         (
+            [
+                *NAMES,
+                "--link-fd",
+                "3",
+                "--liveness-fd",
+                "4",
+                "--control-fd",
+                "5",
+                "--capacity",
+                "x",
+            ],
+            "invalid literal",
+        ),
+        (
             [*NAMES, "--link-fd", "95", "--liveness-fd", "96", "--control-fd", "97"],
             "--liveness-fd 96",
         ),

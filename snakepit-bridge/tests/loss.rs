@@ -94,6 +94,23 @@ async fn a_stream_that_gave_chunks_was_started_whatever_the_page_says() {
 }
 
 #[tokio::test]
+async fn a_result_that_had_begun_to_come_was_started_whatever_the_page_says() {
+    use snakepit_proto::v1;
+    let server = server();
+    let (link, mut worker) = attached(&server).await;
+    let (sink, mut events) = sink();
+    submit(&link, &sink, &call(1, "work", ""));
+    worker.next_call().await;
+    let value = v1::Payload { total_bytes: 100, payload_id: 1, ..support::raw("head") };
+    worker.send(Frame::Result(v1::Result { call_id: 1, value: Some(value), run_us: 1 }));
+    support::ping(&link, &mut worker, 0, 0).await;
+    drop(worker);
+    link.closed().await;
+    link.settle("gone");
+    assert!(matches!(events.recv().await, Some((1, CallEvent::Failed { .. }))));
+}
+
+#[tokio::test]
 async fn a_link_that_is_dropped_leaves_no_caller_waiting() {
     let server = server();
     let (link, mut worker) = attached(&server).await;

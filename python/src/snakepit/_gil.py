@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from _thread import allocate_lock
-from functools import wraps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ class Watch:
         self._loaded.clear()
 
     def _around(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(step)
         def load(loader: Any, subject: Any) -> Any:
             with self._lock:
                 self._look()
