@@ -264,17 +264,29 @@ impl Body {
 
     /// Ends the worker; calls that still run are lost. The first end is the one that is told.
     fn end(&self, exit: WorkerExit) {
-        self.wind_up();
         let how = if let WorkerExit::Died(how) = &exit { how.clone() } else { String::new() };
-        let (left, _saying) = self.before_saying(|state| {
+        let ((waiting, running), _saying) = self.before_saying(|state| {
+            state.stopping = true;
             state.ended.get_or_insert(exit);
-            std::mem::take(&mut state.running)
+            (std::mem::take(&mut state.waiting), std::mem::take(&mut state.running))
         });
-        for running in left.into_values() {
-            running.abandoned.store(true, Ordering::Relaxed);
+        for running in running.into_values() {
+            // Before its tool may see that it is over, and have another last word.
             let error = Error::worker_lost(true, &how);
             running.finish(CallEvent::Failed { error, run_time: None });
+            running.cancel();
+            running.abandoned.store(true, Ordering::Relaxed);
         }
+        self.wake();
+        waiting.into_iter().for_each(|waiting| waiting.reply.finish(CallEvent::Returned));
+        self.say();
+    }
+
+    /// Has every thread look again at what was noted.
+    fn wake(&self) {
+        // Whoever has looked already waits once the lock is free, and hears of it.
+        drop(self.lock());
+        self.news.notify_all();
     }
 }
 
@@ -378,9 +390,7 @@ impl Worker for ThreadWorker {
     }
 
     fn flush(&self) {
-        // Whoever waits looks at what was noted while the lock is free, or is about to.
-        drop(self.body.lock());
-        self.body.news.notify_all();
+        self.body.wake();
         self.body.say();
     }
 
