@@ -91,6 +91,7 @@ def host() -> Iterator[Host]:
         ("def setup(): raise OSError('no port')\n" + TOOL, (), "OSError: no port"),
         (TOOL, ("--adapter-args", '{"a": 1}'), "no class to take them"),
         (TOOL, ("--adapter-args", "{"), "--adapter-args is no JSON"),
+        (TOOL, ("--capacity", "4"), "does not say that it is thread-safe"),
     ],
 )
 def test_a_start_that_fails_says_why(

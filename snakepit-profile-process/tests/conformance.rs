@@ -5,8 +5,8 @@ mod support;
 
 use std::sync::Arc;
 
+use snakepit_core::Profile;
 use snakepit_core::testkit::conformance::Subject;
-use snakepit_core::{BoxFuture, Profile};
 use snakepit_profile_process::{ProcessOptions, ProcessProfile, StartMethod};
 use support::{profile, python};
 
@@ -27,11 +27,6 @@ impl Subject for Processes {
 
     fn capacity(&self) -> usize {
         1
-    }
-
-    fn all_gone(&self) -> BoxFuture<'static, ()> {
-        let profile = self.0.clone();
-        Box::pin(async move { profile.all_gone().await })
     }
 }
 

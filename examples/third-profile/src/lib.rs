@@ -77,15 +77,6 @@ impl Closures {
     pub fn new(threads: usize, tools: impl Fn() -> Tools + Send + Sync + 'static) -> Self {
         Self { threads, tools: Box::new(tools), running: watch::Sender::new(0) }
     }
-
-    /// Resolves when every thread of every worker has ended.
-    pub fn all_gone(&self) -> BoxFuture<'static, ()> {
-        let mut running = self.running.subscribe();
-        Box::pin(async move {
-            // Without a sender there is no profile, and no thread that it counts.
-            let _ = running.wait_for(|threads| *threads == 0).await;
-        })
-    }
 }
 
 impl Profile for Closures {
@@ -100,6 +91,14 @@ impl Profile for Closures {
         Box::pin(async move {
             let worker = ThreadWorker::start(&seat, threads, tools, running)?;
             Ok(Arc::new(worker) as Arc<dyn Worker>)
+        })
+    }
+
+    fn all_gone(&self) -> BoxFuture<'static, ()> {
+        let mut running = self.running.subscribe();
+        Box::pin(async move {
+            // Without a sender there is no profile, and no thread that it counts.
+            let _ = running.wait_for(|threads| *threads == 0).await;
         })
     }
 }

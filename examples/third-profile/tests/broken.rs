@@ -44,10 +44,6 @@ impl Subject for Broken {
     fn capacity(&self) -> usize {
         self.0.capacity()
     }
-
-    fn all_gone(&self) -> BoxFuture<'static, ()> {
-        self.0.all_gone()
-    }
 }
 
 struct BrokenProfile(Arc<dyn Profile>, Fault);
@@ -69,6 +65,10 @@ impl Profile for BrokenProfile {
             };
             Ok(Arc::new(BrokenWorker { inner, slots, fault }) as Arc<dyn Worker>)
         })
+    }
+
+    fn all_gone(&self) -> BoxFuture<'static, ()> {
+        self.0.all_gone()
     }
 }
 

@@ -2,12 +2,11 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use snakepit_core::testkit::LONG;
-use snakepit_core::{Clock, Codec, ErrorKind, Payload, Pool, PoolOptions, Request};
+use snakepit_core::{Clock, Codec, ErrorKind, Payload, Pool, PoolOptions, Profile, Request};
 use snakepit_lifecycle::{Supervisor, SupervisorOptions};
 use support::Closed;
 use tokio::runtime::Handle;
@@ -44,7 +43,5 @@ async fn a_worker_that_dies_is_replaced_and_recycling_loses_nothing() {
 
     pool.close();
     supervisor.shutdown(Duration::from_secs(20)).await.expect("workers stop");
-    tokio::time::timeout(LONG, Arc::clone(&closed.profile).all_gone())
-        .await
-        .expect("every thread has ended");
+    tokio::time::timeout(LONG, closed.profile.all_gone()).await.expect("every thread has ended");
 }

@@ -52,9 +52,6 @@ __all__ = [
     "run_threads",
 ]
 
-# A worker's coroutines share one event loop, which one thread at a time can run.
-_LOOP_TURN = threading.Lock()
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -147,8 +144,7 @@ class LocalAdapter:
         tool = self._tool(command, streaming=False)
         call, context, result = self._enter(tool, args, kwargs)
         if tool.is_async:
-            with _LOOP_TURN:
-                result = self._lifecycle.runner().run(result, context, call)
+            result = self._lifecycle.runner().run(result, context, call)
         return unpack(pack(result))
 
     def stream(self, command: str, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -172,8 +168,7 @@ class LocalAdapter:
         call, context, generator = self._enter(tool, args, kwargs)
         if tool.is_async:
             items = _Items()
-            with _LOOP_TURN:
-                self._lifecycle.runner().stream(generator, context, call, items)
+            self._lifecycle.runner().stream(generator, context, call, items)
             return iter(items.items)
         return _iterate(context, generator)
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use snakepit_core::testkit::conformance::Subject;
-use snakepit_core::{BoxFuture, Codec, Error, ErrorKind, Payload, Profile};
+use snakepit_core::{Codec, Error, ErrorKind, Payload, Profile};
 use third_profile::{Closures, Running, Tools};
 
 const NAP: Duration = Duration::from_millis(1);
@@ -31,10 +31,6 @@ impl Subject for Closed {
 
     fn capacity(&self) -> usize {
         self.threads
-    }
-
-    fn all_gone(&self) -> BoxFuture<'static, ()> {
-        self.profile.all_gone()
     }
 }
 

@@ -1,8 +1,9 @@
 //! How workers end: asked, by force, by themselves, and with whoever held them.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use serde_json::json;
@@ -12,7 +13,7 @@ use crate::call::{CallEvent, CancelReason};
 use crate::error::{Error, ErrorKind};
 use crate::testkit::calls::request;
 use crate::testkit::{InFlight, LONG};
-use crate::worker::WorkerExit;
+use crate::worker::{Worker, WorkerExit};
 
 /// Far more than ending something by force takes after its time.
 const BY_FORCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -104,8 +105,9 @@ pub async fn calls_have_their_last_event_before_the_exit_is_told(world: &World) 
     started.calls.assert_kept();
 }
 
-/// The engine tells a worker of a call that has ignored its cancellation for the grace period.
-pub async fn a_worker_that_is_stuck_ends_itself(world: &World) {
+/// The engine tells a worker of a call that has ignored its cancellation for the grace period. Either
+/// it ends, or it asks to be replaced and ends when it is stopped, whatever that call does.
+pub async fn a_worker_that_is_stuck_ends_or_asks_to_be_replaced(world: &World) {
     let started = world.start().await;
     let mut deaf = started.calls.call("deaf", json!({"millis": null}));
     deaf.begun().await;
@@ -113,11 +115,30 @@ pub async fn a_worker_that_is_stuck_ends_itself(world: &World) {
     started.worker.stuck(deaf.id());
     // Told of the same again, it does the same.
     started.worker.stuck(deaf.id());
-    let exit = in_time("the worker's exit", started.worker.exited()).await;
+    let exit = in_time("the end of a stuck worker", gone_or_replaced(&started.worker)).await;
     assert!(matches!(exit, WorkerExit::Died(ref how) if !how.is_empty()), "{exit:?}");
     assert!(deaf.is_over());
     assert_eq!(deaf.error().await.kind(), ErrorKind::WorkerLost { maybe_executed: true });
     started.calls.assert_kept();
+}
+
+/// Does for a worker what its supervisor does: stops it when it says that it is unfit.
+pub(super) async fn gone_or_replaced(worker: &Arc<dyn Worker>) -> WorkerExit {
+    let mut exited = pin!(worker.exited());
+    let mut unfit = pin!(worker.unfit());
+    let end = poll_fn(|context| {
+        if let Poll::Ready(exit) = exited.as_mut().poll(context) {
+            return Poll::Ready(Ok(exit));
+        }
+        unfit.as_mut().poll(context).map(Err)
+    });
+    match end.await {
+        Ok(exit) => exit,
+        Err(why) => {
+            assert!(!why.is_empty(), "it says why it should be replaced");
+            worker.stop(SOON).await
+        }
+    }
 }
 
 /// What nobody holds nobody can stop.

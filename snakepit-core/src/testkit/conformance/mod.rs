@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use super::{Calls, InFlight, LONG};
 use crate::error::Error;
-use crate::worker::{BoxFuture, Profile, Seat, Worker, WorkerExit};
+use crate::worker::{Profile, Seat, Worker, WorkerExit};
 
 /// A profile as the suite needs it. Made anew for each check, inside the runtime of that check.
 pub trait Subject: Send + Sync + 'static {
@@ -48,10 +48,6 @@ pub trait Subject: Send + Sync + 'static {
 
     /// How many calls each of its workers runs at a time.
     fn capacity(&self) -> usize;
-
-    /// Resolves when nothing is left of any worker whose end was told or that was dropped, such as
-    /// processes or threads.
-    fn all_gone(&self) -> BoxFuture<'static, ()>;
 }
 
 /// Makes a test of each check. Its argument makes a
@@ -75,7 +71,7 @@ macro_rules! conformance {
             a_stop_keeps_its_time_whatever_the_calls_do
             a_worker_that_is_gone_takes_no_call_and_minds_nothing
             calls_have_their_last_event_before_the_exit_is_told
-            a_worker_that_is_stuck_ends_itself
+            a_worker_that_is_stuck_ends_or_asks_to_be_replaced
             a_dropped_worker_ends
             a_dropped_start_leaves_nothing
             a_deadline_is_kept_and_gives_the_slot_back
@@ -106,14 +102,12 @@ pub fn run<S: Subject>(subject: impl FnOnce() -> S, check: impl AsyncFnOnce(&Wor
     let runtime = runtime.expect("a runtime of one thread");
     runtime.block_on(async {
         let subject = subject();
-        let world = World {
-            profile: subject.profile(),
-            capacity: subject.capacity(),
-            started: AtomicUsize::new(0),
-        };
+        let (profile, capacity) = (subject.profile(), subject.capacity());
+        let started = AtomicUsize::new(0);
+        let world = World { profile: Arc::clone(&profile), capacity, started };
         check(&world).await;
         drop(world);
-        in_time("everything that was started is gone", subject.all_gone()).await;
+        in_time("everything that was started is gone", profile.all_gone()).await;
     });
     // What the profile left on the runtime must not keep the test up.
     runtime.shutdown_timeout(LONG);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::runtime::Handle;
 
+use super::ends::gone_or_replaced;
 use super::{SOON, World, in_time};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Phase};
@@ -91,7 +92,7 @@ pub async fn a_call_that_ignores_its_cancellation_costs_its_worker(world: &World
     let deaf = pool.submit(deaf).expect("the pool takes calls");
     let error = in_time("the deadline", deaf).await.expect_err("it has no answer");
     assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Call), "{error:?}");
-    let exit = in_time("the worker's exit", stuck.worker.exited()).await;
+    let exit = in_time("the end of a stuck worker", gone_or_replaced(&stuck.worker)).await;
     assert!(matches!(exit, WorkerExit::Died(_)), "{exit:?}");
     pool.leave(&stuck.worker.info().id);
     let other = world.start().await;
