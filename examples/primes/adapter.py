@@ -7,6 +7,8 @@ import os
 
 from snakepit import tool
 
+__thread_safe__ = True
+
 
 @tool
 def count_primes(start: int, stop: int) -> dict[str, int]:

@@ -13,6 +13,10 @@ except ImportError:  # the peers' interpreter need not have the worker package
         return function
 
 
+# They share nothing that changes.
+__thread_safe__ = True
+
+
 @tool
 def who() -> int:
     """Uses what was imported for a moment, and says which process did."""

@@ -10,6 +10,9 @@ except ImportError:  # the peers' interpreter need not have the worker package
         return function
 
 
+# They share nothing that changes.
+__thread_safe__ = True
+
 # The benchmark says how large; its name is also in the section's text.
 _MODEL_BYTES = int(os.environ.get("BENCH_MODEL_BYTES", "0"))
 _model = b""

@@ -5,7 +5,10 @@ import time
 
 from snakepit import tool
 
+__thread_safe__ = True
+
 _PATIENCE_SECONDS = 30.0
+
 
 @tool
 def rendezvous(path: str, own: str, other: str) -> int:
