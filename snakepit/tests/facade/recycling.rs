@@ -123,7 +123,16 @@ fn jitter_ends_some_workers_before_the_others() {
             for _ in 0..78 {
                 let call = snakepit.call("echo").worker(worker.info.id.clone());
                 match wait(call.execute::<Json>()) {
-                    Err(error) if early && error.kind() == ErrorKind::WorkerNotFound => break,
+                    // It waits for its replacement, or has been replaced.
+                    Err(error)
+                        if early
+                            && matches!(
+                                error.kind(),
+                                ErrorKind::WorkerBusy | ErrorKind::WorkerNotFound
+                            ) =>
+                    {
+                        break;
+                    }
                     result => drop(result.unwrap()),
                 }
             }
