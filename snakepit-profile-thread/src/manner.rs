@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn call(id: u64) -> CallId {
-        CallId::new(id).unwrap()
+        CallId::new(id).expect("call ids are not 0")
     }
 
     #[tokio::test]

@@ -8,11 +8,11 @@ use serde_json::json;
 use snakepit_core::{ErrorKind, Phase};
 use support::{Running, Told, shown, side_by_side, start_with, value};
 
-const SHORT: Option<Duration> = Some(Duration::from_millis(200));
+const SHORT: Duration = Duration::from_millis(200);
 
 /// Two threads, and little patience with calls that are cancelled.
 async fn impatient() -> Running {
-    let started = start_with(side_by_side(2), 1, |pool| pool.cancel_grace = SHORT.unwrap()).await;
+    let started = start_with(side_by_side(2), 1, |pool| pool.cancel_grace = SHORT).await;
     match started {
         Ok(running) => running,
         Err(error) => panic!("{error:?}"),
@@ -30,7 +30,7 @@ async fn the_worker_is_replaced_first_its_other_call_ends_and_then_it_is_ended()
         ["entered", "gate", "stuck"].map(|name| directory.path().join(name));
     let other = running.submit("until", json!({"path": entered, "gate": gate}));
     shown(&entered).await;
-    let call = running.submit_for("never", json!({"path": stuck}), SHORT);
+    let call = running.submit_for("never", json!({"path": stuck}), Some(SHORT));
     let id = call.id();
     shown(&stuck).await;
     assert_eq!(call.await.unwrap_err().kind(), ErrorKind::Timeout(Phase::Call));
@@ -67,7 +67,7 @@ async fn a_worker_with_nothing_but_stuck_calls_is_ended_at_once() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["first", "second"] {
         let path = directory.path().join(name);
-        let call = running.submit_for("never", json!({"path": path}), SHORT);
+        let call = running.submit_for("never", json!({"path": path}), Some(SHORT));
         shown(&path).await;
         drop(call);
     }

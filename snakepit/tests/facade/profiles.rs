@@ -67,3 +67,18 @@ fn a_thread_pool_that_refuses_a_gil_does_not_start_on_an_interpreter_with_one() 
     assert_eq!(error.kind(), ErrorKind::InterpreterUnsupported);
     assert!(error.help().unwrap().contains("3.14t"), "{error:?}");
 }
+
+#[test]
+fn free_threaded_python_3_13_is_refused_and_the_remedy_named() {
+    let program = "../snakepit-compat/tests/programs/python-3.13t";
+    let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(program);
+    let pool = PoolConfig::builder("default")
+        .adapter(adapter("together.py"))
+        .python(python)
+        .profile("thread")
+        .build()
+        .unwrap();
+    let error = wait(Snakepit::builder().pool(pool).start()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::InterpreterUnsupported);
+    assert!(error.message().contains("python3.14t"), "{error:?}");
+}

@@ -13,25 +13,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The interpreter to test with.
 pub(crate) fn python() -> PathBuf {
-    let path = match std::env::var_os("SNAKEPIT_TEST_PYTHON") {
-        Some(path) => PathBuf::from(path),
-        None => {
-            // The directory for tests' files lies directly in the target directory.
-            let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-            target.join("snakepit/venvs/gil/bin/python")
-        }
-    };
-    assert!(path.exists(), "{} is not there: run `cargo xtask setup`", path.display());
-    path
+    interpreter("SNAKEPIT_TEST_PYTHON", "gil")
 }
 
 /// The free-threaded interpreter to test with.
 pub(crate) fn free_threaded() -> PathBuf {
-    let path = match std::env::var_os("SNAKEPIT_TEST_PYTHON_FREE_THREADED") {
+    interpreter("SNAKEPIT_TEST_PYTHON_FREE_THREADED", "free-threaded")
+}
+
+fn interpreter(variable: &str, environment: &str) -> PathBuf {
+    let path = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),
         None => {
+            // The directory for tests' files lies directly in the target directory.
             let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-            target.join("snakepit/venvs/free-threaded/bin/python")
+            target.join(format!("snakepit/venvs/{environment}/bin/python"))
         }
     };
     assert!(path.exists(), "{} is not there: run `cargo xtask setup`", path.display());

@@ -22,13 +22,19 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
     let many = super::start(super::pool(&setting, setting.thread_adapter(), cores)?).await?;
     let one = super::start(super::pool(&setting, setting.thread_adapter(), 1)?).await?;
     let mut executor = Executor::start(&setting)?;
-    let names = ["snakepit, all cores", "snakepit, one thread", "ThreadPoolExecutor, all cores"];
+    let names = [
+        "snakepit, all cores",
+        "snakepit, one thread",
+        "ThreadPoolExecutor, all cores",
+        "ThreadPoolExecutor, one thread",
+    ];
     let mut table = Table::default();
     for round in 0..=run.samples {
         let rates = [
             facade::windowed(&many, &BURN, calls, 2 * cores).await?.rate(calls),
             facade::windowed(&one, &BURN, calls / 2, 2).await?.rate(calls / 2),
             executor.rate(cores, calls)?,
+            executor.rate(1, calls / 2)?,
         ];
         // The first round warms everything up and does not count.
         if round > 0 {
@@ -36,7 +42,9 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
         }
     }
     run.table("calls/s", &table);
-    let [many_rate, one_rate, executor_rate] = names.map(|name| table.median(name));
+    let [many_rate, one_rate, executor_rate, executor_one] = names.map(|name| table.median(name));
+    // What the machine has to give at this moment.
+    println!("the executor's own gain over one thread: {:.2}", executor_rate / executor_one);
     let gain = Bound::AtLeast(if cores == 1 { 0.9 } else { 1.8 });
     run.gate("all cores over one thread", many_rate / one_rate, gain);
     run.gate("over a plain ThreadPoolExecutor", many_rate / executor_rate, Bound::AtLeast(0.95));
