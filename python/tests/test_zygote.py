@@ -125,6 +125,16 @@ def read_line(output: int) -> str:
     return line.decode()
 
 
+def environment(process: str) -> list[bytes]:
+    while True:
+        with open(f"/proc/{process}/environ", "rb") as environ:
+            text = environ.read()
+        # There is none while a program is being started.
+        if text:
+            return text.split(b"\0")
+        os.sched_yield()
+
+
 def test_the_end_of_the_channel_ends_every_child_with_its_group(host: Host) -> None:
     assert host.hear() == {"state": "ready"}
     _, output = fork(host)
@@ -142,8 +152,7 @@ def test_a_child_carries_its_own_mark_for_all_to_see(host: Host) -> None:
     pid, output = fork(host)
     grandchild = read_line(output).split()[1]
     for process in (str(pid), grandchild):
-        with open(f"/proc/{process}/environ", "rb") as environ:
-            marks = [line for line in environ.read().split(b"\0") if b"SNAKEPIT_WORKER" in line]
+        marks = [line for line in environment(process) if b"SNAKEPIT_WORKER" in line]
         assert marks == [b"SNAKEPIT_WORKER=" + b"w" * 33]
     os.close(output)
 
