@@ -27,7 +27,9 @@ fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
 
 #[test]
 fn examples_are_valid_and_name_files_that_are_there() {
-    let documents = files(&root().join("examples"), "toml");
+    let mut documents = files(&root().join("examples"), "toml");
+    // A package of its own holds documents of cargo's.
+    documents.retain(|path| !path.starts_with(root().join("examples/third-profile")));
     assert!(documents.len() >= 2, "{documents:?}");
     for path in documents {
         let config = Config::from_toml_file(&path).unwrap_or_else(|error| panic!("{error}"));
