@@ -3,8 +3,8 @@
 //!
 //! Invariant: a stuck call costs the others nothing but its slot until a replacement is there.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use snakepit_core::{BoxFuture, CallId, Slots};
 use snakepit_worker::{Manner, Stuck};
@@ -19,8 +19,8 @@ pub(crate) struct ManyCalls {
     tracker: Arc<ThreadSlots>,
     /// The same, as the engine sees it.
     slots: Arc<dyn Slots>,
-    /// Slots whose call does not end.
-    stuck: AtomicUsize,
+    /// Calls that do not end.
+    stuck: Mutex<BTreeSet<CallId>>,
     /// Why the worker should be replaced.
     unfit: watch::Sender<Option<String>>,
 }
@@ -29,7 +29,7 @@ impl ManyCalls {
     pub(crate) fn new(threads: usize) -> Self {
         let tracker = Arc::new(ThreadSlots::new(threads));
         let slots = Arc::clone(&tracker) as Arc<dyn Slots>;
-        Self { tracker, slots, stuck: AtomicUsize::new(0), unfit: watch::Sender::new(None) }
+        Self { tracker, slots, stuck: Mutex::default(), unfit: watch::Sender::new(None) }
     }
 
     /// From here on it runs one call at a time.
@@ -59,8 +59,11 @@ impl Manner for ManyCalls {
     }
 
     fn stuck(&self, call: CallId) -> Stuck {
-        // Relaxed: a count, and nothing is read because of it that others have written.
-        let stuck = self.stuck.fetch_add(1, Ordering::Relaxed) + 1;
+        let stuck = {
+            let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+            stuck.insert(call);
+            stuck.len()
+        };
         if stuck >= self.tracker.capacity() {
             // There is nothing left in it that could end.
             return Stuck::End;
@@ -98,6 +101,7 @@ mod tests {
     async fn a_stuck_call_asks_for_a_replacement_and_the_last_one_ends_the_worker() {
         let worker = ManyCalls::new(3);
         assert_eq!(worker.stuck(call(7)), Stuck::ServeOn);
+        assert_eq!(worker.stuck(call(7)), Stuck::ServeOn, "it is the same one");
         assert_eq!(worker.stuck(call(8)), Stuck::ServeOn);
         assert!(worker.unfit().await.ends_with(": 7"), "the first reason stays");
         assert_eq!(worker.stuck(call(9)), Stuck::End);

@@ -16,8 +16,8 @@ use snakepit::{Error, PoolConfig, Snakepit};
 const ADAPTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/primes/adapter.py");
 
 /// Primes below so many numbers are counted, in pieces of this size.
-const NUMBERS: u64 = 240_000;
-const PIECE: u64 = 5_000;
+const NUMBERS: u64 = 600_000;
+const PIECE: u64 = 10_000;
 
 #[derive(Deserialize)]
 struct Piece {
