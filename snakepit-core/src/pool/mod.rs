@@ -136,8 +136,7 @@ impl Pool {
         state.failure = None;
         state.last_member += 1;
         let key = state.last_member;
-        state.members.insert(key, Member::new(worker, now));
-        state.ready.insert((0, key));
+        state.add_member(key, Member::new(worker, now));
         turn.pump();
         turn.end();
     }

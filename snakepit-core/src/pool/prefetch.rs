@@ -71,10 +71,11 @@ impl Turn<'_> {
             return None;
         }
         let own = self.state.estimates.of(&request.command);
-        let takes = |(assigned, key): &&(usize, u64)| {
+        let takes = |(_, key): &&(usize, u64)| {
             let member = &self.state.members[key];
             let capacity = member.worker.slots().capacity();
-            if *assigned >= (capacity * (1 + limit)).min(WINDOW) || member.is_lending() {
+            if member.assigned.len() >= (capacity * (1 + limit)).min(WINDOW) || member.is_lending()
+            {
                 return false;
             }
             let ahead = member.assigned.iter().try_fold(own, |sum, ahead| {

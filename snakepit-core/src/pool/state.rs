@@ -24,13 +24,18 @@ use crate::ids::{CallId, WorkerId};
 use crate::slots::Lease;
 use crate::worker::Worker;
 
+/// The rank of a worker with as many calls as slots. Those with more slots rank lower with as many
+/// calls, so that a free slot is found before small workers that are full.
+const FULL: usize = 1 << 16;
+
 #[derive(Default)]
 pub(super) struct State {
     /// Boxed: a record goes through many hands, and is large.
     pub(super) calls: FxHashMap<CallId, Box<Record>>,
     pub(super) queue: FairQueue,
     pub(super) members: FxHashMap<u64, Member>,
-    /// Members that take calls, least assigned first, then the longest-serving: `(assigned, key)`.
+    /// Members that take calls, least busy for their size first, then the longest-serving:
+    /// `(rank, key)`.
     pub(super) ready: BTreeSet<(usize, u64)>,
     pub(super) timers: BTreeSet<(Instant, CallId)>,
     /// When to look for slow calls that others wait behind; set while anything is prefetched.
@@ -94,6 +99,8 @@ pub(super) enum Caller {
 
 pub(super) struct Member {
     pub(super) worker: Arc<dyn Worker>,
+    /// Where it stands among those that take calls, if it does.
+    rank: Option<usize>,
     /// Calls handed to it, in the order in which it runs them.
     pub(super) assigned: VecDeque<CallId>,
     /// How many of them are stuck. Nobody waits for those.
@@ -117,6 +124,7 @@ impl Member {
     pub(super) fn new(worker: Arc<dyn Worker>, now: Instant) -> Self {
         Self {
             worker,
+            rank: None,
             assigned: VecDeque::new(),
             stuck: 0,
             freed: now,
@@ -132,6 +140,20 @@ impl Member {
     /// Whether a slot is lent or about to be.
     pub(super) fn is_lending(&self) -> bool {
         self.borrower.is_some() || self.lent.is_some()
+    }
+
+    /// Takes its place among those that take calls, or gives it up. Each change of its calls comes
+    /// here; one of its capacity alone is seen with the next of them.
+    fn take_place(&mut self, key: u64, ready: &mut BTreeSet<(usize, u64)>) {
+        if let Some(rank) = self.rank.take() {
+            ready.remove(&(rank, key));
+        }
+        if self.open {
+            let capacity = self.worker.slots().capacity().max(1);
+            let rank = self.assigned.len() * FULL / capacity;
+            self.rank = Some(rank);
+            ready.insert((rank, key));
+        }
     }
 
     /// Whether there is no call left that might end.
@@ -185,25 +207,26 @@ impl State {
         Some(record)
     }
 
+    /// Takes a worker in.
+    pub(super) fn add_member(&mut self, key: u64, mut member: Member) {
+        member.take_place(key, &mut self.ready);
+        self.members.insert(key, member);
+    }
+
     pub(super) fn give_to_member(&mut self, key: u64, call: CallId) {
         if let Some(member) = self.members.get_mut(&key) {
-            self.ready.remove(&(member.assigned.len(), key));
             member.assigned.push_back(call);
-            if member.open {
-                self.ready.insert((member.assigned.len(), key));
-            }
+            member.take_place(key, &mut self.ready);
         }
     }
 
     pub(super) fn take_from_member(&mut self, key: u64, call: CallId) {
         if let Some(member) = self.members.get_mut(&key) {
-            self.ready.remove(&(member.assigned.len(), key));
             if let Some(position) = member.assigned.iter().position(|c| *c == call) {
                 member.assigned.remove(position);
             }
-            if member.open {
-                self.ready.insert((member.assigned.len(), key));
-            } else if member.is_idle() {
+            member.take_place(key, &mut self.ready);
+            if !member.open && member.is_idle() {
                 self.reached.append(&mut member.retiring);
             }
         }
@@ -228,7 +251,7 @@ impl State {
     pub(super) fn shut_member(&mut self, key: u64) {
         if let Some(member) = self.members.get_mut(&key) {
             member.open = false;
-            self.ready.remove(&(member.assigned.len(), key));
+            member.take_place(key, &mut self.ready);
         }
     }
 
@@ -272,7 +295,8 @@ impl State {
             let waits = member.borrower.is_some();
             assert!(!waits || leases == slots.capacity(), "nobody was told of a slot to borrow");
             leaseless += member.assigned.len() - leases;
-            assert_eq!(member.open, self.ready.contains(&(member.assigned.len(), *key)));
+            let placed = member.rank.is_some_and(|rank| self.ready.contains(&(rank, *key)));
+            assert_eq!(member.open, placed);
             let waits = !member.retiring.is_empty();
             assert!(!waits || !member.open, "a member that retires takes calls");
             assert!(!waits || !member.is_idle(), "nobody was told that it is idle");

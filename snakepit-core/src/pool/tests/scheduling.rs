@@ -179,6 +179,18 @@ async fn a_worker_with_several_slots_is_at_capacity_when_all_are_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_free_slot_is_found_behind_any_number_of_smaller_workers_that_are_full() {
+    let pool = pool(|_| {});
+    let small: Vec<_> = (0..9).map(|n| FakeWorker::new(&format!("small {n}"), 1)).collect();
+    let large = FakeWorker::new("large", 4);
+    small.iter().for_each(|worker| pool.join(worker.clone()));
+    pool.join(large.clone());
+    let _running: Vec<_> = (0..13).map(|_| pool.submit(request("x")).unwrap()).collect();
+    assert!(small.iter().all(|worker| worker.holds().len() == 1));
+    assert_eq!((large.holds().len(), pool.stats().queued), (4, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn arguments_over_the_limit_are_refused_at_the_door() {
     let pool = pool(|o| o.max_payload_bytes = 0);
     assert_eq!(kind(pool.submit(request("x"))), ErrorKind::PayloadTooLarge);
