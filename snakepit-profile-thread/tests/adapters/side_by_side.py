@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import importlib
 import os
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -122,6 +123,14 @@ def never(path: str) -> None:
     _show(path)
     while True:
         time.sleep(3600)
+
+
+@tool
+def hold_gil(path: str) -> None:
+    """Never returns, and never lets go of the GIL where there is one."""
+    _show(path)
+    # It backtracks through two to the power of sixty ways to match.
+    re.match("(a+)+$", "a" * 60 + "b")
 
 
 @tool
