@@ -19,6 +19,9 @@ use crate::slots::Lease;
 /// more than this, waiting costs more than the round trip that prefetching saves.
 const HORIZON: Duration = Duration::from_millis(1);
 
+/// A call expected to run for no longer than this is short: its answer comes in a moment.
+pub(super) const SHORT: Duration = Duration::from_micros(100);
+
 /// A running call older than this counts as slow: what was lined up behind it is taken back.
 pub(super) const SLOW_AFTER: Duration = Duration::from_millis(2);
 

@@ -11,9 +11,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::answers::{self, Answer, Told};
+use super::answers::{Answer, Told, together};
 use super::options::PoolOptions;
-use super::prefetch::SLOW_AFTER;
+use super::prefetch::{SHORT, SLOW_AFTER};
+
 use super::state::{Assignment, Caller, Record, Stage, State};
 use crate::call::{Call, CancelReason, Progress, ProgressHandler, Request};
 use crate::error::{Error, ErrorKind};
@@ -48,6 +49,10 @@ struct Effects {
     drained: bool,
     /// At most one call is in the pool.
     lone_call: bool,
+    /// What was handed to workers should be answered in a moment.
+    short_calls: bool,
+    /// Answers that are told together.
+    together: usize,
 }
 
 impl<'a> Turn<'a> {
@@ -71,6 +76,7 @@ impl<'a> Turn<'a> {
         effects.reached = std::mem::take(&mut state.reached);
         effects.drained = state.closed && state.calls.is_empty();
         effects.lone_call = state.calls.len() <= 1;
+        effects.together = if effects.short_calls { together(state.queue.len()) } else { 1 };
         #[cfg(test)]
         state.check();
         drop(state);
@@ -280,6 +286,8 @@ impl<'a> Turn<'a> {
             state.counters.prefetched += 1;
             state.slow_check.get_or_insert(self.now + SLOW_AFTER);
         }
+        let estimate = state.estimates.of(&record.call.request.command);
+        self.effects.short_calls = estimate <= SHORT;
         record.stage = Stage::Assigned(Assignment {
             member: key,
             lease,
@@ -287,7 +295,7 @@ impl<'a> Turn<'a> {
             since: self.now,
             revoking: false,
             expired: false,
-            estimate: state.estimates.of(&record.call.request.command),
+            estimate,
             stuck: false,
             last_chunk: self.now,
         });
@@ -402,9 +410,9 @@ impl Effects {
             worker.stuck(call);
         }
         if dispatched {
-            shared.answers.tell_soon(self.answers);
+            shared.answers.tell_soon(self.answers, self.together);
         } else {
-            answers::tell_now(self.answers);
+            shared.answers.tell_now(self.answers);
         }
         if let Some(reader) = self.reader {
             reader.wake();

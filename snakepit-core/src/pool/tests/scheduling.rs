@@ -83,6 +83,37 @@ async fn the_next_call_is_on_its_way_before_the_caller_wakes() {
     assert_eq!(*observer.seen.lock().unwrap(), [2]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn answers_to_short_calls_are_told_a_few_at_a_time_while_many_wait() {
+    let pool = pool(|_| {});
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let mut calls: Vec<_> = (0..40).map(|_| Box::pin(pool.submit(request("x")).unwrap())).collect();
+    let mut told = |which: std::ops::Range<usize>| {
+        let mut cx = Context::from_waker(Waker::noop());
+        which.filter(|n| calls[*n].as_mut().poll(&mut cx).is_ready()).count()
+    };
+    // The first tells how long they take.
+    worker.finish(1);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(told(0..1), 1);
+    // With 37 in line: four together.
+    for call in 2..=4 {
+        worker.finish(call);
+    }
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    assert_eq!(told(1..4), 0, "three of four");
+    worker.finish(5);
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    assert_eq!(told(1..5), 4);
+    // And none is left behind when no other comes.
+    worker.finish(6);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(told(5..6), 1);
+}
+
 #[test]
 fn an_answer_that_waits_for_the_links_survives_their_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
