@@ -15,7 +15,7 @@ timeouts.profile = "batch"
 
 fn main() -> Result<(), ConfigError> {
     let config = match std::env::args_os().nth(1) {
-        Some(path) => Config::from_toml_file(path)?,
+        Some(path) => Config::from_file(path)?,
         None => Config::from_toml(SHOWN)?,
     };
     print!("{}", config.to_toml());

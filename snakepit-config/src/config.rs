@@ -1,5 +1,5 @@
-//! A whole document: pools with distinct names, at least one. Owns reading, writing and what holds
-//! between pools.
+//! A whole document: pools with distinct names, at least one. Owns writing and what holds
+//! between pools; reading is `layers`'.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::path::Path;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::document;
 use crate::error::{Code, ConfigError, Problem};
+use crate::format::{self, Format};
+use crate::layers::{Layers, Loaded};
 use crate::pool::PoolConfig;
-use crate::validate;
 
 /// Valid settings of all pools, in the order of the document.
 ///
@@ -49,35 +49,32 @@ impl Config {
     /// # Errors
     /// Every problem of the document at once, each with its place.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Self::parse(text, None)
+        Self::from_text(text, Format::Toml)
     }
 
-    /// Reads a TOML file. Relative files in it are taken from its directory.
+    /// Reads a document of any format. Relative files stay relative to the working directory.
+    ///
+    /// # Errors
+    /// Every problem of the document at once, each with its place.
+    pub fn from_text(text: &str, format: Format) -> Result<Self, ConfigError> {
+        Layers::new().text(text, format).load().map(Loaded::into_config)
+    }
+
+    /// Reads a TOML, JSON or YAML file, as its ending says; no other layer. Relative files in it are
+    /// taken from its directory.
     ///
     /// # Errors
     /// If the file cannot be read, else every problem of the document at once, each with its place.
-    pub fn from_toml_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
-        let unreadable = |error: std::io::Error| {
-            let message = format!("cannot read the file: {error}");
-            ConfigError::one(Problem::new(Code::Unreadable, "", message)).named(path.display())
-        };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        // Made absolute, so that a later change of the working directory changes nothing.
-        let absolute = std::path::absolute(path).map_err(unreadable)?;
-        Self::parse(&text, absolute.parent()).map_err(|error| error.named(path.display()))
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        Layers::new().file(path.as_ref()).load().map(Loaded::into_config)
     }
 
-    fn parse(text: &str, base: Option<&Path>) -> Result<Self, ConfigError> {
-        let (raw, mut problems) = document::read(text, base);
-        let mut pools = Vec::new();
-        for raw in raw {
-            match validate::pool(raw) {
-                Ok(pool) => pools.push(pool),
-                Err(error) => problems.extend(error.into_problems()),
-            }
-        }
-        if problems.is_empty() { Self::new(pools) } else { Err(ConfigError::new(problems)) }
+    /// Reads a file with this process's environment over it; see [`Layers`].
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        Layers::new().file(path.as_ref()).environment().load().map(Loaded::into_config)
     }
 
     /// The pools; never empty.
@@ -96,6 +93,33 @@ impl Config {
     /// Never: what has no TOML form cannot be held.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("valid settings have a TOML form")
+    }
+
+    /// The document as JSON text.
+    ///
+    /// # Panics
+    /// Never: what has no JSON form cannot be held.
+    pub fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("valid settings have a JSON form");
+        text + "\n"
+    }
+
+    /// The document as YAML text.
+    ///
+    /// # Panics
+    /// Never: what has no YAML form cannot be held.
+    pub fn to_yaml(&self) -> String {
+        let tree = format::parse(&self.to_json(), Format::Json);
+        format::to_yaml(&tree.expect("JSON that was just written can be read"))
+    }
+
+    /// The document as text of a format.
+    pub fn to_text(&self, format: Format) -> String {
+        match format {
+            Format::Toml => self.to_toml(),
+            Format::Json => self.to_json(),
+            Format::Yaml => self.to_yaml(),
+        }
     }
 }
 

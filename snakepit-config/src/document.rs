@@ -1,102 +1,81 @@
-//! TOML text to raw settings. Owns types and places of values and finds every problem of form; what
-//! a value means is judged in `validate`.
+//! The tree of a document to raw settings. Owns types and places of values and finds every problem
+//! of form; what a value means is judged in `validate`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use serde_json::Value as Json;
 
-use crate::error::{Code, Position, Problem};
-use crate::keys;
+use crate::error::{Code, Problem};
+use crate::keys::{self, Key};
+use crate::node::{Node, Place, Table, Value};
 use crate::raw::RawPool;
 use crate::units::{UnitError, parse_duration, parse_limit, parse_size};
 
-type Table<'t> = DeTable<'t>;
-
 /// Reads a document; gives every pool that could be read and every problem of form.
-pub(crate) fn read(text: &str, base: Option<&Path>) -> (Vec<RawPool>, Vec<Problem>) {
-    let mut reader = Reader { text, problems: Vec::new() };
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        for error in errors {
-            let at = error.span().map(|span| reader.position(span.start));
-            reader.problems.push(Problem::new(Code::Syntax, "", error.message().trim()).at(at));
-        }
-        return (Vec::new(), reader.problems);
-    }
-    let pools = reader.document(document.get_ref(), base);
+pub(crate) fn read(document: &Table, base: Option<&Path>) -> (Vec<RawPool>, Vec<Problem>) {
+    let mut reader = Reader { problems: Vec::new() };
+    let pools = reader.document(document, base);
     (pools, reader.problems)
 }
 
-struct Reader<'t> {
-    text: &'t str,
+struct Reader {
     problems: Vec<Problem>,
 }
 
 /// One table while it is read: where it stands and what its keys are called.
-struct Scope<'a, 't> {
-    table: &'a Table<'t>,
+struct Scope<'a> {
+    table: &'a Table,
     /// Path of the table in the document, as `pool.default`.
     path: String,
 }
 
-impl Scope<'_, '_> {
+impl Scope<'_> {
     fn key_path(&self, key: &str) -> String {
         format!("{}.{key}", self.path)
     }
 }
 
-impl Reader<'_> {
-    fn document(&mut self, table: &Table<'_>, base: Option<&Path>) -> Vec<RawPool> {
+impl Reader {
+    fn document(&mut self, document: &Table, base: Option<&Path>) -> Vec<RawPool> {
         let mut pools = Vec::new();
-        for (key, value) in table {
-            if key.get_ref() != "pool" {
-                let problem = Problem::new(
-                    Code::UnknownKey,
-                    key.get_ref().to_string(),
-                    "there is no such key",
-                )
-                .help(keys::suggestion(key.get_ref(), &["pool"]));
-                self.report(problem, key);
+        for entry in &document.entries {
+            if entry.key != "pool" {
+                let problem = Problem::new(Code::UnknownKey, &entry.key, "there is no such key")
+                    .help(keys::suggestion(&entry.key, &["pool"]));
+                self.report(problem, &entry.place);
                 continue;
             }
-            let Some(named) = value.get_ref().as_table() else {
-                let problem = Problem::new(
-                    Code::InvalidValue,
-                    "pool",
-                    format!("expected tables, found {}", kind(value.get_ref())),
-                )
-                .help("write one `[pool.NAME]` table for each pool, as `[pool.default]`");
-                self.report(problem, value);
+            let Some(named) = entry.node.as_table() else {
+                let message = format!("expected tables, found {}", entry.node.value.kind());
+                let problem = Problem::new(Code::InvalidValue, "pool", message)
+                    .help("write one `[pool.NAME]` table for each pool, as `[pool.default]`");
+                self.report(problem, &entry.node.place);
                 continue;
             };
-            for (name, value) in named {
-                let path = format!("pool.{}", name.get_ref());
-                let Some(table) = self.table(value, &path) else {
+            for entry in &named.entries {
+                let path = format!("pool.{}", entry.key);
+                let Some(table) = self.table(&entry.node, &path) else {
                     continue;
                 };
                 let mut raw = RawPool {
-                    name: name.get_ref().to_string(),
+                    name: entry.key.clone(),
                     base: base.map(Path::to_path_buf),
                     ..RawPool::default()
                 };
-                raw.places.note("", self.position(name.span().start));
+                raw.places.note("", &entry.place);
                 self.pool(&mut raw, &Scope { table, path });
                 pools.push(raw);
             }
         }
-        // The parser sorts by name; people read from top to bottom.
-        pools.sort_by_key(|pool| pool.places.of(""));
         pools
     }
 
-    fn pool(&mut self, raw: &mut RawPool, scope: &Scope<'_, '_>) {
+    fn pool(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {
         self.check_keys(scope, &keys::POOL);
-        for (key, value) in scope.table {
-            raw.places.note(key.get_ref(), self.position(value.span().start));
+        for entry in &scope.table.entries {
+            raw.places.note(&entry.key, &entry.node.place);
         }
         raw.profile = self.string(scope, "profile");
         raw.threads = self.count(scope, "threads");
@@ -107,7 +86,7 @@ impl Reader<'_> {
         raw.max_workers = self.count(scope, "max_workers");
         raw.idle_timeout = self.duration(scope, "idle_timeout");
         raw.adapter = self.string(scope, "adapter");
-        raw.adapter_args = self.arguments(scope, "adapter_args");
+        raw.adapter_args = self.arguments(raw, scope);
         raw.python = self.string(scope, "python").map(PathBuf::from);
         raw.worker_package = self.string(scope, "worker_package").map(PathBuf::from);
         raw.cwd = self.string(scope, "cwd").map(PathBuf::from);
@@ -133,11 +112,10 @@ impl Reader<'_> {
         }
     }
 
-    fn lifecycle(&mut self, raw: &mut RawPool, scope: &Scope<'_, '_>) {
+    fn lifecycle(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {
         self.check_keys(scope, &keys::LIFECYCLE);
-        for (key, value) in scope.table {
-            let path = format!("lifecycle.{}", key.get_ref());
-            raw.places.note(&path, self.position(value.span().start));
+        for entry in &scope.table.entries {
+            raw.places.note(&format!("lifecycle.{}", entry.key), &entry.node.place);
         }
         raw.lifecycle.ttl = self.unit(scope, "ttl", parse_limit);
         raw.lifecycle.max_requests = self.count(scope, "max_requests");
@@ -148,11 +126,10 @@ impl Reader<'_> {
         raw.lifecycle.max_surge = self.count(scope, "max_surge");
     }
 
-    fn timeouts(&mut self, raw: &mut RawPool, scope: &Scope<'_, '_>) {
+    fn timeouts(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {
         self.check_keys(scope, &keys::TIMEOUTS);
-        for (key, value) in scope.table {
-            let path = format!("timeouts.{}", key.get_ref());
-            raw.places.note(&path, self.position(value.span().start));
+        for entry in &scope.table.entries {
+            raw.places.note(&format!("timeouts.{}", entry.key), &entry.node.place);
         }
         raw.timeouts.profile = self.string(scope, "profile");
         raw.timeouts.call = self.unit(scope, "call", parse_limit);
@@ -162,188 +139,155 @@ impl Reader<'_> {
         raw.timeouts.drain = self.duration(scope, "drain");
     }
 
-    fn check_keys(&mut self, scope: &Scope<'_, '_>, known: &[&str]) {
-        for (key, _) in scope.table {
-            if !known.contains(&key.get_ref().as_ref()) {
-                let path = scope.key_path(key.get_ref());
+    fn check_keys(&mut self, scope: &Scope<'_>, known: &[Key]) {
+        for entry in &scope.table.entries {
+            if known.iter().all(|key| key.name != entry.key) {
+                let path = scope.key_path(&entry.key);
+                let names: Vec<&str> = known.iter().map(|key| key.name).collect();
                 let problem = Problem::new(Code::UnknownKey, path, "there is no such key")
-                    .help(keys::suggestion(key.get_ref(), known));
-                self.report(problem, key);
+                    .help(keys::suggestion(&entry.key, &names));
+                self.report(problem, &entry.place);
             }
         }
     }
 
-    fn string(&mut self, scope: &Scope<'_, '_>, key: &str) -> Option<String> {
-        let value = scope.table.get(key)?;
-        match value.get_ref().as_str() {
-            Some(text) => Some(text.to_owned()),
-            None => self.wrong_type(scope, key, value, "a text"),
+    fn string(&mut self, scope: &Scope<'_>, key: &str) -> Option<String> {
+        let node = scope.table.get(key)?;
+        match &node.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => self.wrong_type(scope, key, node, "a text"),
         }
     }
 
-    fn count(&mut self, scope: &Scope<'_, '_>, key: &str) -> Option<u64> {
-        let value = scope.table.get(key)?;
-        let number = value
-            .get_ref()
-            .as_integer()
-            .and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
-        number.or_else(|| self.wrong_type(scope, key, value, "a whole number from 0"))
-    }
-
-    fn share(&mut self, scope: &Scope<'_, '_>, key: &str) -> Option<f64> {
-        let value = scope.table.get(key)?;
-        let number = match value.get_ref() {
-            DeValue::Float(number) => number.as_str().parse().ok(),
-            DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+    fn count(&mut self, scope: &Scope<'_>, key: &str) -> Option<u64> {
+        let node = scope.table.get(key)?;
+        let number = match node.value {
+            Value::Integer(number) => u64::try_from(number).ok(),
             _ => None,
         };
-        number.or_else(|| self.wrong_type(scope, key, value, "a number"))
+        number.or_else(|| self.wrong_type(scope, key, node, "a whole number from 0"))
     }
 
-    fn duration(&mut self, scope: &Scope<'_, '_>, key: &str) -> Option<Duration> {
+    fn share(&mut self, scope: &Scope<'_>, key: &str) -> Option<f64> {
+        let node = scope.table.get(key)?;
+        match node.value {
+            Value::Number(number) => Some(number),
+            Value::Integer(number) => Some(number as f64),
+            _ => self.wrong_type(scope, key, node, "a number"),
+        }
+    }
+
+    fn duration(&mut self, scope: &Scope<'_>, key: &str) -> Option<Duration> {
         self.unit(scope, key, parse_duration)
     }
 
     fn unit<T>(
         &mut self,
-        scope: &Scope<'_, '_>,
+        scope: &Scope<'_>,
         key: &str,
         parse: fn(&str) -> Result<T, UnitError>,
     ) -> Option<T> {
-        let value = scope.table.get(key)?;
-        let Some(text) = value.get_ref().as_str() else {
-            return self.wrong_type(scope, key, value, "a text with a unit");
+        let node = scope.table.get(key)?;
+        let Some(text) = node.as_text() else {
+            return self.wrong_type(scope, key, node, "a text with a unit");
         };
         match parse(text) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
                 let path = scope.key_path(key);
                 let code = if key == "ttl" { Code::InvalidWorkerTtl } else { Code::InvalidValue };
-                self.report(Problem::new(code, path, error.to_string()), value);
+                self.report(Problem::new(code, path, error.to_string()), &node.place);
                 None
             }
         }
     }
 
-    fn environment(
-        &mut self,
-        raw: &mut RawPool,
-        scope: &Scope<'_, '_>,
-    ) -> BTreeMap<String, String> {
+    fn environment(&mut self, raw: &mut RawPool, scope: &Scope<'_>) -> BTreeMap<String, String> {
         let path = scope.key_path("env");
-        let Some(table) = scope.table.get("env").and_then(|value| self.table(value, &path)) else {
+        let Some(table) = scope.table.get("env").and_then(|node| self.table(node, &path)) else {
             return BTreeMap::new();
         };
         let inner = Scope { table, path };
         let mut env = BTreeMap::new();
-        for (name, value) in table {
-            let name = name.get_ref().to_string();
-            raw.places.note(&format!("env.{name}"), self.position(value.span().start));
-            if let Some(value) = self.string(&inner, &name) {
-                env.insert(name, value);
+        for entry in &table.entries {
+            raw.places.note(&format!("env.{}", entry.key), &entry.node.place);
+            if let Some(value) = self.string(&inner, &entry.key) {
+                env.insert(entry.key.clone(), value);
             }
         }
         env
     }
 
-    fn arguments(&mut self, scope: &Scope<'_, '_>, key: &str) -> Option<Value> {
-        let value = scope.table.get(key)?;
-        let path = scope.key_path(key);
-        self.table(value, &path)?;
-        self.json(value, &path)
+    fn arguments(&mut self, raw: &mut RawPool, scope: &Scope<'_>) -> Option<Json> {
+        let node = scope.table.get("adapter_args")?;
+        let path = scope.key_path("adapter_args");
+        let table = self.table(node, &path)?;
+        for entry in &table.entries {
+            raw.places.note(&format!("adapter_args.{}", entry.key), &entry.node.place);
+        }
+        self.json(node, &path)
     }
 
-    /// A TOML value as JSON; dates become their text. What JSON cannot hold is a problem.
-    fn json(&mut self, value: &Spanned<DeValue<'_>>, path: &str) -> Option<Value> {
-        let number = match value.get_ref() {
-            DeValue::String(text) => return Some(Value::from(text.as_ref())),
-            DeValue::Boolean(flag) => return Some(Value::from(*flag)),
-            DeValue::Datetime(date) => return Some(Value::from(date.to_string())),
-            DeValue::Array(items) => {
+    /// A value as JSON; dates become their text. What JSON cannot hold is a problem.
+    fn json(&mut self, node: &Node, path: &str) -> Option<Json> {
+        let message = match &node.value {
+            Value::Text(text) | Value::Date(text) => return Some(Json::from(text.as_str())),
+            Value::Boolean(flag) => return Some(Json::from(*flag)),
+            Value::List(items) => {
                 let items = items.iter().map(|item| self.json(item, path)).collect::<Vec<_>>();
                 return items.into_iter().collect();
             }
-            DeValue::Table(table) => {
-                let entries = table.iter().map(|(key, item)| {
-                    let path = format!("{path}.{}", key.get_ref());
-                    Some((key.get_ref().to_string(), self.json(item, &path)?))
+            Value::Table(table) => {
+                let entries = table.entries.iter().map(|entry| {
+                    let path = format!("{path}.{}", entry.key);
+                    Some((entry.key.clone(), self.json(&entry.node, &path)?))
                 });
                 let entries = entries.collect::<Vec<_>>();
-                return entries.into_iter().collect::<Option<_>>().map(Value::Object);
+                return entries.into_iter().collect::<Option<_>>().map(Json::Object);
             }
-            DeValue::Integer(number) => {
-                i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::from)
-            }
-            DeValue::Float(number) => number
-                .as_str()
-                .parse()
-                .ok()
-                .and_then(serde_json::Number::from_f64)
-                .map(Value::Number),
+            Value::Integer(number) => match i64::try_from(*number) {
+                Ok(number) => return Some(Json::from(number)),
+                Err(_) => "the number is out of range",
+            },
+            Value::Number(number) => match serde_json::Number::from_f64(*number) {
+                Some(number) => return Some(Json::Number(number)),
+                None => "the number is out of range",
+            },
+            Value::Null => "nothing is no value for an argument: leave the key out",
         };
-        if number.is_none() {
-            let message = "the number is out of range";
-            self.report(Problem::new(Code::InvalidValue, path, message), value);
-        }
-        number
+        self.report(Problem::new(Code::InvalidValue, path, message), &node.place);
+        None
     }
 
-    fn table<'a, 't>(
-        &mut self,
-        value: &'a Spanned<DeValue<'t>>,
-        path: &str,
-    ) -> Option<&'a Table<'t>> {
-        let table = value.get_ref().as_table();
+    fn table<'a>(&mut self, node: &'a Node, path: &str) -> Option<&'a Table> {
+        let table = node.as_table();
         if table.is_none() {
-            let message = format!("expected a table, found {}", kind(value.get_ref()));
-            self.report(Problem::new(Code::InvalidValue, path, message), value);
+            let message = format!("expected a table, found {}", node.value.kind());
+            self.report(Problem::new(Code::InvalidValue, path, message), &node.place);
         }
         table
     }
 
     fn wrong_type<T>(
         &mut self,
-        scope: &Scope<'_, '_>,
+        scope: &Scope<'_>,
         key: &str,
-        value: &Spanned<DeValue<'_>>,
+        node: &Node,
         expected: &str,
     ) -> Option<T> {
-        let message = format!("expected {expected}, found {}", kind(value.get_ref()));
+        let message = format!("expected {expected}, found {}", node.value.kind());
         let code = match key {
             "workers" | "min_workers" | "max_workers" => Code::InvalidPoolSize,
+            "profile" if !scope.path.ends_with(".timeouts") => Code::InvalidProfile,
             "ttl" => Code::InvalidWorkerTtl,
             "max_requests" => Code::InvalidWorkerMaxRequests,
             _ => Code::InvalidValue,
         };
-        self.report(Problem::new(code, scope.key_path(key), message), value);
+        self.report(Problem::new(code, scope.key_path(key), message), &node.place);
         None
     }
 
-    fn report<T>(&mut self, problem: Problem, place: &Spanned<T>) {
-        let at = self.position(place.span().start);
-        self.problems.push(problem.at(Some(at)));
-    }
-
-    fn position(&self, offset: usize) -> Position {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Position {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
-    }
-}
-
-/// What a value is, with the value itself where that is short.
-fn kind(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) if text.chars().count() <= 40 => format!("the text \"{text}\""),
-        DeValue::String(_) => "a long text".to_owned(),
-        DeValue::Integer(number) => format!("the number {number}"),
-        DeValue::Float(number) => format!("the number {number}"),
-        DeValue::Boolean(flag) => flag.to_string(),
-        DeValue::Datetime(date) => format!("the date {date}"),
-        DeValue::Array(_) => "an array".to_owned(),
-        DeValue::Table(_) => "a table".to_owned(),
+    fn report(&mut self, problem: Problem, place: &Place) {
+        self.problems.push(problem.at(Some(place.clone())));
     }
 }

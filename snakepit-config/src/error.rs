@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::node::Place;
+
 /// Settings that cannot be used: every problem, in the order of the document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", Report(self))]
@@ -25,9 +27,12 @@ pub struct Problem {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-    /// Where it stands, when the settings came from text.
+    /// Where it stands, when the setting came from text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
+    /// The environment variable that set it, when one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variable: Option<Box<str>>,
 }
 
 /// A place in a text.
@@ -46,8 +51,10 @@ pub struct Position {
 pub enum Code {
     /// The file cannot be read.
     Unreadable,
-    /// The text is not TOML.
+    /// The text is not what its format asks for.
     Syntax,
+    /// The text is larger or nested deeper than any settings are.
+    TooLarge,
     /// There is no such key.
     UnknownKey,
     /// A value has the wrong type, form or range.
@@ -74,6 +81,7 @@ impl Code {
         match self {
             Self::Unreadable => "unreadable",
             Self::Syntax => "syntax",
+            Self::TooLarge => "too_large",
             Self::UnknownKey => "unknown_key",
             Self::InvalidValue => "invalid_value",
             Self::InvalidProfile => "invalid_profile",
@@ -120,7 +128,14 @@ impl ConfigError {
 
 impl Problem {
     pub(crate) fn new(code: Code, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, path: path.into(), message: message.into(), help: None, position: None }
+        Self {
+            code,
+            path: path.into(),
+            message: message.into(),
+            help: None,
+            position: None,
+            variable: None,
+        }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -128,8 +143,12 @@ impl Problem {
         self
     }
 
-    pub(crate) fn at(mut self, position: Option<Position>) -> Self {
-        self.position = position;
+    pub(crate) fn at(mut self, place: Option<Place>) -> Self {
+        match place {
+            Some(Place::Text(position)) => self.position = Some(position),
+            Some(Place::Variable(name)) => self.variable = Some((&*name).into()),
+            Some(Place::Builder) | None => {}
+        }
         self
     }
 }
@@ -178,11 +197,12 @@ impl fmt::Display for Report<'_> {
             if number > 0 {
                 f.write_str("\n")?;
             }
-            match (&self.0.source_name, problem.position) {
-                (Some(source), Some(at)) => write!(f, "{source}:{at}: ")?,
-                (Some(source), None) => write!(f, "{source}: ")?,
-                (None, Some(at)) => write!(f, "{at}: ")?,
-                (None, None) => {}
+            match (&self.0.source_name, problem.position, &problem.variable) {
+                (_, _, Some(variable)) => write!(f, "{variable}: ")?,
+                (Some(source), Some(at), None) => write!(f, "{source}:{at}: ")?,
+                (Some(source), None, None) => write!(f, "{source}: ")?,
+                (None, Some(at), None) => write!(f, "{at}: ")?,
+                (None, None, None) => {}
             }
             write!(f, "{problem}")?;
         }

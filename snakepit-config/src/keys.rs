@@ -1,40 +1,128 @@
-//! The keys a document may have, in the order a document shows them, and the nearest one to a
-//! misspelt name.
+//! The keys a document may have, in the order a document shows them, with what each takes. The JSON
+//! Schema and environment variables follow from here; the nearest key to a misspelt one, too.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::profile::{GilPolicy, Profile, THREADS};
+use crate::start::Start;
+use crate::timeouts::TimeoutProfile;
+use crate::validate::{
+    GRACE, HEARTBEAT, JITTER, MAX_MEMORY, MAX_PAYLOAD, MAX_REQUESTS, MEMORY_INTERVAL, PAUSES,
+    PREFETCH, QUEUE, STREAM_CREDIT, TIMES, TTL, WORKERS,
+};
+
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// One sentence for those who write the document.
+    pub(crate) about: &'static str,
+}
+
+/// What a key takes.
+pub(crate) enum Kind {
+    Text,
+    Choice(&'static [&'static str]),
+    Count(RangeInclusive<u64>),
+    Share(RangeInclusive<f64>),
+    /// A duration; those that can be lifted take `none`, too.
+    Time {
+        range: RangeInclusive<Duration>,
+        none: bool,
+    },
+    Size(RangeInclusive<u64>),
+    /// Texts under any names.
+    Texts,
+    /// Any values under any names.
+    Values,
+    Table(&'static [Key]),
+}
+
+const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, about }
+}
+
+const fn time(range: RangeInclusive<Duration>) -> Kind {
+    Kind::Time { range, none: false }
+}
+
+const fn limit(range: RangeInclusive<Duration>) -> Kind {
+    Kind::Time { range, none: true }
+}
+
+const TIMEOUT_PROFILES: [&str; TimeoutProfile::ALL.len()] = {
+    let mut names = [""; TimeoutProfile::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = TimeoutProfile::ALL[at].name();
+        at += 1;
+    }
+    names
+};
 
 /// Keys of one pool's table.
-pub(crate) const POOL: [&str; 23] = [
-    "profile",
-    "threads",
-    "gil",
-    "start",
-    "workers",
-    "min_workers",
-    "max_workers",
-    "idle_timeout",
-    "adapter",
-    "adapter_args",
-    "python",
-    "worker_package",
-    "cwd",
-    "env",
-    "prefetch",
-    "queue",
-    "max_payload",
-    "heartbeat",
-    "health_interval",
-    "cancel_grace",
-    "stream_credit",
-    "lifecycle",
-    "timeouts",
+pub(crate) static POOL: [Key; 23] = [
+    key("profile", Kind::Choice(&Profile::NAMES), "How a worker turns into slots"),
+    key("threads", Kind::Count(THREADS), "Calls a worker of profile thread runs at a time"),
+    key("gil", Kind::Choice(&GilPolicy::NAMES), "What becomes of a thread worker whose GIL is on"),
+    key("start", Kind::Choice(&Start::NAMES), "How the processes of workers come to be"),
+    key("workers", Kind::Count(WORKERS), "Workers at first"),
+    key("min_workers", Kind::Count(WORKERS), "How few workers when there is nothing to do"),
+    key("max_workers", Kind::Count(WORKERS), "How many workers when calls keep waiting"),
+    key(
+        "idle_timeout",
+        time(PAUSES),
+        "After how long without a call a worker above the least goes",
+    ),
+    key("adapter", Kind::Text, "What workers run: file.py, file.py:Class, module or module:Class"),
+    key("adapter_args", Kind::Values, "Keyword arguments for the adapter's class"),
+    key("python", Kind::Text, "Path or name of the interpreter"),
+    key("worker_package", Kind::Text, "Directory with the worker package"),
+    key("cwd", Kind::Text, "Directory the workers run in"),
+    key("env", Kind::Texts, "Environment variables of the workers"),
+    key(
+        "prefetch",
+        Kind::Count(PREFETCH),
+        "Calls that wait in a worker for each slot; 0 is strict",
+    ),
+    key("queue", Kind::Count(QUEUE), "Calls that wait in the pool"),
+    key("max_payload", Kind::Size(MAX_PAYLOAD), "Largest value either way"),
+    key("heartbeat", time(HEARTBEAT), "Time between two signs of life of a worker"),
+    key("health_interval", limit(PAUSES), "Time between two checks by the adapter's own health"),
+    key("cancel_grace", time(GRACE), "How long a cancelled call may go on"),
+    key(
+        "stream_credit",
+        Kind::Count(STREAM_CREDIT),
+        "Chunks under way before the caller takes them",
+    ),
+    key("lifecycle", Kind::Table(&LIFECYCLE), "When a worker is replaced although it is well"),
+    key("timeouts", Kind::Table(&TIMEOUTS), "How long each phase may take"),
 ];
 
 /// Keys of a pool's `timeouts` table.
-pub(crate) const TIMEOUTS: [&str; 6] =
-    ["profile", "call", "stream_idle", "queue", "start", "drain"];
+pub(crate) static TIMEOUTS: [Key; 6] = [
+    key("profile", Kind::Choice(&TIMEOUT_PROFILES), "Where the limits start"),
+    key("call", limit(TIMES), "From submission to the result"),
+    key("stream_idle", limit(TIMES), "Between two chunks of a stream"),
+    key("queue", limit(TIMES), "Waiting for a slot"),
+    key("start", time(TIMES), "From launch to a worker's readiness"),
+    key("drain", time(GRACE), "For calls in flight to end when the pool shuts down"),
+];
 
 /// Keys of a pool's `lifecycle` table.
-pub(crate) const LIFECYCLE: [&str; 7] =
-    ["ttl", "max_requests", "max_memory", "idle", "memory_interval", "jitter", "max_surge"];
+pub(crate) static LIFECYCLE: [Key; 7] = [
+    key("ttl", limit(TTL), "Greatest age of a worker"),
+    key("max_requests", Kind::Count(MAX_REQUESTS), "Calls a worker serves at most"),
+    key(
+        "max_memory",
+        Kind::Size(MAX_MEMORY),
+        "Memory of a worker's own, in three readings in a row",
+    ),
+    key("idle", limit(PAUSES), "Time without a call, for a worker that has served some"),
+    key("memory_interval", time(MEMORY_INTERVAL), "Time between two readings of memory"),
+    key("jitter", Kind::Share(JITTER), "Share by which chance shortens a limit"),
+    key("max_surge", Kind::Count(WORKERS), "Workers beside the pool's number during replacement"),
+];
 
 /// Says what was probably meant, or what there is.
 pub(crate) fn suggestion(written: &str, known: &[&str]) -> String {

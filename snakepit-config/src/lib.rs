@@ -3,25 +3,42 @@
 mod adapter;
 mod config;
 mod document;
+#[cfg(feature = "elixir")]
+mod elixir;
+mod environment;
 mod error;
+mod format;
 mod keys;
+mod layers;
+mod legacy;
 mod lifecycle;
+mod node;
+mod origin;
 mod pool;
 mod profile;
 mod raw;
+mod remark;
+mod schema;
 mod start;
 mod timeouts;
+mod translation;
 mod units;
 mod validate;
 
 pub use adapter::AdapterSpec;
 pub use config::Config;
 pub use error::{Code, ConfigError, Position, Problem};
+pub use format::Format;
+pub use layers::{Layers, Loaded};
 pub use lifecycle::Lifecycle;
+pub use origin::Origin;
 pub use pool::{PoolBuilder, PoolConfig};
 pub use profile::{GilPolicy, Profile, THREADS};
+pub use remark::{Remark, RemarkKind};
+pub use schema::schema;
 pub use start::Start;
 pub use timeouts::{TimeoutProfile, Timeouts};
+pub use translation::Translation;
 pub use units::{
     UnitError, format_duration, format_limit, format_size, parse_duration, parse_limit, parse_size,
 };

@@ -515,6 +515,10 @@ impl PoolBuilder {
         self
     }
 
+    pub(crate) fn into_raw(self) -> RawPool {
+        self.raw
+    }
+
     /// Judges the settings.
     ///
     /// # Errors

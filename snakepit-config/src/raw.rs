@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::Position;
+use crate::node::Place;
 
 /// One pool's settings as given.
 #[derive(Clone, Debug, Default)]
@@ -65,22 +65,58 @@ pub(crate) struct RawTimeouts {
     pub(crate) drain: Option<Duration>,
 }
 
-/// Where each setting stands in its text, by its path inside the pool; empty for builder calls.
+/// Where each setting was given, by its path inside the pool; empty for builder calls.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Places(BTreeMap<String, Position>);
+pub(crate) struct Places(BTreeMap<String, Place>);
 
 impl Places {
-    pub(crate) fn note(&mut self, path: &str, position: Position) {
-        self.0.insert(path.to_owned(), position);
+    pub(crate) fn note(&mut self, path: &str, place: &Place) {
+        self.0.insert(path.to_owned(), place.clone());
     }
 
-    /// Whether the text says something about a setting.
+    /// Whether something was said about a setting.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.0.contains_key(path)
     }
 
     /// The place of a setting, or of the table it would stand in.
-    pub(crate) fn of(&self, path: &str) -> Option<Position> {
-        self.0.get(path).or_else(|| self.0.get("")).copied()
+    pub(crate) fn of(&self, path: &str) -> Option<&Place> {
+        self.0.get(path).or_else(|| self.0.get(""))
+    }
+
+    /// The place of a setting itself.
+    pub(crate) fn exactly(&self, path: &str) -> Option<&Place> {
+        self.0.get(path)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Place)> {
+        self.0.iter().map(|(path, place)| (path.as_str(), place))
+    }
+}
+
+impl RawPool {
+    /// Puts what these builder calls have set over what a document says.
+    pub(crate) fn over(self, document: &mut Self) {
+        let places = &mut document.places;
+        /// Takes each field that is set, under the path of its key.
+        macro_rules! take {
+            ($from:expr, $into:expr, $prefix:literal: $($field:ident),*) => {
+                $(if $from.$field.is_some() {
+                    $into.$field = $from.$field;
+                    places.note(concat!($prefix, stringify!($field)), &Place::Builder);
+                })*
+            };
+        }
+        take!(self, document, "": profile, threads, gil, start, workers, min_workers, max_workers,
+            idle_timeout, adapter, adapter_args, python, worker_package, cwd, prefetch, queue,
+            max_payload, heartbeat, health_interval, cancel_grace, stream_credit);
+        take!(self.lifecycle, document.lifecycle, "lifecycle.": ttl, max_requests, max_memory, idle,
+            memory_interval, jitter, max_surge);
+        take!(self.timeouts, document.timeouts, "timeouts.": profile, call, stream_idle, queue,
+            start, drain);
+        for (name, value) in self.env {
+            places.note(&format!("env.{name}"), &Place::Builder);
+            document.env.insert(name, value);
+        }
     }
 }

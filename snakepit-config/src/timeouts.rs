@@ -57,7 +57,7 @@ impl TimeoutProfile {
     ];
 
     /// The profile's name in a document.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Balanced => "balanced",
             Self::Production => "production",

@@ -12,6 +12,7 @@ use crate::adapter::AdapterSpec;
 use crate::error::{Code, ConfigError, Problem};
 use crate::keys;
 use crate::lifecycle::{DEFAULT_JITTER, DEFAULT_MAX_SURGE, DEFAULT_MEMORY_INTERVAL, Lifecycle};
+use crate::node::Place;
 use crate::pool::{PoolConfig, Settings};
 use crate::profile::{GilPolicy, Profile, THREADS};
 use crate::raw::RawPool;
@@ -23,32 +24,34 @@ use crate::units::{format_duration, format_size};
 /// error is likelier.
 pub const WORKERS: RangeInclusive<u64> = 1..=4096;
 /// Prefetch beyond this gains nothing and makes taking calls back slow.
-const PREFETCH: RangeInclusive<u64> = 0..=1024;
-const QUEUE: RangeInclusive<u64> = 1..=10_000_000;
-const STREAM_CREDIT: RangeInclusive<u64> = 1..=65_536;
+pub(crate) const PREFETCH: RangeInclusive<u64> = 0..=1024;
+pub(crate) const QUEUE: RangeInclusive<u64> = 1..=10_000_000;
+pub(crate) const STREAM_CREDIT: RangeInclusive<u64> = 1..=65_536;
 /// Below a kibibyte not even an error with its traceback fits.
-const MAX_PAYLOAD: RangeInclusive<u64> = 1 << 10..=1 << 40;
-const HEARTBEAT: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(3600);
+pub(crate) const MAX_PAYLOAD: RangeInclusive<u64> = 1 << 10..=1 << 40;
+pub(crate) const HEARTBEAT: RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(3600);
 /// Keeps every sum of a limit and the present moment inside what clocks can hold.
-const TIMES: RangeInclusive<Duration> =
+pub(crate) const TIMES: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
 /// Cancelling without any grace is a choice, so zero is allowed.
-const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
+pub(crate) const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
 
 /// A younger worker than this is replaced before it has served.
-const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
+pub(crate) const TTL: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
 /// A document's numbers end there.
-const MAX_REQUESTS: RangeInclusive<u64> = 1..=i64::MAX as u64;
+pub(crate) const MAX_REQUESTS: RangeInclusive<u64> = 1..=i64::MAX as u64;
 /// No interpreter fits into less.
-const MAX_MEMORY: RangeInclusive<u64> = 1 << 20..=1 << 50;
+pub(crate) const MAX_MEMORY: RangeInclusive<u64> = 1 << 20..=1 << 50;
 /// The pause is long beside the reading, which takes a tenth of a millisecond and more.
-const MEMORY_INTERVAL: RangeInclusive<Duration> =
+pub(crate) const MEMORY_INTERVAL: RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(3600);
 /// Beyond a half a limit says little.
-const JITTER: RangeInclusive<f64> = 0.0..=0.5;
+pub(crate) const JITTER: RangeInclusive<f64> = 0.0..=0.5;
 
 /// Below, every pause between two calls would cost a worker, and checks would be all it does.
-const PAUSES: RangeInclusive<Duration> =
+pub(crate) const PAUSES: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(366 * 86_400);
 
 /// A worker costs memory while it waits, and milliseconds to seconds when it has to come back.
@@ -137,7 +140,7 @@ impl Check<'_> {
         } else {
             format!("pool.{}.{key}", self.raw.name)
         };
-        let at = self.raw.places.of(key);
+        let at = self.raw.places.of(key).cloned();
         self.problems.push(Problem::new(code, path, message).at(at));
         let last = self.problems.len() - 1;
         &mut self.problems[last]
@@ -264,7 +267,7 @@ impl Check<'_> {
                 return None;
             }
         };
-        let spec = match &self.raw.base {
+        let spec = match self.base("adapter") {
             Some(base) => spec.based_on(base),
             None => spec,
         };
@@ -295,10 +298,20 @@ impl Check<'_> {
         }
     }
 
+    /// Where a relative file is taken from: the directory of the document that names it. One named
+    /// elsewhere is the caller's.
+    fn base(&self, key: &str) -> Option<&Path> {
+        let elsewhere = |place| !matches!(place, &Place::Text(_));
+        if self.raw.places.exactly(key).is_some_and(elsewhere) {
+            return None;
+        }
+        self.raw.base.as_deref()
+    }
+
     fn path(&mut self, key: &str, given: Option<&Path>, base: Base) -> Option<PathBuf> {
         let given = given?;
         let is_name = base == Base::UnlessName && given.components().count() == 1;
-        let path = match &self.raw.base {
+        let path = match self.base(key) {
             Some(base) if !is_name => base.join(given),
             _ => given.to_path_buf(),
         };

@@ -32,7 +32,7 @@ fn examples_are_valid_and_name_files_that_are_there() {
     documents.retain(|path| !path.starts_with(root().join("examples/third-profile")));
     assert!(documents.len() >= 2, "{documents:?}");
     for path in documents {
-        let config = Config::from_toml_file(&path).unwrap_or_else(|error| panic!("{error}"));
+        let config = Config::from_file(&path).unwrap_or_else(|error| panic!("{error}"));
         for pool in config.pools() {
             if let Some(file) = pool.adapter().file() {
                 assert!(file.is_file(), "{}: no {}", path.display(), file.display());

@@ -161,13 +161,13 @@ fn two_pools_of_one_name_are_refused() {
 fn a_file_is_named_in_its_problems_and_is_the_base_of_relative_paths() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pools.toml");
-    let error = Config::from_toml_file(&file).unwrap_err();
+    let error = Config::from_file(&file).unwrap_err();
     assert_eq!(error.problems()[0].code, Code::Unreadable);
     assert!(error.to_string().contains("pools.toml: cannot read"), "{error}");
 
     std::fs::write(&file, "[pool.default]\nadapter = 'a.py:C'\npython = 'python3'\ncwd = 'work'")
         .unwrap();
-    let config = Config::from_toml_file(&file).unwrap();
+    let config = Config::from_file(&file).unwrap();
     let pool = config.pool("default").unwrap();
     assert_eq!(pool.adapter().file().unwrap(), dir.path().join("a.py"));
     assert_eq!(pool.adapter().class(), Some("C"));

@@ -61,12 +61,12 @@ impl Snakepit {
         Builder(crate::Snakepit::builder())
     }
 
-    /// As [`crate::Snakepit::from_toml`].
+    /// As [`crate::Snakepit::from_file`].
     ///
     /// # Errors
     /// As there.
-    pub fn from_toml(path: impl AsRef<Path>) -> Result<Self, Error> {
-        block_on(crate::Snakepit::from_toml(path)).map(Self)
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        block_on(crate::Snakepit::from_file(path)).map(Self)
     }
 
     /// As [`crate::Snakepit::execute`].

@@ -76,12 +76,13 @@ impl Snakepit {
         Builder::new()
     }
 
-    /// Starts the pools of a TOML file; relative files in it are taken from its directory.
+    /// Starts the pools of a settings file (TOML, JSON or YAML), with the environment's
+    /// `SNAKEPIT_POOL__…` over it; relative files in it are taken from its directory.
     ///
     /// # Errors
     /// As [`Builder::start`].
-    pub async fn from_toml(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::builder().config(Config::from_toml_file(path)?).start().await
+    pub async fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder().config(Config::load(path)?).start().await
     }
 
     pub(crate) fn new(

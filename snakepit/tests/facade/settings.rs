@@ -30,7 +30,7 @@ fn file_sets_up_several_pools_and_its_directory_is_the_base() {
         python = python().display()
     );
     std::fs::write(&file, text).unwrap();
-    let snakepit = wait(Snakepit::from_toml(&file)).unwrap();
+    let snakepit = wait(Snakepit::from_file(&file)).unwrap();
     assert_eq!(snakepit.pools(), ["default", "greeters"]);
 
     let who: Json = wait(snakepit.execute("who", ())).unwrap();

@@ -61,7 +61,7 @@ impl Wanted {
     }
 
     fn read(&mut self, path: &Path) {
-        let config = match Config::from_toml_file(path) {
+        let config = match Config::load(path) {
             Ok(config) => config,
             Err(error) => return self.problems.push(fatal("settings", &error.into())),
         };

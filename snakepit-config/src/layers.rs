@@ -1,0 +1,223 @@
+//! Layers of settings: defaults, a document, environment variables, builder calls; each over the one
+//! before, key by key. Owns their order and keeps where each value comes from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::document;
+use crate::environment;
+use crate::error::{Code, ConfigError, Problem};
+use crate::format::{self, Format};
+use crate::legacy::{self, Unknown};
+use crate::node::Table;
+use crate::origin::Origin;
+use crate::pool::PoolBuilder;
+use crate::raw::RawPool;
+use crate::remark::Remark;
+use crate::validate;
+
+/// Layers of settings to be put together.
+///
+/// ```
+/// use snakepit_config::{Format, Layers, Origin, PoolConfig};
+///
+/// let loaded = Layers::new()
+///     .text("[pool.default]\nadapter = 'a.py'\nworkers = 2\nqueue = 5", Format::Toml)
+///     .variables([("SNAKEPIT_POOL__DEFAULT__WORKERS", "4")])
+///     .pool(PoolConfig::builder("default").queue(9))
+///     .load()?;
+/// let pool = loaded.config().pool("default").unwrap();
+/// assert_eq!((pool.workers(), pool.queue()), (4, 9));
+/// assert_eq!(loaded.origin("pool.default.adapter").to_string(), "2:11");
+/// assert_eq!(loaded.origin("pool.default.queue"), Origin::Builder);
+/// assert_eq!(loaded.origin("pool.default.prefetch"), Origin::Default);
+/// # Ok::<(), snakepit_config::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Layers {
+    document: Document,
+    variables: Vec<(String, String)>,
+    pools: Vec<PoolBuilder>,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Document {
+    #[default]
+    None,
+    File(PathBuf),
+    Text(String, Format),
+}
+
+/// Valid settings, and where each of them comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    config: Config,
+    origins: BTreeMap<String, Origin>,
+    remarks: Vec<Remark>,
+}
+
+impl Layers {
+    /// No layer but the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a file as the document; its ending tells the format. Relative files in it are taken
+    /// from its directory.
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.document = Document::File(path.into());
+        self
+    }
+
+    /// Takes a text as the document. Relative files in it stay relative to the working directory.
+    pub fn text(mut self, text: impl Into<String>, format: Format) -> Self {
+        self.document = Document::Text(text.into(), format);
+        self
+    }
+
+    /// Adds this process's environment: `SNAKEPIT_POOL__DEFAULT__WORKERS=4` sets
+    /// `pool.default.workers`. Variables that are not UTF-8 are no settings.
+    pub fn environment(self) -> Self {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        self.variables(variables)
+    }
+
+    /// Adds variables, as if they were this process's.
+    pub fn variables<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.variables.extend(variables);
+        self
+    }
+
+    /// Puts builder calls over the pool of that name, or adds it.
+    pub fn pool(mut self, pool: PoolBuilder) -> Self {
+        self.pools.push(pool);
+        self
+    }
+
+    /// Puts the layers together and judges what comes out.
+    ///
+    /// # Errors
+    /// Every problem at once, each with its file, line and column, or its variable.
+    pub fn load(self) -> Result<Loaded, ConfigError> {
+        let file = match &self.document {
+            Document::File(path) => Some(path.display().to_string()),
+            _ => None,
+        };
+        self.load_named(file.as_deref()).map_err(|error| match file {
+            Some(file) => error.named(file),
+            None => error,
+        })
+    }
+
+    fn load_named(self, file: Option<&str>) -> Result<Loaded, ConfigError> {
+        let (mut document, base) = self.document.read().map_err(ConfigError::new)?;
+        let mut problems = Vec::new();
+        let mut remarks = Vec::new();
+        if legacy::is_legacy(&document) {
+            let translated = legacy::translate(&document, Unknown::IsProblem);
+            document = translated.document;
+            remarks = translated.remarks;
+            problems = translated.problems;
+        }
+        let layer = environment::layer(self.variables, &document, &mut problems);
+        document.overlay(layer);
+        let (mut raw, found) = document::read(&document, base.as_deref());
+        problems.extend(found);
+        for pool in self.pools {
+            let over = pool.into_raw();
+            match raw.iter_mut().find(|raw| raw.name == over.name) {
+                Some(raw) => over.over(raw),
+                None => {
+                    let mut new = RawPool { name: over.name.clone(), ..RawPool::default() };
+                    over.over(&mut new);
+                    raw.push(new);
+                }
+            }
+        }
+        let mut origins = BTreeMap::new();
+        let mut pools = Vec::new();
+        for raw in raw {
+            for (path, place) in raw.places.iter().filter(|(path, _)| !path.is_empty()) {
+                origins.insert(format!("pool.{}.{path}", raw.name), Origin::of(place, file));
+            }
+            match validate::pool(raw) {
+                Ok(pool) => pools.push(pool),
+                Err(error) => problems.extend(error.into_problems()),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError::new(problems));
+        }
+        Ok(Loaded { config: Config::new(pools)?, origins, remarks })
+    }
+}
+
+impl Document {
+    /// The document as a tree, and the directory its relative files are taken from.
+    fn read(&self) -> Result<(Table, Option<PathBuf>), Vec<Problem>> {
+        match self {
+            Self::None => Ok((Table::default(), None)),
+            Self::Text(text, format) => Ok((format::parse(text, *format)?, None)),
+            Self::File(path) => {
+                let (table, base) = read_file(path)?;
+                Ok((table, Some(base)))
+            }
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<(Table, PathBuf), Vec<Problem>> {
+    let unreadable = |message: String| vec![Problem::new(Code::Unreadable, "", message)];
+    let format = Format::of_path(path).ok_or_else(|| {
+        let problem = Problem::new(Code::Unreadable, "", "the file's ending names no format");
+        vec![problem.help("end its name in .toml, .json, .yaml or .yml")]
+    })?;
+    let cannot = |error: std::io::Error| unreadable(format!("cannot read the file: {error}"));
+    let bytes = std::fs::read(path).map_err(cannot)?;
+    // Made absolute, so that a later change of the working directory changes nothing.
+    let absolute = std::path::absolute(path).map_err(cannot)?;
+    let text = format::utf8(&bytes).map_err(|problem| vec![problem])?;
+    let base = absolute.parent().map(Path::to_path_buf).unwrap_or_default();
+    Ok((format::parse(text, format)?, base))
+}
+
+impl Loaded {
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The settings alone.
+    pub fn into_config(self) -> Config {
+        self.config
+    }
+
+    /// What became of each key of a document in a form of the original's; empty for our own.
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
+    }
+
+    /// Where the value at a path comes from, as `pool.default.workers`.
+    pub fn origin(&self, path: &str) -> Origin {
+        // A value inside an argument comes with the argument, and that with the table.
+        let mut path = path;
+        loop {
+            if let Some(origin) = self.origins.get(path) {
+                return origin.clone();
+            }
+            match path.rsplit_once('.') {
+                Some((above, _)) if above.contains(".adapter_args") => path = above,
+                _ => return Origin::Default,
+            }
+        }
+    }
+}

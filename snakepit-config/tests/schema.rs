@@ -1,0 +1,76 @@
+//! The checked-in JSON Schema is the one of the code, and agrees with it about documents.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+
+use snakepit_config::{Config, Format, schema};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+fn json(text: &str) -> serde_json::Value {
+    let table: toml::Table = toml::from_str(text).unwrap();
+    serde_json::to_value(table).unwrap()
+}
+
+/// Run with `SNAKEPIT_BLESS=1` to write it anew.
+#[test]
+fn the_schema_in_the_repository_is_up_to_date() {
+    let path = root().join("schema/snakepit.schema.json");
+    let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    if std::env::var_os("SNAKEPIT_BLESS").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(kept, current, "run `SNAKEPIT_BLESS=1 cargo test -p snakepit-config --test schema`");
+}
+
+#[test]
+fn documents_that_people_copy_and_all_that_is_written_out_fit_the_schema() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    for file in ["settings/pools.toml", "digits/service.toml"] {
+        let text = std::fs::read_to_string(root().join("../examples").join(file)).unwrap();
+        let problems: Vec<_> =
+            validator.iter_errors(&json(&text)).map(|error| error.to_string()).collect();
+        assert!(problems.is_empty(), "{file}: {problems:?}");
+        let whole = Config::from_toml(&text).unwrap().to_json();
+        let whole: serde_json::Value = serde_json::from_str(&whole).unwrap();
+        assert!(validator.is_valid(&whole), "{file}, with every default written out");
+    }
+}
+
+#[test]
+fn what_the_schema_refuses_is_refused_by_the_code_too() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    for line in [
+        "workers = 0",
+        "workers = 4097",
+        "workers = 'two'",
+        "threads = 65",
+        "gil = 'off'",
+        "profile = 'fibre'",
+        "start = 'fork'",
+        "queue = 0",
+        "prefetch = -1",
+        "heartbeat = 2",
+        "heartbeat = 'soon'",
+        "max_payload = '1 apple'",
+        "env = { A = 1 }",
+        "adapter_args = 1",
+        "wrokers = 1",
+        "lifecycle = { jitter = 0.6 }",
+        "lifecycle = { ttl = 5 }",
+        "lifecycle = { max_requests = 0 }",
+        "timeouts = { profile = 'slow' }",
+        "timeouts = { cal = '1s' }",
+        "cwd = 5",
+    ] {
+        let text = format!("[pool.default]\nadapter = 'a.py'\n{line}");
+        assert!(!validator.is_valid(&json(&text)), "{line}");
+        assert!(Config::from_text(&text, Format::Toml).is_err(), "{line}");
+    }
+    assert!(!validator.is_valid(&json("[pool.default]\nworkers = 1")));
+    assert!(!validator.is_valid(&json("[pool.'a b']\nadapter = 'a.py'")));
+    assert!(!validator.is_valid(&json("pool = {}")));
+}
