@@ -106,7 +106,9 @@ impl ConfigError {
         Self::new(vec![problem])
     }
 
-    pub(crate) fn named(mut self, source: impl fmt::Display) -> Self {
+    /// The same problems, found in the text of this name.
+    #[must_use]
+    pub fn of_source(mut self, source: impl fmt::Display) -> Self {
         self.source_name = Some(source.to_string());
         self
     }

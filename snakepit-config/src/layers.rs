@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::config::Config;
 use crate::document;
 use crate::environment;
@@ -56,6 +58,18 @@ pub struct Loaded {
     config: Config,
     origins: BTreeMap<String, Origin>,
     remarks: Vec<Remark>,
+}
+
+/// One setting of [`Loaded`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Setting {
+    /// As `pool.default.workers`.
+    pub path: String,
+    /// As the document writes it.
+    pub value: serde_json::Value,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 impl Layers {
@@ -113,7 +127,7 @@ impl Layers {
             _ => None,
         };
         self.load_named(file.as_deref()).map_err(|error| match file {
-            Some(file) => error.named(file),
+            Some(file) => error.of_source(file),
             None => error,
         })
     }
@@ -199,6 +213,35 @@ impl Loaded {
     /// The settings alone.
     pub fn into_config(self) -> Config {
         self.config
+    }
+
+    /// Every setting with its value and where that comes from, in the order of the document.
+    ///
+    /// # Panics
+    /// Never: what has no JSON form cannot be held.
+    pub fn settings(&self) -> Vec<Setting> {
+        let tree = format::parse(&self.config.to_json(), Format::Json);
+        let tree = tree.expect("JSON that was just written can be read");
+        let mut settings = Vec::new();
+        self.collect(&tree, "", &mut settings);
+        settings
+    }
+
+    fn collect(&self, table: &Table, above: &str, settings: &mut Vec<Setting>) {
+        for entry in &table.entries {
+            let key = &entry.key;
+            let path = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
+            // What is inside an argument is the argument's.
+            let whole = above.ends_with(".adapter_args");
+            match entry.node.as_table().filter(|_| !whole) {
+                Some(table) => self.collect(table, &path, settings),
+                None => {
+                    let value = serde_json::to_value(&entry.node.value).unwrap_or_default();
+                    let origin = self.origin(&path);
+                    settings.push(Setting { path, value, origin });
+                }
+            }
+        }
     }
 
     /// What became of each key of a document in a form of the original's; empty for our own.

@@ -29,7 +29,7 @@ pub use adapter::AdapterSpec;
 pub use config::Config;
 pub use error::{Code, ConfigError, Position, Problem};
 pub use format::Format;
-pub use layers::{Layers, Loaded};
+pub use layers::{Layers, Loaded, Setting};
 pub use lifecycle::Lifecycle;
 pub use origin::Origin;
 pub use pool::{PoolBuilder, PoolConfig};

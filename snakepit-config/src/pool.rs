@@ -515,6 +515,13 @@ impl PoolBuilder {
         self
     }
 
+    /// A builder that starts from these settings, with all that this one has set over them.
+    pub fn over(self, settings: &PoolConfig) -> Self {
+        let mut below = settings.to_builder();
+        self.raw.over(&mut below.raw);
+        below
+    }
+
     pub(crate) fn into_raw(self) -> RawPool {
         self.raw
     }

@@ -83,11 +83,18 @@ fn the_multi_pool_form_keeps_each_pool_and_global_keys_hold_for_all() {
     assert_eq!(api.adapter().to_string(), "shop.adapters:Api");
     assert_eq!((api.workers(), api.timeouts().call), (100, Some(Duration::from_secs(7))));
     assert_eq!(hpc.profile(), Profile::Thread { threads: 16, gil: GilPolicy::Warn });
-    assert_eq!(hpc.adapter().to_string(), "snakepit.showcase:Showcase", "no adapter is the shipped one");
+    assert_eq!(
+        hpc.adapter().to_string(),
+        "snakepit.showcase:Showcase",
+        "no adapter is the shipped one"
+    );
     assert_eq!(hpc.timeouts().call, Some(Duration::from_secs(1)), "the pool's own is stronger");
     assert_eq!(hpc.lifecycle().ttl, Some(Duration::from_secs(7200)));
     assert_eq!(hpc.lifecycle().max_requests, None);
-    assert_eq!((hpc.env()["A"].as_str(), hpc.env()["SNAKEPIT_THREAD_CHECK"].as_str()), ("1", "warn"));
+    assert_eq!(
+        (hpc.env()["A"].as_str(), hpc.env()["SNAKEPIT_THREAD_CHECK"].as_str()),
+        ("1", "warn")
+    );
     assert_eq!(hpc.lifecycle().max_memory, Some(512 << 20));
     assert_eq!(api.lifecycle().max_memory, Some(512 << 20));
     let flags = loaded.remarks().iter().any(|remark| remark.message.contains("--max-workers 16"));
@@ -99,7 +106,11 @@ fn the_originals_errors_keep_their_names() {
     let pool = |pool: &str| format!(r#"{{"pools": [{{"name": "a", {pool}}}]}}"#);
     for (json, code, path) in [
         (r#"{"pools": []}"#.to_owned(), Code::NoPoolsConfigured, "pool"),
-        (r#"{"pools": [{"pool_size": 1}]}"#.to_owned(), Code::MissingRequiredFields, "pools.0.name"),
+        (
+            r#"{"pools": [{"pool_size": 1}]}"#.to_owned(),
+            Code::MissingRequiredFields,
+            "pools.0.name",
+        ),
         (
             r#"{"pools": [{"name": "a"}, {"name": "a"}]}"#.to_owned(),
             Code::DuplicatePoolNames,

@@ -12,23 +12,31 @@ use crate::wiring::{self, HostOptions};
 /// Settings of a Snakepit in the making.
 ///
 /// Pools come from a [`Config`], from [`pool`](Self::pool), and from the methods that set up the
-/// pool `default` directly; all of them run.
+/// pool `default` directly; all of them run. Those methods are the strongest layer: what they set
+/// counts over the `default` of a [`Config`], key by key.
 #[derive(Clone, Debug)]
 #[must_use = "nothing runs until it is started"]
 pub struct Builder {
     default: Option<PoolBuilder>,
+    /// Pools of documents, over which `default` goes.
+    documents: Vec<PoolConfig>,
     pools: Vec<PoolConfig>,
     options: HostOptions,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { default: None, pools: Vec::new(), options: HostOptions::default() }
+        Self {
+            default: None,
+            documents: Vec::new(),
+            pools: Vec::new(),
+            options: HostOptions::default(),
+        }
     }
 
     /// Adds all pools of a document.
     pub fn config(mut self, config: Config) -> Self {
-        self.pools.extend(config.pools().iter().cloned());
+        self.documents.extend(config.pools().iter().cloned());
         self
     }
 
@@ -85,10 +93,14 @@ impl Builder {
     }
 
     fn settings(self) -> Result<Config, ConfigError> {
-        let mut pools = self.pools;
+        let mut pools = self.documents;
         if let Some(default) = self.default {
-            pools.push(default.build()?);
+            match pools.iter_mut().find(|pool| pool.name() == DEFAULT_POOL) {
+                Some(pool) => *pool = default.over(pool).build()?,
+                None => pools.push(default.build()?),
+            }
         }
+        pools.extend(self.pools);
         Config::new(pools)
     }
 

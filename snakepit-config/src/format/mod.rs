@@ -47,9 +47,10 @@ impl Format {
         }
     }
 
-    /// The format that a file's ending names.
+    /// The format that a file's ending names; TOML for a file without one, as `/dev/stdin`.
     pub fn of_path(path: &Path) -> Option<Self> {
-        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        let Some(ending) = path.extension() else { return Some(Self::Toml) };
+        let ending = ending.to_str()?.to_ascii_lowercase();
         if ending == "yml" {
             return Some(Self::Yaml);
         }

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use serde_json::json;
+use snakepit::config::ConfigError;
 use snakepit::{Category, Error, ErrorKind};
+
+use super::problems;
 
 /// Where messages for people go, and in which form.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +22,8 @@ pub(super) struct Reporter {
 pub(super) struct Failure {
     stage: Stage,
     error: Error,
+    /// What is wrong with settings, if that is what failed.
+    settings: Option<ConfigError>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +39,15 @@ enum Stage {
 }
 
 impl Failure {
+    fn at(stage: Stage, error: Error) -> Self {
+        Self { stage, error, settings: None }
+    }
+
+    /// Settings are wrong.
+    pub(super) fn settings(error: ConfigError) -> Self {
+        Self { settings: Some(error.clone()), ..Self::invalid(error.into()) }
+    }
+
     /// Something the user wrote is wrong.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::invalid(Error::new(ErrorKind::InvalidConfig, message))
@@ -41,20 +55,20 @@ impl Failure {
 
     /// Something the user wrote is wrong.
     pub(super) fn invalid(error: Error) -> Self {
-        Self { stage: Stage::Usage, error }
+        Self::at(Stage::Usage, error)
     }
 
     /// The pool did not start.
     pub(super) fn start(error: Error) -> Self {
         let usage = matches!(error.kind(), ErrorKind::InvalidConfig | ErrorKind::PoolNotFound);
-        Self { stage: if usage { Stage::Usage } else { Stage::Start }, error }
+        Self::at(if usage { Stage::Usage } else { Stage::Start }, error)
     }
 
     /// A call failed.
     pub(super) fn call(error: Error) -> Self {
         // A pool can also fail while it is used: its interpreter is gone, its adapter has changed.
         let start = error.category() == Category::Initialization;
-        Self { stage: if start { Stage::Start } else { Stage::Call }, error }
+        Self::at(if start { Stage::Start } else { Stage::Call }, error)
     }
 
     /// A running host did not do what it was asked.
@@ -63,12 +77,12 @@ impl Failure {
             error.kind(),
             ErrorKind::PoolNotFound | ErrorKind::WorkerNotFound | ErrorKind::InvalidConfig
         );
-        Self { stage: if usage { Stage::Usage } else { Stage::Call }, error }
+        Self::at(if usage { Stage::Usage } else { Stage::Call }, error)
     }
 
     /// No running host answers.
     pub(super) fn unreachable(error: Error) -> Self {
-        Self { stage: Stage::Reach, error }
+        Self::at(Stage::Reach, error)
     }
 
     /// What went wrong.
@@ -89,7 +103,14 @@ impl Failure {
 impl Reporter {
     /// Shows a failure on standard error.
     pub(super) fn failure(self, failure: &Failure) {
-        self.error(&failure.error);
+        match &failure.settings {
+            Some(settings) if self.json => {
+                let whole = json!({ "error": failure.error, "problems": settings.problems() });
+                eprintln!("{whole}");
+            }
+            Some(settings) => problems::show(settings),
+            None => self.error(&failure.error),
+        }
     }
 
     /// Shows an error on standard error.
@@ -111,7 +132,7 @@ impl Reporter {
     }
 }
 
-fn handler() -> GraphicalReportHandler {
+pub(super) fn handler() -> GraphicalReportHandler {
     use std::io::IsTerminal;
     if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         GraphicalReportHandler::new_themed(GraphicalTheme::unicode())

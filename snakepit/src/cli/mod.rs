@@ -2,6 +2,7 @@
 //! exit codes.
 
 mod compat;
+mod config;
 mod control;
 mod diagnostic;
 mod doctor;
@@ -13,6 +14,7 @@ mod logging;
 mod map;
 mod output;
 mod pool;
+mod problems;
 mod python;
 mod run;
 mod setup;
@@ -64,6 +66,8 @@ enum Command {
     Python(python::Args),
     /// Say what is known about Python libraries in the threads of one process
     Compat(compat::Args),
+    /// Check, show, import or write settings, without running them
+    Config(config::Args),
     /// Look over everything that a pool needs to start
     ///
     /// That is the machine, the interpreter and the worker package. With --adapter or --config, one
@@ -137,6 +141,7 @@ fn run(command: Command, reporter: Reporter) -> Result<Outcome, Failure> {
         Command::Setup(args) => setup::run(args, reporter),
         Command::Python(args) => python::run(args, reporter),
         Command::Compat(args) => compat::run(args, reporter),
+        Command::Config(args) => config::run(args, reporter),
         Command::Doctor(args) => runtime.block_on(doctor::run(args, reporter)),
         Command::Run(args) => runtime.block_on(run::run(args, reporter)),
         Command::Workers(args) => runtime.block_on(control::workers(args, reporter)),

@@ -64,7 +64,7 @@ impl PoolArgs {
                 default_workers.into_iter().fold(pool, |pool, n| pool.workers(n))
             }
             Some(path) => {
-                let config = Config::load(path).map_err(|e| Failure::invalid(e.into()))?;
+                let config = Config::load(path).map_err(Failure::settings)?;
                 let names = config.pools().iter().map(PoolConfig::name).collect::<Vec<_>>();
                 let found = config.pool(&self.pool).ok_or_else(|| {
                     let message = format!("the file has no pool named `{}`", self.pool);
@@ -86,7 +86,7 @@ impl PoolArgs {
         if let Some(Limit(limit)) = self.timeout {
             pool = pool.call_timeout(limit);
         }
-        pool.build().map_err(|error| Failure::invalid(error.into()))
+        pool.build().map_err(Failure::settings)
     }
 }
 

@@ -5,6 +5,7 @@
 mod support;
 
 mod compat;
+mod config;
 mod doctor;
 mod errors;
 mod exec;

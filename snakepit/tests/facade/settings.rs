@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use snakepit::config::PoolConfig;
-use snakepit::{ErrorKind, Snakepit};
+use snakepit::{ErrorKind, PoolReport, Snakepit};
 
 use crate::support::{adapter, builder, python, stop, wait};
 
@@ -52,6 +52,24 @@ fn invalid_settings_are_all_told_before_anything_starts() {
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert!(error.message().contains("workers") && error.message().contains("queue"), "{error}");
     assert!(error.details()["pool.default.workers"].starts_with("invalid_pool_size"), "{error:?}");
+}
+
+#[test]
+fn builder_calls_are_over_the_document_key_by_key() {
+    let document = format!(
+        "[pool.default]\nadapter = '{}'\nworkers = 2\nenv = {{ SNAKEPIT_TEST_VALUE = 'document' }}",
+        adapter("plain.py")
+    );
+    let config = snakepit::config::Config::from_toml(&document).unwrap();
+    let builder = Snakepit::builder().config(config).workers(1).python(python());
+    let snakepit = wait(builder.start()).unwrap();
+    let who: Json = wait(snakepit.execute("who", ())).unwrap();
+    assert_eq!(who["env"], "document", "what the calls do not set stays");
+    let PoolReport::Running { workers, .. } = snakepit.stats().pools.remove(0) else {
+        panic!("the pool runs");
+    };
+    assert_eq!(workers.len(), 1);
+    stop(snakepit);
 }
 
 #[test]

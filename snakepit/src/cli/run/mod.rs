@@ -41,7 +41,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, reporter: Reporter) -> Result<Outcome, Failure> {
-    let config = Config::load(&args.config).map_err(|e| Failure::invalid(e.into()))?;
+    let config = Config::load(&args.config).map_err(Failure::settings)?;
     let (instance, socket) = args.place()?;
     // Before anything starts: as PID 1, a process without handlers is deaf to these signals.
     let mut signals = Signals::listen()?;
