@@ -161,13 +161,13 @@ impl Check<'_> {
 
     fn profile(&mut self) -> Profile {
         let raw = self.raw;
-        let name = raw.profile.as_deref().unwrap_or_default();
+        let name = raw.profile.as_deref().unwrap_or(Profile::Process.name());
         if name == "thread" {
             let cores = (cores() as u64).min(*THREADS.end());
             let threads = self.count("threads", raw.threads, cores, THREADS);
             return Profile::Thread { threads, gil: self.gil() };
         }
-        if !name.is_empty() && !Profile::NAMES.contains(&name) {
+        if !Profile::NAMES.contains(&name) {
             let message = format!("there is no profile named `{name}`");
             self.problem(Code::InvalidProfile, "profile", message).help =
                 Some(keys::suggestion(name, &Profile::NAMES));

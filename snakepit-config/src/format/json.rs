@@ -22,9 +22,13 @@ pub(super) fn parse(lines: &Lines<'_>) -> Result<Table, Vec<Problem>> {
 
 fn not_json(lines: &Lines<'_>, error: &serde_json::Error) -> Problem {
     let text = error.to_string();
+    let place = lines.place(lines.offset(error.line(), error.column()));
+    if text.starts_with("recursion limit") {
+        return too_deep(place);
+    }
     // The place comes with the problem.
     let message = text.split(" at line ").next().unwrap_or_default();
-    syntax(message, lines.place(lines.offset(error.line(), error.column())))
+    syntax(message, place)
 }
 
 /// Walks over text that is known to be JSON.

@@ -12,7 +12,8 @@ pub(super) fn parse(lines: &Lines<'_>) -> Result<Table, Vec<Problem>> {
     if !errors.is_empty() {
         let problems = errors.into_iter().map(|error| {
             let place = lines.place(error.span().map_or(0, |span| span.start));
-            syntax(error.message().trim(), place)
+            let message = error.message().trim();
+            if message.contains("recurs") { too_deep(place) } else { syntax(message, place) }
         });
         return Err(problems.collect());
     }

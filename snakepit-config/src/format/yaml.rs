@@ -134,7 +134,11 @@ fn place(span: &Span) -> Place {
 
 fn not_yaml(error: &ScanError) -> Problem {
     let at = error.marker();
-    syntax(error.info(), Place::Text(Position { line: at.line(), column: at.col() + 1 }))
+    let place = Place::Text(Position { line: at.line(), column: at.col() + 1 });
+    if error.info().contains("recursion limit") {
+        return too_deep(place);
+    }
+    syntax(error.info(), place)
 }
 
 /// What an unquoted word means in YAML's core schema; `None` is a number that nothing holds.

@@ -22,7 +22,7 @@ impl Work {
         arguments: Option<&Given<'_>>,
         script: Option<&Given<'_>>,
         target: &str,
-    ) -> Option<Node> {
+    ) -> Node {
         let named = arguments.and_then(|given| self.argument(given));
         if let (Some(name), Some(given)) = (named, arguments) {
             let path = python_path(&name);
@@ -30,22 +30,22 @@ impl Work {
             if let Some(module) = module {
                 self.became(module, &format!("{target} = {path}, which --adapter names"));
             }
-            return Some(text(path, given));
+            return text(path, given);
         }
         if let Some(given) = script {
             self.became(given, target);
             if let Some(module) = module {
                 self.nothing(module, "the script is the adapter");
             }
-            return Some(given.node.clone());
+            return given.node.clone();
         }
         let Some(given) = module else {
             let place = Place::Builder;
-            return Some(Node::new(Value::Text(SHOWCASE.to_owned()), place));
+            return Node::new(Value::Text(SHOWCASE.to_owned()), place);
         };
         let Some(module) = given.node.as_text() else {
             // Whoever reads the new form says what is wrong with it.
-            return Some(given.node.clone());
+            return given.node.clone();
         };
         let module = module.strip_prefix("Elixir.").unwrap_or(module);
         let own = module.strip_prefix("Snakepit.Adapters.");
@@ -54,7 +54,7 @@ impl Work {
                 given,
                 &format!("{target} = {SHOWCASE}, the adapter that ships with Snakepit"),
             );
-            return Some(text(SHOWCASE.to_owned(), given));
+            return text(SHOWCASE.to_owned(), given);
         }
         if is_elixir(module) {
             let message = format!("`{module}` is an Elixir module, which cannot run here");
@@ -62,10 +62,11 @@ impl Work {
                 "name a Python adapter, as `module:Class`, or with `--adapter` in `adapter_args`"
                     .to_owned(),
             );
-            return None;
+            // One mistake is one problem: the pool is not one without an adapter, too.
+            return text(SHOWCASE.to_owned(), given);
         }
         self.became(given, target);
-        Some(text(module.to_owned(), given))
+        text(module.to_owned(), given)
     }
 
     /// What follows `--adapter`; all other arguments have no meaning.

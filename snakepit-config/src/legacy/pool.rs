@@ -28,9 +28,7 @@ impl Work {
             first("script_path"),
             &target("adapter"),
         );
-        if let Some(node) = adapter {
-            table.push("adapter", node);
-        }
+        table.push("adapter", adapter);
         for given in &all {
             match keys::meaning(given.key) {
                 Some(Meaning::Setting(path, reading)) => {

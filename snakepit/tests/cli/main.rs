@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_settings;
 mod compat;
 mod config;
 mod doctor;
