@@ -47,7 +47,8 @@ impl Work {
             self.cap(&mut table, name, size, given);
         }
         if let Some(given) = first("max_overflow").or(first("overflow")) {
-            self.overflow(&mut table, name, given);
+            let cap = cap.and_then(|cap| integer(cap.node)).unwrap_or(i128::MAX);
+            self.overflow(&mut table, name, cap, given);
         }
         table
     }
@@ -249,13 +250,13 @@ impl Work {
         }
     }
 
-    /// Workers beyond the pool's size while calls wait.
-    fn overflow(&mut self, table: &mut Table, name: &str, given: &Given<'_>) {
+    /// Workers beyond the pool's size while calls wait, but never beyond the cap.
+    fn overflow(&mut self, table: &mut Table, name: &str, cap: i128, given: &Given<'_>) {
         let size = table.get("workers").and_then(integer);
         match (natural(given.node), size) {
             (Some(0), _) => self.nothing(given, "the pool does not grow by default"),
             (Some(more), Some(size)) => {
-                let most = Value::Integer(size.saturating_add(i128::from(more)));
+                let most = Value::Integer(size.saturating_add(i128::from(more)).min(cap));
                 let node = Node::new(most, given.node.place.clone());
                 self.set(table, name, "max_workers", node, given);
             }
