@@ -145,7 +145,9 @@ fn a_document_without_pools_says_how_to_write_one() {
     let error = Config::from_toml("").unwrap_err();
     assert_eq!(error.problems()[0].code, Code::NoPoolsConfigured);
     assert!(error.to_string().contains("[pool.default]"), "{error}");
-    assert_eq!(problems("pools = 1")[0].0, Code::UnknownKey);
+    assert_eq!(problems("poll = 1")[0].0, Code::UnknownKey);
+    let error = Config::from_toml("[pools.default]\nadapter = 'a.py'").unwrap_err();
+    assert!(error.to_string().contains("`[pool.NAME]`"), "it is the original's key: {error}");
     assert_eq!(problems("pool = 1")[0].0, Code::InvalidValue);
     assert_eq!(problems("[[pool]]\nname = 'a'")[0].0, Code::InvalidValue);
 }

@@ -74,3 +74,22 @@ fn what_the_schema_refuses_is_refused_by_the_code_too() {
     assert!(!validator.is_valid(&json("[pool.'a b']\nadapter = 'a.py'")));
     assert!(!validator.is_valid(&json("pool = {}")));
 }
+
+/// A key of the table that nobody reads would be taken in silence.
+#[test]
+fn every_key_of_the_schema_is_read() {
+    let pool = schema()["$defs"]["pool"]["properties"].clone();
+    let mut paths: Vec<String> = pool.as_object().unwrap().keys().cloned().collect();
+    for table in ["lifecycle", "timeouts"] {
+        let keys = pool[table]["properties"].as_object().unwrap().keys();
+        paths.extend(keys.map(|key| format!("{table}.{key}")));
+    }
+    assert_eq!(paths.len(), 23 + 7 + 6);
+    for path in paths {
+        // No key takes a truth value.
+        let text = format!("[pool.default]\n{path} = true");
+        let error = Config::from_toml(&text).unwrap_err();
+        let expected = format!("pool.default.{path}");
+        assert!(error.problems().iter().any(|problem| problem.path == expected), "{path}: {error}");
+    }
+}

@@ -27,6 +27,7 @@ pub(crate) enum Unknown {
     /// In a document somebody writes for us it is a slip.
     IsProblem,
     /// In a file of the original's it may be any program's own.
+    #[cfg_attr(not(feature = "elixir"), expect(dead_code, reason = "only those files are foreign"))]
     IsRemark,
 }
 
@@ -120,7 +121,8 @@ impl Work {
     fn pools(&mut self, entry: &Entry, globals: &[Given<'_>], pools: &mut Table) {
         let Value::List(items) = &entry.node.value else {
             let message = format!("expected a list of pools, found {}", entry.node.value.kind());
-            let problem = Problem::new(Code::InvalidValue, "pools", message);
+            let problem = Problem::new(Code::InvalidValue, "pools", message)
+                .help("write one `[pool.NAME]` table for each pool, or the original's list");
             self.problems.push(problem.at(Some(entry.node.place.clone())));
             return;
         };
