@@ -149,7 +149,7 @@ impl Problem {
         match place {
             Some(Place::Text(position)) => self.position = Some(position),
             Some(Place::Variable(name)) => self.variable = Some((&*name).into()),
-            Some(Place::Builder) | None => {}
+            Some(Place::Default | Place::Builder) | None => {}
         }
         self
     }

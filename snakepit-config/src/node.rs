@@ -8,6 +8,8 @@ use crate::error::Position;
 /// Where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
+    /// Nowhere: a form of the original's means it without saying so.
+    Default,
     Text(Position),
     Variable(Arc<str>),
     Builder,

@@ -39,6 +39,7 @@ impl Origin {
                 Self::File { file: file.map(str::to_owned), position: *position }
             }
             Place::Variable(name) => Self::Variable { name: name.to_string() },
+            Place::Default => Self::Default,
             Place::Builder => Self::Builder,
         }
     }

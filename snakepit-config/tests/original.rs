@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use snakepit_config::{
-    Code, Config, Format, GilPolicy, Layers, Loaded, Profile, RemarkKind, Translation,
+    Code, Config, Format, GilPolicy, Layers, Loaded, Origin, Profile, RemarkKind, Translation,
 };
 
 const FLAT: &str = r#"
@@ -97,6 +97,7 @@ fn the_multi_pool_form_keeps_each_pool_and_global_keys_hold_for_all() {
     );
     assert_eq!(hpc.lifecycle().max_memory, Some(512 << 20));
     assert_eq!(api.lifecycle().max_memory, Some(512 << 20));
+    assert_eq!(loaded.origin("pool.hpc.adapter"), Origin::Default, "nobody said it");
     let flags = loaded.remarks().iter().any(|remark| remark.message.contains("--max-workers 16"));
     assert!(flags, "{:?}", loaded.remarks());
 }

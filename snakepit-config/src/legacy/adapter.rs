@@ -40,7 +40,7 @@ impl Work {
             return given.node.clone();
         }
         let Some(given) = module else {
-            let place = Place::Builder;
+            let place = Place::Default;
             return Node::new(Value::Text(SHOWCASE.to_owned()), place);
         };
         let Some(module) = given.node.as_text() else {

@@ -45,7 +45,7 @@ pub(crate) fn translate(document: &Table, unknown: Unknown) -> Translated {
     match document.entries.iter().find(|entry| entry.key == "pools") {
         None => {
             let place = document.entries.first().map(|entry| entry.place.clone());
-            let place = place.unwrap_or(Place::Builder);
+            let place = place.unwrap_or(Place::Default);
             let pool = work.pool(DEFAULT_POOL, &[], &globals);
             pools.push(DEFAULT_POOL, Node::new(Value::Table(pool), place));
         }

@@ -8,7 +8,7 @@ mod tell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use snakepit::config::Config;
+use snakepit::config::Layers;
 use snakepit::{Snakepit, control};
 
 use self::signals::Signals;
@@ -41,7 +41,12 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, reporter: Reporter) -> Result<Outcome, Failure> {
-    let config = Config::load(&args.config).map_err(Failure::settings)?;
+    let layers = Layers::new().file(&args.config).environment();
+    let loaded = layers.load().map_err(Failure::settings)?;
+    for remark in loaded.remarks() {
+        tracing::info!("{}:{remark}", args.config.display());
+    }
+    let config = loaded.into_config();
     let (instance, socket) = args.place()?;
     // Before anything starts: as PID 1, a process without handlers is deaf to these signals.
     let mut signals = Signals::listen()?;
