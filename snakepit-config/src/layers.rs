@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::builder::PoolBuilder;
 use crate::config::Config;
 use crate::document;
 use crate::environment;
@@ -14,7 +15,6 @@ use crate::format::{self, Format};
 use crate::legacy::{self, Unknown};
 use crate::node::Table;
 use crate::origin::Origin;
-use crate::pool::PoolBuilder;
 use crate::raw::RawPool;
 use crate::remark::Remark;
 use crate::validate;

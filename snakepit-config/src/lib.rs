@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adapter;
+mod builder;
 mod config;
 mod document;
 #[cfg(feature = "elixir")]
@@ -26,13 +27,14 @@ mod units;
 mod validate;
 
 pub use adapter::AdapterSpec;
+pub use builder::PoolBuilder;
 pub use config::Config;
 pub use error::{Code, ConfigError, Position, Problem};
 pub use format::Format;
 pub use layers::{Layers, Loaded, Setting};
 pub use lifecycle::Lifecycle;
 pub use origin::Origin;
-pub use pool::{PoolBuilder, PoolConfig};
+pub use pool::PoolConfig;
 pub use profile::{GilPolicy, Profile, THREADS};
 pub use remark::{Remark, RemarkKind};
 pub use schema::schema;

@@ -1,4 +1,4 @@
-//! One pool's valid settings, and the builder that leads to them. Values are judged in `validate`.
+//! One pool's valid settings. The way to them is in `builder`; values are judged in `validate`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,13 @@ use serde::{Serialize, ser::Error as _};
 use serde_json::Value;
 
 use crate::adapter::AdapterSpec;
-use crate::error::ConfigError;
+use crate::builder::PoolBuilder;
 use crate::lifecycle::Lifecycle;
-use crate::profile::{GilPolicy, Profile};
+use crate::profile::Profile;
 use crate::raw::{Places, RawLifecycle, RawPool, RawTimeouts};
 use crate::start::Start;
-use crate::timeouts::{TimeoutProfile, Timeouts};
+use crate::timeouts::Timeouts;
 use crate::units::{format_duration, format_limit, format_size};
-use crate::validate;
 
 /// Valid settings of one pool; defaults are filled in.
 ///
@@ -56,7 +55,7 @@ pub(crate) struct Settings {
 impl PoolConfig {
     /// Starts the settings of a pool; only the adapter has no default.
     pub fn builder(name: impl Into<String>) -> PoolBuilder {
-        PoolBuilder { raw: RawPool { name: name.into(), ..RawPool::default() } }
+        PoolBuilder::new(RawPool { name: name.into(), ..RawPool::default() })
     }
 
     /// A builder that starts from these settings, to change some of them.
@@ -114,7 +113,7 @@ impl PoolConfig {
             base: None,
             places: Places::default(),
         };
-        PoolBuilder { raw }
+        PoolBuilder::new(raw)
     }
 
     pub(crate) fn new(adapter: AdapterSpec, settings: Settings) -> Self {
@@ -296,241 +295,5 @@ impl Serialize for Timeouts {
         map.serialize_entry("start", &format_duration(self.start))?;
         map.serialize_entry("drain", &format_duration(self.drain))?;
         map.end()
-    }
-}
-
-/// Settings of one pool in the making; each call sets one, the last one counts.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct PoolBuilder {
-    raw: RawPool,
-}
-
-impl PoolBuilder {
-    /// What the workers run: `adapter.py`, `adapter.py:Class`, `module` or `module:Class`.
-    pub fn adapter(mut self, adapter: impl Into<String>) -> Self {
-        self.raw.adapter = Some(adapter.into());
-        self
-    }
-
-    /// Keyword arguments for the adapter's class: a JSON object.
-    pub fn adapter_args(mut self, arguments: Value) -> Self {
-        self.raw.adapter_args = Some(arguments);
-        self
-    }
-
-    /// How a worker turns into slots: `process` (the default) or `thread`.
-    pub fn profile(mut self, profile: impl Into<String>) -> Self {
-        self.raw.profile = Some(profile.into());
-        self
-    }
-
-    /// How many calls a worker of profile `thread` runs at a time; by default one for each core.
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.raw.threads = Some(threads as u64);
-        self
-    }
-
-    /// What becomes of a worker of profile `thread` whose GIL is on; by default it is told of.
-    pub fn gil(mut self, policy: GilPolicy) -> Self {
-        self.raw.gil = Some(policy.name().to_owned());
-        self
-    }
-
-    /// How the processes of workers come to be; by default they are forked on Linux.
-    pub fn start(mut self, start: Start) -> Self {
-        self.raw.start = Some(start.name().to_owned());
-        self
-    }
-
-    /// How many workers run; by default one for each core, within the bounds, and one of profile
-    /// `thread`.
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.raw.workers = Some(workers as u64);
-        self
-    }
-
-    /// How few workers there may be when there is nothing to do; by default as many as at first.
-    pub fn min_workers(mut self, workers: usize) -> Self {
-        self.raw.min_workers = Some(workers as u64);
-        self
-    }
-
-    /// How many workers there may be when calls wait; by default as many as at first.
-    pub fn max_workers(mut self, workers: usize) -> Self {
-        self.raw.max_workers = Some(workers as u64);
-        self
-    }
-
-    /// After how much time without a call a worker above the least goes.
-    pub fn idle_timeout(mut self, time: Duration) -> Self {
-        self.raw.idle_timeout = Some(time);
-        self
-    }
-
-    /// Path or name of the interpreter.
-    pub fn python(mut self, python: impl Into<PathBuf>) -> Self {
-        self.raw.python = Some(python.into());
-        self
-    }
-
-    /// Directory that holds the worker package.
-    pub fn worker_package(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.raw.worker_package = Some(directory.into());
-        self
-    }
-
-    /// Directory the workers run in.
-    pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.raw.cwd = Some(directory.into());
-        self
-    }
-
-    /// Sets one environment variable for the workers.
-    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.raw.env.insert(name.into(), value.into());
-        self
-    }
-
-    /// How many calls at most wait in a worker for each of its slots; 0 is strict.
-    pub fn prefetch(mut self, calls: usize) -> Self {
-        self.raw.prefetch = Some(calls as u64);
-        self
-    }
-
-    /// How many calls at most wait in the pool.
-    pub fn queue(mut self, calls: usize) -> Self {
-        self.raw.queue = Some(calls as u64);
-        self
-    }
-
-    /// How many chunks of one stream may be under way before the caller takes them.
-    pub fn stream_credit(mut self, chunks: usize) -> Self {
-        self.raw.stream_credit = Some(chunks as u64);
-        self
-    }
-
-    /// The largest payload either way, in bytes.
-    pub fn max_payload(mut self, bytes: u64) -> Self {
-        self.raw.max_payload = Some(bytes);
-        self
-    }
-
-    /// Time between two signs of life of a worker; fifteen without any end it.
-    pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.raw.heartbeat = Some(interval);
-        self
-    }
-
-    /// Time between two checks by the adapter's own `health`, or `None` for never. A worker that fails
-    /// three in a row is replaced; the second and third come after a tenth of this time.
-    pub fn health_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.raw.health_interval = Some(interval.into());
-        self
-    }
-
-    /// How long a cancelled call may go on before its worker is ended.
-    pub fn cancel_grace(mut self, grace: Duration) -> Self {
-        self.raw.cancel_grace = Some(grace);
-        self
-    }
-
-    /// After which time a worker is replaced, or `None` for never.
-    pub fn ttl(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.raw.lifecycle.ttl = Some(age.into());
-        self
-    }
-
-    /// After how many calls a worker is replaced, or `None` for never.
-    pub fn max_requests(mut self, calls: impl Into<Option<u64>>) -> Self {
-        self.raw.lifecycle.max_requests = calls.into();
-        self
-    }
-
-    /// With how many bytes of its own memory a worker is replaced, or `None` for never.
-    pub fn max_memory(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.raw.lifecycle.max_memory = bytes.into();
-        self
-    }
-
-    /// After how much time without a call a worker that has served some is replaced, or `None` for
-    /// never.
-    pub fn idle(mut self, time: impl Into<Option<Duration>>) -> Self {
-        self.raw.lifecycle.idle = Some(time.into());
-        self
-    }
-
-    /// Time between two readings of a worker's memory, where that has a limit.
-    pub fn memory_interval(mut self, interval: Duration) -> Self {
-        self.raw.lifecycle.memory_interval = Some(interval);
-        self
-    }
-
-    /// The share of those limits, up to a half, by which chance may shorten them for each worker.
-    pub fn jitter(mut self, share: f64) -> Self {
-        self.raw.lifecycle.jitter = Some(share);
-        self
-    }
-
-    /// How many workers may exist beside the pool's number while others are replaced.
-    pub fn max_surge(mut self, workers: usize) -> Self {
-        self.raw.lifecycle.max_surge = Some(workers as u64);
-        self
-    }
-
-    /// The set of limits to start from.
-    pub fn timeout_profile(mut self, profile: TimeoutProfile) -> Self {
-        self.raw.timeouts.profile = Some(profile.name().to_owned());
-        self
-    }
-
-    /// How long a call may take, or `None` for no limit.
-    pub fn call_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.raw.timeouts.call = Some(limit.into());
-        self
-    }
-
-    /// How long a stream may pause between chunks, or `None` for no limit.
-    pub fn stream_idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.raw.timeouts.stream_idle = Some(limit.into());
-        self
-    }
-
-    /// How long a call may wait for a slot, or `None` for no limit.
-    pub fn queue_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.raw.timeouts.queue = Some(limit.into());
-        self
-    }
-
-    /// How long a worker may take to become ready.
-    pub fn start_timeout(mut self, limit: Duration) -> Self {
-        self.raw.timeouts.start = Some(limit);
-        self
-    }
-
-    /// How long calls in flight may take to end when the pool shuts down; those of a replaced
-    /// worker may take longer, and an event says so.
-    pub fn drain_timeout(mut self, limit: Duration) -> Self {
-        self.raw.timeouts.drain = Some(limit);
-        self
-    }
-
-    /// A builder that starts from these settings, with all that this one has set over them.
-    pub fn over(self, settings: &PoolConfig) -> Self {
-        let mut below = settings.to_builder();
-        self.raw.over(&mut below.raw);
-        below
-    }
-
-    pub(crate) fn into_raw(self) -> RawPool {
-        self.raw
-    }
-
-    /// Judges the settings.
-    ///
-    /// # Errors
-    /// Every problem at once.
-    pub fn build(self) -> Result<PoolConfig, ConfigError> {
-        validate::pool(self.raw)
     }
 }
