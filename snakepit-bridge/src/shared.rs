@@ -334,18 +334,28 @@ impl Shared {
     }
 
     pub(crate) fn ping(&self) -> oneshot::Receiver<()> {
-        let (pong, answer) = oneshot::channel();
+        self.ask(|state| &mut state.pings, |nonce| Frame::Ping(v1::Ping { nonce }))
+    }
+
+    /// Sends a question under a number of its own. The answer comes through the receiver, which
+    /// fails when the link ends.
+    fn ask<T>(
+        &self,
+        asked: impl FnOnce(&mut State) -> &mut FxHashMap<u64, oneshot::Sender<T>>,
+        question: impl FnOnce(u64) -> Frame,
+    ) -> oneshot::Receiver<T> {
+        let (answer, answered) = oneshot::channel();
         {
             let mut state = self.state();
             if state.intake != Intake::Ended {
                 state.last_nonce += 1;
                 let nonce = state.last_nonce;
-                state.pings.insert(nonce, pong);
-                state.outbox.push(Frame::Ping(v1::Ping { nonce }));
+                asked(&mut state).insert(nonce, answer);
+                state.outbox.push(question(nonce));
             }
         }
         self.flush();
-        answer
+        answered
     }
 
     pub(crate) fn pong(&self, nonce: u64) {
@@ -356,18 +366,8 @@ impl Shared {
     }
 
     pub(crate) fn check_health(&self) -> oneshot::Receiver<Result<(), String>> {
-        let (report, answer) = oneshot::channel();
-        {
-            let mut state = self.state();
-            if state.intake != Intake::Ended {
-                state.last_nonce += 1;
-                let check_id = state.last_nonce;
-                state.checks.insert(check_id, report);
-                state.outbox.push(Frame::HealthCheck(v1::HealthCheck { check_id }));
-            }
-        }
-        self.flush();
-        answer
+        let question = |check_id| Frame::HealthCheck(v1::HealthCheck { check_id });
+        self.ask(|state| &mut state.checks, question)
     }
 
     pub(crate) fn health_report(&self, report: v1::HealthReport) {
