@@ -1,44 +1,24 @@
 //! What a child writes becomes events, within limits.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use snakepit_core::CallId;
+use snakepit_core::testkit::Told;
 use snakepit_lifecycle::process::{ChildSpec, Reaper, Spawner};
 use tokio::runtime::Handle;
-
-/// Collects what a subscriber writes.
-#[derive(Clone, Default)]
-struct Text(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Text {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 async fn events_of(script: &str) -> String {
     events_of_child(ChildSpec::new("pool".into(), "pool.0.0".into(), "/bin/sh"), script).await
 }
 
 async fn events_of_child(spec: ChildSpec, script: &str) -> String {
-    let text = Text::default();
-    let writer = text.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let told = Told::default();
+    let _listening = told.listen();
     let spec = spec.args(["-c", script]);
     let reaper = Reaper::new(Handle::current());
     let child = Spawner::get().unwrap().spawn(spec, &reaper).await.unwrap();
     child.exited().await;
     reaper.idle().await;
-    String::from_utf8(text.0.lock().unwrap().clone()).unwrap()
+    told.text()
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
+use snakepit_core::testkit::Told;
 use snakepit_core::{CallEvent, CancelReason, ErrorKind, Profile, WorkerExit};
-use support::{LONG, Sign, Told, call, kill, profile, rough, seat, start};
+use support::{LONG, Sign, call, kill, profile, rough, seat, start};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test]
@@ -50,7 +51,7 @@ async fn a_grandchild_that_holds_the_link_does_not_hold_up_the_caller() {
 #[tokio::test]
 async fn a_stuck_call_that_ignores_everything_is_shown_and_ended_by_force() {
     for tool in ["deaf", "deaf_and_busy"] {
-        let told = Told::new();
+        let told = Told::default();
         let _listening = told.listen();
         let sign = Sign::new();
         let worker = start(rough()).await.unwrap();
@@ -87,7 +88,7 @@ async fn a_stop_that_is_ignored_keeps_its_time() {
 
 #[tokio::test]
 async fn a_frozen_worker_that_cannot_show_its_stacks_is_ended_all_the_same() {
-    let told = Told::new();
+    let told = Told::default();
     let _listening = told.listen();
     let sign = Sign::new();
     let worker = start(rough()).await.unwrap();

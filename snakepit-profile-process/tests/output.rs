@@ -3,11 +3,12 @@
 mod support;
 
 use serde_json::json;
-use support::{Told, call, rough, start};
+use snakepit_core::testkit::Told;
+use support::{call, rough, start};
 
 #[tokio::test]
 async fn a_printed_line_is_told_with_the_call_that_printed_it() {
-    let told = Told::new();
+    let told = Told::default();
     let _listening = told.listen();
     let worker = start(rough()).await.unwrap();
     let mut calls = Vec::new();

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use snakepit_core::ErrorKind;
+use snakepit_core::testkit::Told;
 use snakepit_profile_process::{ProcessOptions, StartMethod};
-use support::{Told, adapter, call, python, start};
+use support::{adapter, call, python, start};
 
 fn shared(check: &str, report: &tempfile::TempDir) -> ProcessOptions {
     let mut options = ProcessOptions::new(python(), adapter("shared.py:Shared"));
@@ -55,7 +56,7 @@ async fn a_strict_worker_fails_the_call_and_reports_both_stacks() {
 
 #[tokio::test]
 async fn a_warning_worker_answers_and_says_it_on_stderr() {
-    let told = Told::new();
+    let told = Told::default();
     let _listening = told.listen();
     let directory = tempfile::tempdir().unwrap();
     let worker = start(shared("warn", &directory)).await.unwrap();

@@ -4,10 +4,9 @@ mod support;
 
 use serde_json::json;
 use snakepit_core::ErrorKind;
+use snakepit_core::testkit::Told;
 use snakepit_profile_thread::{GilPolicy, ThreadOptions};
-use support::{
-    LONG, Running, Told, adapter, free_threaded, needs_gil, side_by_side, start, with_gil,
-};
+use support::{LONG, Running, adapter, free_threaded, needs_gil, side_by_side, start, with_gil};
 
 const POLICIES: [GilPolicy; 3] = [GilPolicy::Refuse, GilPolicy::Degrade, GilPolicy::Warn];
 

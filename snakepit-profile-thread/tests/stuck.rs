@@ -5,8 +5,9 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
+use snakepit_core::testkit::Told;
 use snakepit_core::{ErrorKind, Phase};
-use support::{Running, Told, shown, side_by_side, start_with, value};
+use support::{Running, shown, side_by_side, start_with, value};
 
 const SHORT: Duration = Duration::from_millis(200);
 

@@ -1,8 +1,8 @@
 //! Running calls on Python threads.
 //!
 //! Owns the loop that takes calls from the queue, on as many threads as there are slots, and what
-//! becomes of each call; a thread drives the link while it has none. Invariant: every call taken from the queue is answered exactly once, and
-//! then finished.
+//! becomes of each call; a thread drives the link while it has none. Invariant: every call taken from
+//! the queue is answered exactly once, and then finished.
 
 mod chunks;
 mod exception;

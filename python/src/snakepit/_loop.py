@@ -60,12 +60,7 @@ class Runner:
         """
         task = self._loop.create_task(coroutine, context=context)
         self._task, self._call = task, call
-        timer = None
-        if call is not None:
-            if call.cancelled:
-                task.cancel()
-            elif (remaining := call.remaining) is not None:
-                timer = self._loop.call_later(remaining, task.cancel)
+        timer = None if call is None else end_with(call, task)
         try:
             return self._loop.run_until_complete(task)
         except asyncio.CancelledError:
@@ -107,6 +102,19 @@ class Runner:
         self._news.set()
         if self._task is not None and self._call is not None and self._call.cancelled:
             self._task.cancel()
+
+
+def end_with(call: CurrentCall, task: asyncio.Task[Any]) -> asyncio.TimerHandle | None:
+    """Has a task be cancelled at its call's deadline, or at once if the call is cancelled already.
+
+    Returns:
+        What does so in time, for whoever sees the task end before.
+    """
+    if call.cancelled:
+        task.cancel()
+    elif (remaining := call.remaining) is not None:
+        return task.get_loop().call_later(remaining, task.cancel)
+    return None
 
 
 async def send_all(generator: AsyncGenerator[Any, None], sink: Sink, news: asyncio.Event) -> None:

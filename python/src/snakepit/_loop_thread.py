@@ -11,7 +11,7 @@ import asyncio
 from _thread import allocate_lock
 from threading import Thread
 
-from snakepit._loop import send_all
+from snakepit._loop import end_with, send_all
 from snakepit._native import Cancelled
 
 TYPE_CHECKING = False
@@ -112,10 +112,7 @@ class LoopThread:
         timer = None
         if call is not None:
             self._running[task] = call
-            if call.cancelled:
-                task.cancel()
-            elif (remaining := call.remaining) is not None:
-                timer = self._loop.call_later(remaining, task.cancel)
+            timer = end_with(call, task)
 
         def end(task: asyncio.Task[Any]) -> None:
             self._running.pop(task, None)

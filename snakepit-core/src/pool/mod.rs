@@ -59,7 +59,8 @@ struct Shared {
 }
 
 impl Pool {
-    /// Makes a pool without workers, whose timers run on `runtime`, best the one that serves the links.
+    /// Makes a pool without workers. Its timers run on `runtime`, and its answers are told there: best
+    /// the runtime that serves the links.
     pub fn new(options: PoolOptions, clock: Clock, runtime: &Handle) -> Self {
         let shared = Arc::new(Shared {
             options,
@@ -87,7 +88,8 @@ impl Pool {
     ///
     /// # Errors
     /// `PoolClosed`, `PoolSaturated`, `PayloadTooLarge`, `WorkerNotFound`, `WorkerBusy`,
-    /// `WorkerAtCapacity`, or the error the pool failed with. What happens later comes out of the handle.
+    /// `WorkerAtCapacity`, or the error the pool failed with. What happens later comes out of the
+    /// handle.
     pub fn submit(&self, request: Request) -> Result<CallHandle, Error> {
         let mut turn = Turn::new(&self.0);
         let handle = self.submit_in(&mut turn, request);

@@ -5,14 +5,13 @@
 pub mod host;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::Arc;
 
 use snakepit_bridge::LinkServer;
 use snakepit_core::testkit::Calls;
 use snakepit_core::{Error, Profile, Seat, Worker};
 use snakepit_profile_process::{ProcessOptions, ProcessProfile};
 use tokio::runtime::Handle;
-use tracing::Dispatch;
 
 pub use snakepit_core::testkit::{InFlight, LONG};
 
@@ -96,40 +95,4 @@ pub async fn parent(worker: &Arc<dyn Worker>) -> u32 {
 pub fn kill(pid: u32, signal: &str) {
     let status = std::process::Command::new("kill").args([signal, &pid.to_string()]).status();
     assert!(status.unwrap().success());
-}
-
-/// Events as text, of what runs on this thread.
-#[derive(Clone, Default)]
-pub struct Told(Arc<Mutex<Vec<u8>>>);
-
-impl Told {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        // With a single subscriber, tracing asks that of the thread that meets an event first, and
-        // in a test beside this one there is none: it would switch the event off for all.
-        static SECOND: LazyLock<Dispatch> =
-            LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
-        LazyLock::force(&SECOND);
-        let writer = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false);
-        tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish())
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl std::io::Write for Told {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -16,7 +16,6 @@ use snakepit_core::{
 use snakepit_lifecycle::{Supervisor, SupervisorOptions};
 use snakepit_profile_thread::{ThreadOptions, ThreadProfile};
 use tokio::runtime::Handle;
-use tracing::Dispatch;
 
 /// Time that is far more than any of these takes and still an end.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -158,36 +157,4 @@ pub fn needs_gil() -> tempfile::TempDir {
         .status();
     assert!(built.expect("a C compiler named `cc` is needed").success());
     directory
-}
-
-/// Events as text, of what runs on this thread.
-#[derive(Clone, Default)]
-pub struct Told(Arc<Mutex<Vec<u8>>>);
-
-impl Told {
-    pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        // With a single subscriber, tracing asks that of the thread that meets an event first, and
-        // in a test beside this one there is none: it would switch the event off for all.
-        static SECOND: LazyLock<Dispatch> =
-            LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
-        LazyLock::force(&SECOND);
-        let writer = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false);
-        tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish())
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl std::io::Write for Told {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
