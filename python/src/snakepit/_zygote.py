@@ -208,7 +208,10 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
     ):
         os.dup2(descriptor, number, inheritable=number in _STANDARD_OUTPUTS)
         os.close(descriptor)
-    os.environ.update(request["env"])
+    # One by one: `update` asks what kind of mapping it was given, which looks through, and so
+    # writes to, as much again as the rest of this function.
+    for name, value in request["env"]:
+        os.environ[name] = value
     # `random` does so by itself, in a fork hook of its own.
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:

@@ -12,6 +12,9 @@ use super::{Bound, Run};
 const WINDOW: usize = 64;
 const KEPT: &str = "never";
 
+/// How many calls a busy worker may be handed ahead of time.
+const MODES: [(&str, usize); 2] = [("prefetch", 8), ("strict", 0)];
+
 /// A limit in calls, the number of calls in a sample, and the least share of the throughput.
 const LIMITS: [(u64, usize, f64); 2] = [(5_000, 100_000, 0.95), (100, 20_000, 0.4)];
 
@@ -22,43 +25,63 @@ const DONE: f64 = 0.9;
 const STRETCH: f64 = 2.0;
 
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
-    run.title("Recycling: small calls per second at 64 in flight, workers replaced every so many");
-    let kept = start(&run.setting, None).await?;
-    for (limit, full, share) in LIMITS {
-        let calls = run.calls(full);
-        let contender = format!("every {limit} calls");
-        let (mut rates, mut p99s) = (Table::default(), Table::default());
-        let mut done = Vec::new();
-        for round in 0..=run.samples {
-            // A pool of its own for each sample, so that its recycles are those of the sample.
-            let recycled = start(&run.setting, Some(limit)).await?;
-            let without = facade::windowed(&kept, &SMALL, calls, WINDOW).await?;
-            let with = facade::windowed(&recycled, &SMALL, calls, WINDOW).await?;
-            if round > 0 {
-                for (name, sample) in [(KEPT, &without), (&contender, &with)] {
-                    rates.add(name, sample.rate(calls));
-                    p99s.add(name, sample.latencies.percentile_us(99.0));
-                }
-                done.push(recycles(&recycled)? as f64 * limit as f64 / calls as f64);
-            }
-            super::stop([recycled]).await?;
+    for (mode, prefetch) in MODES {
+        run.title(&format!(
+            "Recycling, {mode}: small calls per second at 64 in flight, workers replaced every so many"
+        ));
+        let kept = start(&run.setting, prefetch, None).await?;
+        for (limit, calls, share) in LIMITS {
+            let claim = Claim { mode, prefetch, limit, calls: run.calls(calls), share };
+            compare(run, &kept, &claim).await?;
         }
-        run.table("calls/s", &rates);
-        run.table("p99 µs", &p99s);
-        let ratio = |table: &Table| table.median(&contender) / table.median(KEPT);
-        run.gate(&format!("throughput, {contender}"), ratio(&rates), Bound::AtLeast(share));
-        run.gate(&format!("p99, {contender}"), ratio(&p99s), Bound::AtMost(STRETCH));
-        let claim = format!("recycles done over nominal, {contender}");
-        run.gate(&claim, median(&done), Bound::AtLeast(DONE));
+        super::stop([kept]).await?;
     }
-    super::stop([kept]).await
+    Ok(())
 }
 
-async fn start(setting: &Setting, max_requests: Option<u64>) -> Result<Snakepit> {
+struct Claim {
+    mode: &'static str,
+    prefetch: usize,
+    limit: u64,
+    calls: usize,
+    share: f64,
+}
+
+async fn compare(run: &mut Run, kept: &Snakepit, claim: &Claim) -> Result<()> {
+    let &Claim { mode, prefetch, limit, calls, share } = claim;
+    let contender = format!("every {limit} calls");
+    let (mut rates, mut p99s) = (Table::default(), Table::default());
+    let mut done = Vec::new();
+    for round in 0..=run.samples {
+        // A pool of its own for each sample, so that its recycles are those of the sample.
+        let recycled = start(&run.setting, prefetch, Some(limit)).await?;
+        let without = facade::windowed(kept, &SMALL, calls, WINDOW).await?;
+        let with = facade::windowed(&recycled, &SMALL, calls, WINDOW).await?;
+        if round > 0 {
+            for (name, sample) in [(KEPT, &without), (&contender, &with)] {
+                rates.add(name, sample.rate(calls));
+                p99s.add(name, sample.latencies.percentile_us(99.0));
+            }
+            done.push(recycles(&recycled)? as f64 * limit as f64 / calls as f64);
+        }
+        super::stop([recycled]).await?;
+    }
+    run.table("calls/s", &rates);
+    run.table("p99 µs", &p99s);
+    let ratio = |table: &Table| table.median(&contender) / table.median(KEPT);
+    let of = |what: &str| format!("{what}, {mode}, {contender}");
+    run.gate(&of("throughput"), ratio(&rates), Bound::AtLeast(share));
+    run.gate(&of("p99"), ratio(&p99s), Bound::AtMost(STRETCH));
+    run.gate(&of("recycles done over nominal"), median(&done), Bound::AtLeast(DONE));
+    Ok(())
+}
+
+async fn start(setting: &Setting, prefetch: usize, max_requests: Option<u64>) -> Result<Snakepit> {
     let pool = PoolConfig::builder("default")
         .adapter(setting.adapter())
         .python(&setting.python)
         .workers(setting.workers)
+        .prefetch(prefetch)
         .max_requests(max_requests)
         // As many replacements at a time as there are workers to replace.
         .max_surge(setting.workers)
