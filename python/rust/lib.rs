@@ -25,7 +25,7 @@ mod _native {
     #[pymodule_export]
     use crate::codec::Marker;
     #[pymodule_export]
-    use crate::dispatch::{Cancelled, ChunkSink, Serving};
+    use crate::dispatch::{Cancelled, ChunkSink, HostError, Serving};
     #[pymodule_export]
     use crate::heap::fill_heap;
     #[pymodule_export]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use snakepit_core::{
-    CancelReason, Codec, Error, ErrorKind, Phase, Progress, PythonException, PythonFrame, Tool,
+    CancelReason, Codec, Error, ErrorKind, Phase, Progress, PythonException, PythonFrame, Severity,
+    Tool,
 };
 use snakepit_proto::v1;
 
@@ -86,7 +87,70 @@ pub(crate) fn python_exception(exception: v1::PythonException) -> PythonExceptio
     out.cause = exception.cause.map(|cause| Box::new(python_exception(*cause)));
     out.explicit_cause = exception.explicit_cause;
     out.members = exception.members.into_iter().map(python_exception).collect();
+    out.host_error = exception.host_error.map(|error| Box::new(host_error(*error)));
     out
+}
+
+/// An error of the host's that a worker gives back.
+pub(crate) fn host_error(error: v1::HostError) -> Error {
+    // A kind that is not known cannot come from this release.
+    let kind = match ErrorKind::from_code(&error.kind).unwrap_or(ErrorKind::System) {
+        ErrorKind::WorkerLost { .. } => {
+            ErrorKind::WorkerLost { maybe_executed: error.maybe_executed }
+        }
+        kind => kind,
+    };
+    let mut out = Error::new(kind, error.message).with_help(error.help);
+    for (name, value) in error.details {
+        out = out.with_detail(name, value);
+    }
+    if let Some(exception) = error.exception {
+        out = out.with_python(python_exception(*exception));
+    }
+    match Severity::from_name(&error.severity).filter(|severity| *severity != out.severity()) {
+        Some(severity) => out.with_severity(severity),
+        None => out,
+    }
+}
+
+/// An error of the host's for a worker to hold.
+pub(crate) fn host_error_to_wire(error: &Error) -> v1::HostError {
+    v1::HostError {
+        kind: error.kind().code().to_owned(),
+        category: error.category().name().to_owned(),
+        severity: error.severity().name().to_owned(),
+        retry: error.advice().name().to_owned(),
+        message: error.message().to_owned(),
+        help: error.help().unwrap_or_default().to_owned(),
+        details: error.details().clone().into_iter().collect(),
+        exception: error.python().map(|exception| Box::new(python_to_wire(exception))),
+        maybe_executed: error.kind() == ErrorKind::WorkerLost { maybe_executed: true },
+    }
+}
+
+fn python_to_wire(exception: &PythonException) -> v1::PythonException {
+    let frame = |frame: &PythonFrame| v1::PythonFrame {
+        file: frame.file.clone(),
+        line: frame.line,
+        function: frame.function.clone(),
+        source: frame.source.clone(),
+    };
+    v1::PythonException {
+        type_name: exception.type_name.clone(),
+        module: exception.module.clone(),
+        message: exception.message.clone(),
+        args: exception.args.clone(),
+        bases: exception.bases.clone(),
+        frames: exception.frames.iter().map(frame).collect(),
+        notes: exception.notes.clone(),
+        cause: exception.cause.as_deref().map(|cause| Box::new(python_to_wire(cause))),
+        explicit_cause: exception.explicit_cause,
+        members: exception.members.iter().map(python_to_wire).collect(),
+        host_error: exception
+            .host_error
+            .as_deref()
+            .map(|error| Box::new(host_error_to_wire(error))),
+    }
 }
 
 #[expect(clippy::field_reassign_with_default, reason = "core's types are non-exhaustive")]
@@ -140,6 +204,25 @@ mod tests {
         assert_eq!(timeout_to_wire(Some(Duration::ZERO)), 1);
         assert_eq!(timeout_to_wire(Some(Duration::from_millis(2))), 2000);
         assert_eq!(timeout_to_wire(Some(Duration::MAX)), u64::MAX);
+    }
+
+    #[test]
+    fn an_error_of_the_hosts_crosses_and_comes_back() {
+        let mut cause = PythonException::default();
+        cause.type_name = "KeyError".to_owned();
+        cause.frames = vec![python_frame(v1::PythonFrame { line: 3, ..Default::default() })];
+        let mut exception = cause.clone();
+        exception.cause = Some(Box::new(cause.clone()));
+        exception.explicit_cause = true;
+        exception.members = vec![cause];
+        let inner = Error::new(ErrorKind::WorkerLost { maybe_executed: true }, "gone")
+            .with_severity(Severity::Warning);
+        exception.host_error = Some(Box::new(inner));
+        let error = Error::new(ErrorKind::Python, "it failed")
+            .with_help("try this")
+            .with_detail("name", "value")
+            .with_python(exception);
+        assert_eq!(host_error(host_error_to_wire(&error)), error);
     }
 
     #[test]

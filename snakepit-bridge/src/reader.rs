@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use snakepit_core::{CallEvent, Error};
+use snakepit_core::{CallEvent, Error, ErrorKind};
 use snakepit_proto::FRAGMENT_BYTES;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
 use snakepit_proto::v1::worker_message::Frame;
@@ -222,11 +222,10 @@ impl Reader {
             }
             CallFrame::ToolCall { tool_call_id, name } => {
                 let message = format!("this host serves no tools, so `{name}` cannot be called");
+                let error = Error::new(ErrorKind::UnknownCommand, message);
                 self.answer(HostFrame::ToolError(v1::ToolError {
                     tool_call_id,
-                    kind: "unimplemented".to_owned(),
-                    message,
-                    details: Default::default(),
+                    error: Some(convert::host_error_to_wire(&error)),
                 }));
             }
         }

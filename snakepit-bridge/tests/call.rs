@@ -222,7 +222,9 @@ async fn frames_of_features_that_are_not_built_get_a_typed_answer() {
     };
     worker.send(Frame::ToolCall(call));
     let Some(HostFrame::ToolError(error)) = worker.next().await else { panic!() };
-    assert_eq!((error.tool_call_id, error.kind.as_str()), (4, "unimplemented"));
+    let why = error.error.unwrap();
+    assert_eq!((error.tool_call_id, why.kind.as_str()), (4, "unknown_command"));
+    assert_eq!(why.retry, "abandon");
     worker.send(Frame::ShmRelease(v1::ShmRelease::default()));
     let Some(HostFrame::Unimplemented(refusal)) = worker.next().await else { panic!() };
     assert_eq!(refusal.frame, "shm_release");

@@ -16,7 +16,10 @@ mod worker;
 
 pub use call::{Call, CallEvent, CancelReason, Progress, ProgressHandler, Request};
 pub use clock::Clock;
-pub use error::{Category, Error, ErrorKind, Phase, PythonException, PythonFrame};
+pub use error::{
+    Category, Error, ErrorKind, Phase, PythonException, PythonFrame, PythonKind, RetryAdvice,
+    Severity,
+};
 pub use ids::{CallId, PoolName, SessionId, WorkerId};
 pub use payload::{Codec, Payload, PayloadBuilder};
 pub use pool::{

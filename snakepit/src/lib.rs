@@ -20,7 +20,8 @@ pub use snakepit_config as config;
 pub use snakepit_config::{Config, PoolConfig};
 pub use snakepit_core::{
     BigInt, Category, Codec, Completed, Counters, Error, ErrorKind, JsonText, Phase, PoolStats,
-    Progress, PythonException, PythonFrame, SessionId, Tool, Value, WorkerId, WorkerInfo,
+    Progress, PythonException, PythonFrame, PythonKind, RetryAdvice, SessionId, Severity, Tool,
+    Value, WorkerId, WorkerInfo,
 };
 
 pub use snakepit_lifecycle::process::adopt_orphans;

@@ -9,6 +9,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
 use snakepit_proto::v1::{PythonException, PythonFrame};
 
+use super::host_error;
+
 /// Longest chain of causes that is followed.
 const MAX_CHAIN: usize = 16;
 
@@ -61,6 +63,7 @@ impl Walk {
             explicit_cause,
             members: self.members(error),
             bases: bases(&ty),
+            host_error: host_error::carried(error),
         };
         self.seen.pop();
         description

@@ -8,6 +8,7 @@ mod chunks;
 mod exception;
 mod failure;
 mod health;
+mod host_error;
 mod invoke;
 mod stream;
 
@@ -27,6 +28,7 @@ use crate::{process, python};
 pub(crate) use chunks::ChunkSink;
 pub(crate) use exception::describe_value as describe_exception;
 pub(crate) use failure::Cancelled;
+pub(crate) use host_error::HostError;
 
 /// Longest sleep of the dispatch threads that have no signals to look for.
 const REST: Duration = Duration::from_secs(3600);

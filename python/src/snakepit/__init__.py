@@ -19,6 +19,7 @@ from snakepit._native import (
     Cancelled,
     DecodeError,
     EncodeError,
+    HostError,
     Marker,
     __version__,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Cancelled",
     "DecodeError",
     "EncodeError",
+    "HostError",
     "Marker",
     "ThreadSafeAdapter",
     "ThreadSafetyError",

@@ -26,6 +26,15 @@ class EncodeError(ValueError): ...
 class DecodeError(ValueError): ...
 class Cancelled(BaseException): ...
 
+class HostError(Exception):
+    kind: str
+    category: str
+    severity: str
+    retry: str
+    message: str
+    help: str
+    details: dict[str, str]
+
 @final
 class Marker:
     def __init__(self, type: str, repr: str) -> None: ...
