@@ -208,18 +208,18 @@ impl Link {
         self.shared.close();
     }
 
-    /// Tells every call still in flight its last event, by the control page: `Failed` with
-    /// `WorkerLost` if its tool may have run, `Returned` if it was never entered.
+    /// Tells every call still in flight its last event, by the control page: `Failed` with `lost` if
+    /// its tool may have run, `Returned` if it was never entered.
     ///
-    /// To be called when the link has ended and the worker is dead. `how` says how it went.
-    pub fn settle(&self, how: &str) {
-        self.shared.settle(how);
+    /// To be called when the link has ended and the worker is dead.
+    pub fn settle(&self, lost: &Error) {
+        self.shared.settle(lost);
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         self.shared.close();
-        self.shared.abandon("its owner let go of it");
+        self.shared.abandon(&Error::worker_lost(true, "its owner let go of it"));
     }
 }

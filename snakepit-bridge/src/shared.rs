@@ -429,17 +429,17 @@ impl Shared {
     }
 
     /// Tells every call that is still in flight what became of it: `Returned` if its tool was
-    /// never entered, else `WorkerLost`. The worker must be unable to start anything by now.
-    pub(crate) fn settle(&self, how: &str) {
-        self.resolve(|call_id| self.control.was_started(call_id), how);
+    /// never entered, else `lost`. The worker must be unable to start anything by now.
+    pub(crate) fn settle(&self, lost: &Error) {
+        self.resolve(|call_id| self.control.was_started(call_id), lost);
     }
 
     /// As [`settle`](Self::settle) for a worker that may still be running: any call may start.
-    pub(crate) fn abandon(&self, how: &str) {
-        self.resolve(|_| true, how);
+    pub(crate) fn abandon(&self, lost: &Error) {
+        self.resolve(|_| true, lost);
     }
 
-    fn resolve(&self, was_started: impl Fn(u64) -> bool, how: &str) {
+    fn resolve(&self, was_started: impl Fn(u64) -> bool, lost: &Error) {
         let in_flight = std::mem::take(&mut self.state().in_flight);
         // By call id, so that calls go back to the queue in the order they came from it.
         let mut in_flight: Vec<_> = in_flight.into_iter().collect();
@@ -447,7 +447,7 @@ impl Shared {
         for (call_id, entry) in in_flight {
             let chunks_seen = entry.next_chunk.is_some_and(|next| next > 0);
             let event = if chunks_seen || entry.spoken || was_started(call_id) {
-                CallEvent::Failed { error: Error::worker_lost(true, how), run_time: None }
+                CallEvent::Failed { error: lost.clone(), run_time: None }
             } else {
                 CallEvent::Returned
             };

@@ -3,7 +3,7 @@
 mod support;
 
 use snakepit_bridge::{Link, LinkEnd, LinkServer};
-use snakepit_core::{CallEvent, ErrorKind};
+use snakepit_core::{CallEvent, Error, ErrorKind};
 use snakepit_proto::v1;
 use snakepit_proto::v1::worker_message::Frame;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -90,7 +90,7 @@ async fn a_chunk_over_its_credit_fails_the_call() {
     worker.send(Frame::Chunk(v1::Chunk { call_id: 1, index: 0, value: Some(raw("")) }));
     let LinkEnd::Broken(rule) = link.closed().await else { panic!("not broken") };
     assert!(rule.contains("granted"), "{rule}");
-    link.settle("it broke the protocol");
+    link.settle(&Error::worker_lost(true, "it broke the protocol"));
     let Some((1, CallEvent::Failed { error, .. })) = events.recv().await else { panic!() };
     assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
 }

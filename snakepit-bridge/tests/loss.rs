@@ -27,7 +27,7 @@ async fn started_calls_fail_and_the_others_return_in_order() {
     assert_eq!(link.closed().await, LinkEnd::WorkerGone);
     assert!(events.try_recv().is_err(), "nothing is decided before the worker is known to be dead");
 
-    link.settle("it was killed by signal 9");
+    link.settle(&Error::worker_lost(true, "it was killed by signal 9"));
     assert!(matches!(events.recv().await, Some((1, CallEvent::Returned))));
     let Some((2, CallEvent::Failed { error, .. })) = events.recv().await else { panic!() };
     assert_eq!(error.kind(), ErrorKind::WorkerLost { maybe_executed: true });
@@ -69,7 +69,7 @@ async fn results_that_were_in_the_socket_when_the_worker_died_are_read() {
     drop(to_host);
 
     link.closed().await;
-    link.settle("gone");
+    link.settle(&Error::worker_lost(true, "gone"));
     for id in 1..=100 {
         let event = events.recv().await;
         assert!(matches!(event, Some((n, CallEvent::Finished { .. })) if n == id), "{event:?}");
@@ -89,7 +89,7 @@ async fn a_stream_that_gave_chunks_was_started_whatever_the_page_says() {
     assert!(matches!(events.recv().await, Some((1, CallEvent::Chunk(_)))));
     drop(worker);
     link.closed().await;
-    link.settle("gone");
+    link.settle(&Error::worker_lost(true, "gone"));
     assert!(matches!(events.recv().await, Some((1, CallEvent::Failed { .. }))));
 }
 
@@ -106,7 +106,7 @@ async fn a_result_that_had_begun_to_come_was_started_whatever_the_page_says() {
     support::ping(&link, &mut worker, 0, 0).await;
     drop(worker);
     link.closed().await;
-    link.settle("gone");
+    link.settle(&Error::worker_lost(true, "gone"));
     assert!(matches!(events.recv().await, Some((1, CallEvent::Failed { .. }))));
 }
 

@@ -24,6 +24,8 @@ pub struct Request {
     pub session: Option<SessionId>,
     /// Runs the call on this worker and no other.
     pub worker: Option<WorkerId>,
+    /// Whether it does no harm to run it twice: only such calls are tried again, moved or hedged.
+    pub idempotent: bool,
     /// W3C trace context handed to Python.
     pub traceparent: Option<Arc<str>>,
     /// Free key-value pairs, `context.metadata` in Python.
@@ -45,6 +47,7 @@ impl Request {
             queue_timeout: None,
             session: None,
             worker: None,
+            idempotent: false,
             traceparent: None,
             metadata: Vec::new(),
             on_progress: None,

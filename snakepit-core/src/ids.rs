@@ -58,6 +58,14 @@ text_id! {
     SessionId
 }
 
+impl WorkerId {
+    /// The place of the worker in its pool: its id without the last part, which counts those that had
+    /// the place before. A worker that died has it in common with its replacement.
+    pub fn seat(&self) -> &str {
+        self.0.rsplit_once('.').map_or(&*self.0, |(seat, _)| seat)
+    }
+}
+
 /// Number of one call, unique in a pool for its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(NonZeroU64);

@@ -2,10 +2,12 @@
 
 mod call;
 mod clock;
+mod dice;
 mod error;
 mod ids;
 mod payload;
 mod pool;
+pub mod resilience;
 mod seconds;
 mod slots;
 #[cfg(any(test, feature = "testkit"))]
@@ -16,6 +18,7 @@ mod worker;
 
 pub use call::{Call, CallEvent, CancelReason, Progress, ProgressHandler, Request};
 pub use clock::Clock;
+pub use dice::Dice;
 pub use error::{
     Category, Error, ErrorKind, Phase, PythonException, PythonFrame, PythonKind, RetryAdvice,
     Severity,

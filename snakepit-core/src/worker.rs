@@ -284,7 +284,23 @@ impl fmt::Debug for Reply {
     }
 }
 
+/// Signals that native code brings on itself, and the one that the kernel sends when memory runs out.
+const CRASHES: [&str; 6] = ["SIGSEGV", "SIGABRT", "SIGKILL", "SIGBUS", "SIGILL", "SIGFPE"];
+
 impl Error {
+    /// The worker died of this signal, such as `SIGSEGV`, while it had the call.
+    pub fn worker_crashed(signal: &str, how: &str) -> Self {
+        Self::worker_lost(true, how).with_detail("signal", signal)
+    }
+
+    /// The signal of which the worker died, if it was one that calls bring about: that of a fault in
+    /// native code, an abort, or a kill for lack of memory.
+    pub fn crash_signal(&self) -> Option<&str> {
+        let lost = matches!(self.kind(), crate::error::ErrorKind::WorkerLost { .. });
+        let signal = self.details().get("signal").filter(|_| lost)?;
+        CRASHES.contains(&signal.as_str()).then_some(signal)
+    }
+
     /// The worker died while it had the call.
     pub fn worker_lost(maybe_executed: bool, how: &str) -> Self {
         let kind = crate::error::ErrorKind::WorkerLost { maybe_executed };

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use snakepit_bridge::{Link, LinkEnd};
 use snakepit_core::{
-    BoxFuture, Call, CallId, CancelReason, Reply, Slots, Worker, WorkerExit, WorkerInfo,
+    BoxFuture, Call, CallId, CancelReason, Error, Reply, Slots, Worker, WorkerExit, WorkerInfo,
 };
 use snakepit_lifecycle::process::{Child, ExitReport, ExitStatus};
 use tokio::runtime::Handle;
@@ -129,7 +129,7 @@ impl Body {
             end = self.link.closed() => (end, self.outlived().await),
         };
         let how = account(&end, &report, self.stuck.get());
-        self.link.settle(&how);
+        self.link.settle(&self.lost(&end, &report, &how));
         // Relaxed: the flag says what was asked for and publishes nothing else.
         // Of a worker that has outlived its zygote nobody knows the status; it did what it was asked.
         let well = matches!(report.status, ExitStatus::Code(0) | ExitStatus::Unknown);
@@ -137,6 +137,18 @@ impl Body {
             WorkerExit::Stopped
         } else {
             WorkerExit::Died(how)
+        }
+    }
+
+    /// The error of calls that the worker had begun. It names the signal where the worker was ended by
+    /// one that was not sent from here.
+    fn lost(&self, end: &LinkEnd, report: &ExitReport, how: &str) -> Error {
+        let ours = self.stopping.load(Ordering::Relaxed)
+            || self.stuck.get().is_some()
+            || matches!(end, LinkEnd::Broken(_));
+        match report.status.signal_name().filter(|_| !ours) {
+            Some(signal) => Error::worker_crashed(signal, how),
+            None => Error::worker_lost(true, how),
         }
     }
 

@@ -41,6 +41,10 @@ pub enum ErrorKind {
     SessionWorkerUnavailable,
     /// The circuit breaker lets no call through.
     CircuitOpen,
+    /// The pool refuses calls that would wait too long.
+    LoadShed,
+    /// The pool's rate of calls is used up.
+    RateLimited,
     /// Time ran out, in the named phase.
     Timeout(Phase),
     /// The call was cancelled.
@@ -111,6 +115,8 @@ impl ErrorKind {
             Self::WorkerAtCapacity => "worker_at_capacity",
             Self::SessionWorkerUnavailable => "session_worker_unavailable",
             Self::CircuitOpen => "circuit_open",
+            Self::LoadShed => "load_shed",
+            Self::RateLimited => "rate_limited",
             Self::Timeout(Phase::Queue) => "queue_timeout",
             Self::Timeout(Phase::Call) => "call_timeout",
             Self::Timeout(Phase::StreamIdle) => "stream_idle_timeout",
@@ -138,7 +144,7 @@ impl ErrorKind {
     }
 
     /// Every kind; a new one goes here too.
-    pub(super) const ALL: [Self; 35] = [
+    pub(super) const ALL: [Self; 37] = [
         Self::InvalidConfig,
         Self::InterpreterNotFound,
         Self::InterpreterUnsupported,
@@ -156,6 +162,8 @@ impl ErrorKind {
         Self::WorkerAtCapacity,
         Self::SessionWorkerUnavailable,
         Self::CircuitOpen,
+        Self::LoadShed,
+        Self::RateLimited,
         Self::Timeout(Phase::Queue),
         Self::Timeout(Phase::Call),
         Self::Timeout(Phase::StreamIdle),
@@ -195,9 +203,12 @@ impl ErrorKind {
             Self::PoolNotFound | Self::PoolClosed | Self::WorkerNotFound | Self::Cancelled => {
                 Category::Pool
             }
-            Self::PoolSaturated | Self::WorkerBusy | Self::WorkerAtCapacity | Self::CircuitOpen => {
-                Category::Resource
-            }
+            Self::PoolSaturated
+            | Self::WorkerBusy
+            | Self::WorkerAtCapacity
+            | Self::CircuitOpen
+            | Self::LoadShed
+            | Self::RateLimited => Category::Resource,
             Self::SessionWorkerUnavailable => Category::Session,
             Self::Timeout(_) => Category::Timeout,
             Self::WorkerLost { .. } | Self::PoolNotInitialized => Category::Connection,
@@ -218,7 +229,9 @@ impl ErrorKind {
     pub fn severity(self) -> Severity {
         match self {
             Self::PoolSaturated | Self::CircuitOpen => Severity::Major,
-            Self::WorkerBusy | Self::WorkerAtCapacity => Severity::Minor,
+            Self::WorkerBusy | Self::WorkerAtCapacity | Self::LoadShed | Self::RateLimited => {
+                Severity::Minor
+            }
             Self::Cancelled => Severity::Warning,
             other => other.category().severity(),
         }

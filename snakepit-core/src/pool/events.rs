@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Shared;
 use super::answers::Answer;
 use super::caller::Completed;
-use super::state::{Caller, Stage};
+use super::state::{Caller, Record, Stage};
 use super::turn::{Turn, closed};
 use crate::call::CallEvent;
 use crate::error::Error;
@@ -54,6 +54,7 @@ impl Turn<'_> {
             CallEvent::StreamEnded { run_time } => {
                 self.finished(member, call, Outcome::StreamEnd, Some(run_time));
             }
+            CallEvent::Failed { error, .. } if self.crashed(member, call, &error) => {}
             CallEvent::Failed { error, run_time } => {
                 self.finished(member, call, Outcome::Error(error), run_time);
             }
@@ -132,13 +133,18 @@ impl Turn<'_> {
         } else if matches!(record.caller, Caller::Gone) {
             return self.retire(record, None);
         } else {
-            record.stage = Stage::Queued;
-            self.state.calls.insert(call, record);
-            self.line_up(call);
-            return self.time_queued(call);
+            return self.put_back(call, record);
         };
         self.state.counters.failed += 1;
         self.retire(record, Some(Answer::Error(error)));
+    }
+
+    /// Puts a call that was at a worker back into its place in line.
+    pub(super) fn put_back(&mut self, call: CallId, mut record: Box<Record>) {
+        record.stage = Stage::Queued;
+        self.state.calls.insert(call, record);
+        self.line_up(call);
+        self.time_queued(call);
     }
 
     fn chunk(&mut self, call: CallId, item: Payload) -> Result<(), CreditExceeded> {
@@ -148,6 +154,7 @@ impl Turn<'_> {
         if let Stage::Assigned(assignment) = &mut record.stage {
             assignment.last_chunk = self.now;
         }
+        record.spoken = true;
         match &record.caller {
             Caller::Stream(buffer) => {
                 let reader = buffer.push(item)?;

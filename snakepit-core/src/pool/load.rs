@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Pool;
-use super::state::Member;
+use super::state::{Member, State};
 use crate::ids::WorkerId;
 
 /// The calls that wait for a slot.
@@ -14,7 +14,13 @@ pub struct Backlog {
     pub queued: usize,
     /// How long the one that is next has waited; zero when there is none.
     pub waited: Duration,
+    /// How long one more would wait, as far as is known: at least as long as the next one has, and as
+    /// long as those in line are expected to take.
+    pub expected: Duration,
 }
+
+/// Calls looked at to tell how long the line will take.
+const SAMPLE: usize = 64;
 
 /// The calls of one worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +40,10 @@ impl Pool {
         let now = self.0.clock.now();
         let state = self.0.lock();
         let first = state.queue.first().and_then(|call| state.calls.get(&call));
-        Backlog {
-            queued: state.queue.len(),
-            waited: first
-                .map_or(Duration::ZERO, |call| now.saturating_duration_since(call.submitted)),
-        }
+        let waited =
+            first.map_or(Duration::ZERO, |call| now.saturating_duration_since(call.submitted));
+        let expected = waited.max(state.line_takes());
+        Backlog { queued: state.queue.len(), waited, expected }
     }
 
     /// What each worker has to do, in no order.
@@ -51,6 +56,25 @@ impl Pool {
         let state = self.0.lock();
         let key = state.member_key(worker)?;
         state.members.get(&key).map(Member::load)
+    }
+}
+
+impl State {
+    /// How long the line is expected to take; zero where nothing is known about its commands.
+    fn line_takes(&self) -> Duration {
+        let commands = self.queue.iter().take(SAMPLE).filter_map(|call| self.calls.get(&call));
+        let known = commands
+            .map(|record| self.estimates.of(&record.call.request.command))
+            .filter(|time| *time < Duration::MAX);
+        let (count, sum) =
+            known.fold((0_u32, Duration::ZERO), |(n, sum), time| (n + 1, sum.saturating_add(time)));
+        let slots = self.members.values().filter(|member| member.open);
+        let slots: usize = slots.map(|member| member.worker.slots().capacity()).sum();
+        if count == 0 || slots == 0 {
+            return Duration::ZERO;
+        }
+        let rounds = self.queue.len() as f64 / slots as f64;
+        Duration::try_from_secs_f64((sum / count).as_secs_f64() * rounds).unwrap_or(Duration::MAX)
     }
 }
 

@@ -5,6 +5,7 @@
 //! be faster at the rates a Python worker allows and could not be understood.
 
 mod answers;
+mod barrier;
 mod caller;
 mod events;
 mod load;

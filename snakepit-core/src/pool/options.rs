@@ -28,6 +28,9 @@ pub struct PoolOptions {
     pub stream_credit: u32,
     /// Largest encoded arguments, in bytes.
     pub max_payload_bytes: u64,
+    /// For how long a command that has crashed a worker is kept from that worker's seat, and whether
+    /// calls lost that way are moved elsewhere at all; `None` has no crash barrier.
+    pub barrier: Option<Duration>,
     /// Notified when a call that is alone in the pool is sent to its worker, and when it ends: the
     /// moments in which whoever serves the links does well to stay awake for the next event.
     pub lone_call: Option<Arc<Notify>>,
@@ -47,6 +50,7 @@ impl PoolOptions {
             cancel_grace: Duration::from_secs(2),
             stream_credit: 16,
             max_payload_bytes: 1 << 30,
+            barrier: None,
             lone_call: None,
         }
     }

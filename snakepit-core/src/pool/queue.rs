@@ -43,6 +43,11 @@ impl FairQueue {
         self.line.first_key_value().map(|(_, call)| *call)
     }
 
+    /// The calls in the order in which they may start.
+    pub(super) fn iter(&self) -> impl Iterator<Item = CallId> {
+        self.line.values().copied()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.line.is_empty()
     }

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::barrier::Taints;
 use super::caller::{Completed, StreamBuffer};
 use super::prefetch::Estimates;
 use super::queue::{FairQueue, Place};
@@ -45,6 +46,8 @@ pub(super) struct State {
     pub(super) estimates: Estimates,
     /// Assigned calls without a lease.
     pub(super) prefetched: usize,
+    /// Which commands are kept from which workers.
+    pub(super) taints: Taints,
     pub(super) counters: Counters,
     /// To be told when the turn ends: members without calls left, members at their milestone.
     pub(super) reached: Vec<oneshot::Sender<()>>,
@@ -64,6 +67,10 @@ pub(super) struct Record {
     pub(super) queue_deadline: Option<Instant>,
     /// The instant under which the call is in `timers`.
     pub(super) timer: Option<Instant>,
+    /// Whether it has been moved away from a worker that crashed.
+    pub(super) moved: bool,
+    /// Whether its caller has been given a chunk.
+    pub(super) spoken: bool,
     pub(super) stage: Stage,
 }
 
@@ -262,7 +269,7 @@ impl State {
     /// When the timer task has to look next.
     pub(super) fn next_wake(&self) -> Option<Instant> {
         let first = self.timers.first().map(|(at, _)| *at);
-        first.into_iter().chain(self.slow_check).min()
+        first.into_iter().chain(self.slow_check).chain(self.taints.next_end()).min()
     }
 
     /// Panics if the parts contradict each other.

@@ -29,6 +29,10 @@ pub struct Counters {
     pub prefetched: u64,
     /// Calls that came back from a worker without having started.
     pub returned: u64,
+    /// Times a command crashed a worker and was kept from its seat from then on.
+    pub tainted: u64,
+    /// Calls that were moved away from a worker that crashed.
+    pub moved: u64,
 }
 
 impl AddAssign for Counters {
@@ -43,6 +47,8 @@ impl AddAssign for Counters {
             saturated,
             prefetched,
             returned,
+            tainted,
+            moved,
         } = other;
         self.submitted += submitted;
         self.completed += completed;
@@ -53,6 +59,8 @@ impl AddAssign for Counters {
         self.saturated += saturated;
         self.prefetched += prefetched;
         self.returned += returned;
+        self.tainted += tainted;
+        self.moved += moved;
     }
 }
 

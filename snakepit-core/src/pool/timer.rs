@@ -45,6 +45,9 @@ impl Turn<'_> {
             self.state.set_timer(call, None);
             self.time_up(call);
         }
+        if !self.state.taints.is_empty() {
+            self.state.taints.expire(self.now);
+        }
         if self.state.slow_check.is_some_and(|at| at <= self.now) {
             self.revoke_behind_slow();
         }

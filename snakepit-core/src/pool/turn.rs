@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::answers::{Answer, Told, together};
+use super::barrier::Crash;
 use super::options::PoolOptions;
 use super::prefetch::{SHORT, SLOW_AFTER};
 
@@ -38,6 +39,7 @@ struct Effects {
     flush: SmallVec<[Arc<dyn Worker>; 2]>,
     stuck: SmallVec<[(Arc<dyn Worker>, CallId); 1]>,
     progress: Option<(ProgressHandler, Progress)>,
+    crash: Option<Crash>,
     answers: SmallVec<[Told; 1]>,
     /// What is over. Dropped without the lock, because a request may own things of its caller's
     /// whose drop comes back to the pool.
@@ -109,6 +111,10 @@ impl<'a> Turn<'a> {
         self.effects.progress = Some((handler, progress));
     }
 
+    pub(super) fn tell_crash(&mut self, crash: Crash) {
+        self.effects.crash = Some(crash);
+    }
+
     pub(super) fn stuck(&mut self, worker: Arc<dyn Worker>, call: CallId) {
         self.effects.stuck.push((worker, call));
     }
@@ -145,6 +151,8 @@ impl<'a> Turn<'a> {
             deadline,
             queue_deadline: queue_timeout.map(|t| self.now + t),
             timer: None,
+            moved: false,
+            spoken: false,
             stage: Stage::Queued,
         };
         let nobody_waits = state.queue.is_empty();
@@ -240,20 +248,31 @@ impl<'a> Turn<'a> {
 
     /// Hands out calls in the order of the line for as long as somebody can take the first.
     pub(super) fn pump(&mut self) {
-        while let Some(call) = self.state.queue.first() {
-            let Some((member, lease)) = self.slot_for(call) else {
-                return;
-            };
+        while let Some((call, (member, lease))) = self.next_start() {
             // A member that refuses is shut, so the next round looks at others.
             self.assign(call, member, lease);
         }
-        if self.state.prefetched > 0 {
+        if self.state.prefetched > 0 && self.state.queue.is_empty() {
             self.steal();
         }
     }
 
-    /// Where a call can go now: to a free slot, or ahead of time.
-    fn slot_for(&self, call: CallId) -> Option<(u64, Option<Lease>)> {
+    /// The call that starts next, and where.
+    fn next_start(&self) -> Option<(CallId, (u64, Option<Lease>))> {
+        let first = self.state.queue.first()?;
+        match self.slot_for(first) {
+            Some(slot) => Some((first, slot)),
+            None => self.start_behind_tainted(),
+        }
+    }
+
+    /// Where a call can go now.
+    pub(super) fn slot_for(&self, call: CallId) -> Option<(u64, Option<Lease>)> {
+        if self.state.taints.is_empty() { self.any_slot(call) } else { self.untainted_slot(call) }
+    }
+
+    /// Where a call can go that no worker is tainted for: to a free slot, or ahead of time.
+    pub(super) fn any_slot(&self, call: CallId) -> Option<(u64, Option<Lease>)> {
         self.free_slot().or_else(|| self.prefetch_slot(call))
     }
 
@@ -416,6 +435,9 @@ impl Effects {
         }
         if let Some(reader) = self.reader {
             reader.wake();
+        }
+        if let Some(crash) = self.crash {
+            crash.tell(&shared.options.name);
         }
         if let Some((handler, progress)) = self.progress {
             let told = std::panic::AssertUnwindSafe(|| handler(progress));

@@ -240,6 +240,18 @@ impl FakeWorker {
         *lock(&self.frozen) = None;
     }
 
+    /// Dies of a signal that was not sent by the host, such as `SIGSEGV`: its calls are lost with it,
+    /// then it is gone.
+    pub fn crash(&self, signal: &str) {
+        self.refuse_from_now_on();
+        let lost = std::mem::take(&mut lock(&self.said).calls);
+        for (_, reply) in lost {
+            let error = Error::worker_crashed(signal, &format!("it was ended by {signal}"));
+            reply.finish(CallEvent::Failed { error, run_time: None });
+        }
+        self.die();
+    }
+
     /// Dies as a process does: its calls are lost, then it is gone.
     pub fn die(&self) {
         self.end(WorkerExit::Died("killed by the test".to_owned()));

@@ -50,6 +50,29 @@ pub struct ExitReport {
     pub stderr: Arc<[String]>,
 }
 
+impl ExitStatus {
+    /// The name of the signal that ended it, also where a shell in between has made a code of it; of
+    /// those signals that a crash brings about, and SIGTERM.
+    pub fn signal_name(self) -> Option<&'static str> {
+        let number = match self {
+            Self::Signal(signal) => signal,
+            // As shells report it.
+            Self::Code(code) => code.checked_sub(128)?,
+            Self::Unknown => return None,
+        };
+        match Signal::from_named_raw(number)? {
+            Signal::SEGV => Some("SIGSEGV"),
+            Signal::ABORT => Some("SIGABRT"),
+            Signal::KILL => Some("SIGKILL"),
+            Signal::BUS => Some("SIGBUS"),
+            Signal::ILL => Some("SIGILL"),
+            Signal::FPE => Some("SIGFPE"),
+            Signal::TERM => Some("SIGTERM"),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

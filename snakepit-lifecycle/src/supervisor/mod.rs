@@ -7,7 +7,6 @@
 
 mod book;
 mod crew;
-mod dice;
 mod due;
 mod elastic;
 mod farewell;
@@ -25,14 +24,13 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use snakepit_core::{Error, ErrorKind, Pool, Profile, WorkerId};
+use snakepit_core::{Dice, Error, ErrorKind, Pool, Profile, WorkerId};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use book::Book;
-use dice::Dice;
 pub use elastic::Elastic;
 pub use policy::{Limits, NearLimits, RecycleReason};
 use state::Step;
@@ -84,7 +82,7 @@ impl SupervisorOptions {
             heartbeat: None,
             health_interval: None,
             drain: Duration::from_secs(25),
-            seed: dice::any_seed(),
+            seed: Dice::any_seed(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The engine against workers that do exactly what a test says. Every turn also checks the state's
 //! invariants (`State::check`).
 
+mod barrier;
 mod cancellation;
 mod deadlines;
 mod fake;

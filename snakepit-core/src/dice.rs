@@ -1,19 +1,25 @@
-//! Where chance comes from: a small generator with a seed of its own for each supervisor. Nothing
-//! here has to be hard to guess.
+//! Where chance comes from: a small generator with a seed of its own for whoever draws. Nothing here
+//! has to be hard to guess.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-#[derive(Debug)]
-pub(super) struct Dice(u64);
+/// A generator of chance: SplitMix64 (Steele, Lea, Flood 2014).
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
 
 impl Dice {
-    pub(super) fn seeded(seed: u64) -> Self {
+    /// One that draws the same numbers for the same seed.
+    pub fn seeded(seed: u64) -> Self {
         Self(seed)
     }
 
+    /// A seed that differs each time, from the keys the standard library gives its hash maps.
+    pub fn any_seed() -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
+
     /// A number from 0 up to 1, 1 excluded.
-    pub(super) fn draw(&mut self) -> f64 {
+    pub fn draw(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,11 +27,6 @@ impl Dice {
         // A float holds 53 bits.
         ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
-}
-
-/// A seed that differs between supervisors, from the keys the standard library gives its hash maps.
-pub(super) fn any_seed() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]
