@@ -25,6 +25,12 @@ impl PoolBuilder {
         Self { raw }
     }
 
+    /// Gives the pool another name.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.raw.name = name.into();
+        self
+    }
+
     /// What the workers run: `adapter.py`, `adapter.py:Class`, `module` or `module:Class`.
     pub fn adapter(mut self, adapter: impl Into<String>) -> Self {
         self.raw.adapter = Some(adapter.into());

@@ -231,6 +231,12 @@ impl PoolConfig {
     }
 }
 
+impl From<PoolConfig> for PoolBuilder {
+    fn from(settings: PoolConfig) -> Self {
+        settings.to_builder()
+    }
+}
+
 impl Serialize for PoolConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let settings = &self.settings;

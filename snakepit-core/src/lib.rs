@@ -3,6 +3,7 @@
 mod call;
 mod clock;
 mod dice;
+mod directory;
 mod error;
 mod ids;
 mod payload;
@@ -19,6 +20,7 @@ mod worker;
 pub use call::{Call, CallEvent, CancelReason, Progress, ProgressHandler, Request};
 pub use clock::Clock;
 pub use dice::Dice;
+pub use directory::Directory;
 pub use error::{
     Category, Error, ErrorKind, Phase, PythonException, PythonFrame, PythonKind, RetryAdvice,
     Severity,

@@ -40,6 +40,10 @@ pub struct Snakepit(crate::Snakepit);
 #[must_use = "nothing runs until it is started"]
 pub struct Builder(crate::Builder);
 
+/// One pool; see [`crate::PoolHandle`].
+#[derive(Clone, Debug)]
+pub struct PoolHandle(crate::PoolHandle);
+
 /// One call in the making; see [`crate::Call`].
 #[must_use = "a call does nothing until it is executed or streamed"]
 pub struct Call(crate::Call);
@@ -118,9 +122,37 @@ impl Snakepit {
         Call(self.0.call(command))
     }
 
-    /// The names of the pools.
-    pub fn pools(&self) -> Vec<&str> {
+    /// The names of the pools, in their order.
+    pub fn pools(&self) -> Vec<String> {
         self.0.pools()
+    }
+
+    /// As [`crate::Snakepit::start_pool`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_pool(
+        &self,
+        name: impl Into<String>,
+        config: impl Into<PoolBuilder>,
+    ) -> Result<PoolHandle, Error> {
+        block_on(self.0.start_pool(name, config)).map(PoolHandle)
+    }
+
+    /// As [`crate::Snakepit::stop_pool`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stop_pool(&self, name: &str, deadline: Duration) -> Result<(), Error> {
+        block_on(self.0.stop_pool(name, deadline))
+    }
+
+    /// As [`crate::Snakepit::pool`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pool(&self, name: &str) -> Result<PoolHandle, Error> {
+        self.0.pool(name).map(PoolHandle)
     }
 
     /// What can be called in a pool.
@@ -182,6 +214,50 @@ impl Snakepit {
 impl From<crate::Snakepit> for Snakepit {
     fn from(snakepit: crate::Snakepit) -> Self {
         Self(snakepit)
+    }
+}
+
+impl PoolHandle {
+    /// As [`crate::PoolHandle::execute`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn execute<T: DeserializeOwned>(
+        &self,
+        command: impl Into<Arc<str>>,
+        arguments: impl Serialize,
+    ) -> Result<T, Error> {
+        self.call(command).args(arguments).execute()
+    }
+
+    /// As [`crate::PoolHandle::execute_stream`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn execute_stream<T: DeserializeOwned>(
+        &self,
+        command: impl Into<Arc<str>>,
+        arguments: impl Serialize,
+    ) -> Result<ResultStream<T>, Error> {
+        self.call(command).args(arguments).stream()
+    }
+
+    /// Starts a call that says more than command and arguments.
+    pub fn call(&self, command: impl Into<Arc<str>>) -> Call {
+        Call(self.0.call(command))
+    }
+
+    /// As [`crate::PoolHandle::stop`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stop(&self, deadline: Duration) -> Result<(), Error> {
+        block_on(self.0.stop(deadline))
+    }
+
+    /// The same pool for async code.
+    pub fn as_async(&self) -> &crate::PoolHandle {
+        &self.0
     }
 }
 

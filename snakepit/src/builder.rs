@@ -92,7 +92,8 @@ impl Builder {
         self
     }
 
-    fn settings(self) -> Result<Config, ConfigError> {
+    /// All of it together.
+    pub(crate) fn settings(self) -> Result<Config, ConfigError> {
         let mut pools = self.documents;
         if let Some(default) = self.default {
             match pools.iter_mut().find(|pool| pool.name() == DEFAULT_POOL) {
@@ -118,6 +119,6 @@ impl Builder {
     /// Dropping the future ends every worker that was started.
     pub async fn start(self) -> Result<Snakepit, Error> {
         let options = self.options.clone();
-        wiring::start(self.settings()?, options).await
+        wiring::start(self, options).await
     }
 }

@@ -33,11 +33,18 @@ use crate::stream::ResultStream;
 #[must_use = "a call does nothing until it is executed or streamed"]
 pub struct Call {
     snakepit: Snakepit,
-    pool: Option<Arc<str>>,
+    target: Target,
     codec: Codec,
     /// What went wrong while the call was made comes out of its result.
     arguments: Result<Payload, Error>,
     request: Request,
+}
+
+/// Where a call goes.
+enum Target {
+    Default,
+    Named(Arc<str>),
+    Pool(Arc<PoolEntry>),
 }
 
 impl Call {
@@ -45,7 +52,7 @@ impl Call {
         let none = Payload::from_bytes(Codec::MsgPack, Bytes::from_static(&[NIL]));
         Self {
             snakepit,
-            pool: None,
+            target: Target::Default,
             codec: Codec::default(),
             arguments: Ok(none.clone()),
             request: Request::new(command, none),
@@ -80,7 +87,13 @@ impl Call {
 
     /// The pool that runs the call, instead of `default`.
     pub fn pool(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.pool = Some(name.into());
+        self.target = Target::Named(name.into());
+        self
+    }
+
+    /// The pool that runs the call, found already.
+    pub(crate) fn on(mut self, entry: Arc<PoolEntry>) -> Self {
+        self.target = Target::Pool(entry);
         self
     }
 
@@ -169,7 +182,11 @@ impl Call {
 
     /// Finds the pool and finishes the request.
     pub(crate) fn prepare(self) -> Result<Prepared, Error> {
-        let entry = self.snakepit.entry(self.pool.as_deref())?;
+        let entry = match self.target {
+            Target::Default => self.snakepit.entry(None)?,
+            Target::Named(name) => self.snakepit.entry(Some(&name))?,
+            Target::Pool(entry) => entry,
+        };
         let mut request = self.request;
         request.arguments = self.arguments?;
         Ok(Prepared { entry, request, alive: self.snakepit })

@@ -1,7 +1,6 @@
 //! The handle that programs hold: pools by name, and the thread they live on. Owns lookup and
 //! shutdown; how pools are made is `wiring`'s business, scheduling is the engine's.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,9 +22,10 @@ use crate::call::Call;
 use crate::control::ControlServer;
 use crate::io::{IoThread, ended};
 use crate::pace::Room;
+use crate::pools::Pools;
 use crate::report::{PoolReport, Stats, Totals, WorkerReport};
 use crate::stream::ResultStream;
-use crate::wiring::{self, Supervised};
+use crate::wiring::{self, Onto, Supervised};
 
 /// Pools of Python workers. Clones are handles to the same pools.
 ///
@@ -47,21 +47,26 @@ use crate::wiring::{self, Supervised};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Snakepit(Arc<Inner>);
+pub struct Snakepit(pub(crate) Arc<Inner>);
 
 /// A handle that keeps nothing alive.
 #[cfg(feature = "control")]
 pub(crate) struct WeakHost(std::sync::Weak<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     // First of all: nobody is to find a host that ends.
     #[cfg(feature = "control")]
     control: Option<ControlServer>,
     // Before the thread: supervision ends while the thread still runs.
-    pools: BTreeMap<Arc<str>, Result<Arc<PoolEntry>, Error>>,
+    pub(crate) pools: Arc<Pools>,
+    /// What pools that come later stand on.
+    pub(crate) onto: Onto,
+    /// What it was started from.
+    #[expect(dead_code, reason = "reload")]
+    pub(crate) settings: Builder,
     /// Whether all of it was shut down or drained.
     ended: watch::Sender<bool>,
-    io: IoThread,
+    pub(crate) io: IoThread,
 }
 
 /// One pool that started.
@@ -87,13 +92,17 @@ impl Snakepit {
 
     pub(crate) fn new(
         io: IoThread,
-        pools: BTreeMap<Arc<str>, Result<Arc<PoolEntry>, Error>>,
+        pools: Arc<Pools>,
+        onto: Onto,
+        settings: Builder,
         #[cfg(feature = "control")] control: Option<ControlServer>,
     ) -> Self {
         let inner = Arc::new(Inner {
             #[cfg(feature = "control")]
             control,
             pools,
+            onto,
+            settings,
             ended: watch::Sender::new(false),
             io,
         });
@@ -182,9 +191,9 @@ impl Snakepit {
         Call::new(self.clone(), command.into())
     }
 
-    /// The names of the pools.
-    pub fn pools(&self) -> Vec<&str> {
-        self.0.pools.keys().map(AsRef::as_ref).collect()
+    /// The names of the pools, in their order. Pools that did not start are among them.
+    pub fn pools(&self) -> Vec<String> {
+        self.0.pools.names().iter().map(ToString::to_string).collect()
     }
 
     /// What can be called in a pool.
@@ -198,9 +207,11 @@ impl Snakepit {
 
     /// What every pool is doing.
     pub fn stats(&self) -> Stats {
-        let pools = self.0.pools.iter().map(|(name, entry)| match entry {
+        let pools = self.0.pools.all().into_iter().map(|(name, slot)| match slot {
             Ok(entry) => entry.report(),
-            Err(error) => PoolReport::Failed { pool: name.to_string(), error: error.clone() },
+            Err(failed) => {
+                PoolReport::Failed { pool: name.to_string(), error: failed.error.clone() }
+            }
         });
         let pools: Vec<_> = pools.collect();
         Stats { total: Totals::of(&pools), pools }
@@ -264,7 +275,7 @@ impl Snakepit {
     /// Dropping the future leaves the pools closed and their workers to be ended when the last
     /// handle goes.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), Error> {
-        let entries = self.entries();
+        let entries = self.0.pools.close();
         for entry in &entries {
             entry.pool.close();
         }
@@ -284,8 +295,8 @@ impl Snakepit {
 
     /// Ends one pool in good order, and leaves the others alone: it takes no more calls, fails those
     /// in line with `PoolClosed`, lets running ones finish, and ends the workers, all within
-    /// `deadline`. Calls may use three quarters of it. The pool stays in [`stats`](Self::stats);
-    /// nothing starts it again.
+    /// `deadline`. Calls may use three quarters of it. The pool stays in [`stats`](Self::stats) until
+    /// another one is started under its name; see [`stop_pool`](Self::stop_pool) for the gentle form.
     ///
     /// # Errors
     /// `Timeout(Drain)` when calls were still running after their share and were cut off;
@@ -311,7 +322,7 @@ impl Snakepit {
     /// Starts to drain all pools, and with them the host.
     #[cfg(feature = "control")]
     pub(crate) fn begin_drain_all(&self, deadline: Duration) -> JoinHandle<Result<(), Error>> {
-        let entries = self.entries();
+        let entries = self.0.pools.close();
         for entry in &entries {
             entry.pool.close();
         }
@@ -336,22 +347,28 @@ impl Snakepit {
 
     /// The pools that started.
     pub(crate) fn entries(&self) -> Vec<Arc<PoolEntry>> {
-        self.0.pools.values().filter_map(|entry| entry.as_ref().ok()).cloned().collect()
+        self.0.pools.started()
     }
 
     pub(crate) fn entry(&self, name: Option<&str>) -> Result<Arc<PoolEntry>, Error> {
         let name = name.unwrap_or(DEFAULT_POOL);
         match self.0.pools.get(name) {
-            Some(entry) => entry.clone(),
-            None => {
-                let message = format!("there is no pool named `{name}`");
-                let nearest = nearest(name, self.pools())
-                    .map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-                Err(Error::new(ErrorKind::PoolNotFound, message)
-                    .with_help(format!("{nearest}the pools are: {}", self.pools().join(", ")))
-                    .with_detail("pool", name))
-            }
+            Some(slot) => slot.map_err(|failed| failed.error.clone()),
+            None => Err(self.no_pool(name)),
         }
+    }
+
+    pub(crate) fn no_pool(&self, name: &str) -> Error {
+        let names = self.pools();
+        let nearest = nearest(name, names.iter().map(String::as_str).collect())
+            .map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+        let help = match names.as_slice() {
+            [] => "there is none at the moment".to_owned(),
+            names => format!("{nearest}the pools are: {}", names.join(", ")),
+        };
+        Error::new(ErrorKind::PoolNotFound, format!("there is no pool named `{name}`"))
+            .with_help(help)
+            .with_detail("pool", name)
     }
 }
 
@@ -407,7 +424,7 @@ impl PoolEntry {
         Room::of(self.supervised.most_slots(), self.pool.options())
     }
 
-    fn report(&self) -> PoolReport {
+    pub(crate) fn report(&self) -> PoolReport {
         // A worker is in the supervisor's book before it joins the pool and after it leaves.
         let members = self.pool.workers();
         let status = self.supervised.status();

@@ -3,6 +3,7 @@
 //!
 //! A second runtime in the host would cost a wake-up between threads on every call.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,12 +28,33 @@ pub(crate) struct IoThread {
 
 /// What the thread waits for when it is told to end, a few seconds at most.
 #[derive(Clone, Default)]
-pub(crate) struct LastDuties(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+pub(crate) struct LastDuties(Arc<Mutex<Duties>>);
+
+#[derive(Default)]
+struct Duties {
+    last: u64,
+    open: BTreeMap<u64, BoxFuture<'static, ()>>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Duty(u64);
 
 impl LastDuties {
     /// Adds one.
-    pub(crate) fn add(&self, duty: impl Future<Output = ()> + Send + 'static) {
-        lock(&self.0).push(Box::pin(duty));
+    pub(crate) fn add(&self, duty: impl Future<Output = ()> + Send + 'static) -> Duty {
+        let mut duties = lock(&self.0);
+        duties.last += 1;
+        let number = duties.last;
+        duties.open.insert(number, Box::pin(duty));
+        Duty(number)
+    }
+
+    /// Strikes out one that has been done before the end.
+    pub(crate) fn done(&self, Duty(number): Duty) {
+        // It may own what the duty was about, which is not dropped under the lock.
+        let duty = lock(&self.0).open.remove(&number);
+        drop(duty);
     }
 }
 
@@ -67,7 +89,7 @@ impl IoThread {
                 runtime.block_on(async {
                     // An error means that the sender was dropped, which says the same.
                     let _ = stopped.await;
-                    let duties = std::mem::take(&mut *lock(&duties.0));
+                    let duties = std::mem::take(&mut lock(&duties.0).open).into_values();
                     // Who is late is left to the system: the host goes on without this thread.
                     let _ = timeout(LAST_DUTIES, join_all(duties)).await;
                 });
@@ -180,6 +202,8 @@ mod tests {
         let io = IoThread::start().unwrap();
         let (done, is_done) = oneshot::channel();
         let (begin, begun) = oneshot::channel::<()>();
+        let struck_out = io.last_duties().add(std::future::pending());
+        io.last_duties().done(struck_out);
         io.last_duties().add(async move {
             let _ = begun.await;
             let _ = done.send(());

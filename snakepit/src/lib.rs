@@ -11,7 +11,9 @@ mod host;
 mod interpreter;
 mod io;
 mod linger;
+mod named;
 mod pace;
+mod pools;
 mod report;
 mod stream;
 mod wiring;
@@ -31,6 +33,7 @@ pub use self::batch::BatchStream;
 pub use self::builder::Builder;
 pub use self::call::Call;
 pub use self::host::Snakepit;
+pub use self::named::PoolHandle;
 pub use self::report::{PoolReport, PoolState, Stats, Totals, WorkerReport};
 pub use self::stream::ResultStream;
 

@@ -1,7 +1,6 @@
 //! From settings to running pools, and back to nothing: the one place that turns plain settings into
 //! each part's options and joins the parts.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 #[cfg(feature = "control")]
 use std::path::PathBuf;
@@ -23,11 +22,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::builder::Builder;
 #[cfg(feature = "control")]
 use crate::control::{ControlServer, ControlSocket};
 use crate::host::{PoolEntry, Snakepit};
 use crate::interpreter::{self, Resolved};
-use crate::io::{IoThread, LastDuties, ended};
+use crate::io::{Duty, IoThread, LastDuties, ended};
+use crate::pools::{FailedPool, Pools, Slot};
 use crate::report::PoolState;
 
 /// The part of a shutdown's deadline that calls in flight may use up; the rest is for workers to
@@ -39,16 +40,19 @@ pub(crate) struct Supervised {
     /// Taken when the pool is shut down.
     supervisor: Mutex<Option<Supervisor>>,
     observer: Observer,
-    profile: Arc<dyn Profile>,
-    /// Calls that a worker runs at a time.
-    slots: usize,
-    drain: Duration,
+    config: PoolConfig,
+    making: Making,
+    duties: LastDuties,
     state: watch::Sender<PoolState>,
     /// What could be called when the pool became ready, for moments without a worker.
     tools: Vec<Tool>,
 }
 
-type Pools = BTreeMap<Arc<str>, Result<Arc<PoolEntry>, Error>>;
+/// What makes a pool's workers, and the duty to see the last of them off.
+struct Making {
+    profile: Arc<dyn Profile>,
+    duty: Duty,
+}
 
 /// What a host has beside its pools.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +63,8 @@ pub(crate) struct HostOptions {
 
 /// Starts all pools at the same time; fails when none of them can start.
 #[cfg_attr(not(feature = "control"), expect(unused_variables, reason = "there is nothing in them"))]
-pub(crate) async fn start(config: Config, options: HostOptions) -> Result<Snakepit, Error> {
+pub(crate) async fn start(settings: Builder, options: HostOptions) -> Result<Snakepit, Error> {
+    let config = settings.clone().settings()?;
     for pool in config.pools() {
         check_files(pool)?;
     }
@@ -76,19 +81,25 @@ pub(crate) async fn start(config: Config, options: HostOptions) -> Result<Snakep
         last_duties: io.last_duties().clone(),
         lone_call: Arc::clone(io.lone_call()),
     };
-    let mut pools = io.run(start_pools(config, onto)).await?;
-    let none = pools.iter().all(|(_, pool)| pool.is_err());
-    if none && let Some((_, Err(error))) = pools.drain(..).next() {
-        return Err(error);
+    let slots = io.run(start_pools(config, onto.clone())).await?;
+    if slots.iter().all(Result::is_err)
+        && let Some(Err(first)) = slots.first()
+    {
+        return Err(first.error.clone());
     }
-    for (name, pool) in &pools {
-        if let Err(error) = pool {
-            tracing::error!(pool = %name, %error, "the pool did not start; the others go on");
+    let pools = Arc::new(Pools::default());
+    for slot in slots {
+        if let Err(failed) = &slot {
+            let (pool, error) = (failed.config.name(), &failed.error);
+            tracing::error!(pool, %error, "the pool did not start; the others go on");
         }
+        pools.claim(name_of(&slot))?.enter(slot)?;
     }
     Ok(Snakepit::new(
         io,
-        Pools::from_iter(pools),
+        pools,
+        onto,
+        settings,
         #[cfg(feature = "control")]
         control,
     ))
@@ -102,26 +113,40 @@ async fn open_control(io: &IoThread, path: PathBuf) -> Result<ControlServer, Err
 }
 
 /// In the order of the settings.
-async fn start_pools(config: Config, onto: Onto) -> Vec<(Arc<str>, Result<Arc<PoolEntry>, Error>)> {
-    join_all(config.pools().iter().map(|pool| {
-        let onto = &onto;
-        async move {
-            let started = start_pool(pool.clone(), onto).await;
-            (Arc::from(pool.name()), started.map(Arc::new))
-        }
-    }))
-    .await
+async fn start_pools(config: Config, onto: Onto) -> Vec<Slot> {
+    join_all(config.pools().iter().map(|pool| start_slot(pool.clone(), &onto))).await
+}
+
+/// Starts a pool, or keeps why it did not.
+async fn start_slot(config: PoolConfig, onto: &Onto) -> Slot {
+    match start_pool(config.clone(), 0, onto).await {
+        Ok(entry) => Ok(Arc::new(entry)),
+        Err(error) => Err(Arc::new(FailedPool { config, error })),
+    }
+}
+
+fn name_of(slot: &Slot) -> &str {
+    match slot {
+        Ok(entry) => entry.pool.name().as_str(),
+        Err(failed) => failed.config.name(),
+    }
 }
 
 /// What all pools of a host stand on.
-struct Onto {
+#[derive(Clone)]
+pub(crate) struct Onto {
     links: Arc<LinkServer>,
     runtime: Handle,
     last_duties: LastDuties,
     lone_call: Arc<Notify>,
 }
 
-async fn start_pool(config: PoolConfig, onto: &Onto) -> Result<PoolEntry, Error> {
+/// Starts one pool; its first workers are of that incarnation.
+pub(crate) async fn start_pool(
+    config: PoolConfig,
+    first_incarnation: u64,
+    onto: &Onto,
+) -> Result<PoolEntry, Error> {
     let Onto { runtime, last_duties, lone_call, .. } = onto;
     let named = config.clone();
     let resolving = runtime.spawn_blocking(move || interpreter::resolve(&named));
@@ -130,22 +155,38 @@ async fn start_pool(config: PoolConfig, onto: &Onto) -> Result<PoolEntry, Error>
     let profile = profile(&config, resolved, onto)?;
     // Workers whose last handle is dropped are killed at once and reaped here.
     let all_gone = Arc::clone(&profile);
-    last_duties.add(async move { all_gone.all_gone().await });
+    let duty = last_duties.add(async move { all_gone.all_gone().await });
     let pool = Pool::new(pool_options(&config, Arc::clone(lone_call)), Clock::system(), runtime);
-    let supervisor =
-        Supervisor::start(pool.clone(), Arc::clone(&profile), supervisor_options(&config), runtime)
-            .await?;
+    let mut options = supervisor_options(&config);
+    options.first_incarnation = first_incarnation;
+    let started = Supervisor::start(pool.clone(), Arc::clone(&profile), options, runtime).await;
+    let supervisor = match started {
+        Ok(supervisor) => supervisor,
+        Err(error) => {
+            // Nothing of it is left but perhaps its zygote.
+            see_off(Making { profile, duty }, last_duties.clone(), runtime);
+            return Err(error);
+        }
+    };
     let tools = pool.workers().into_iter().next().map(|worker| worker.info.tools);
     let supervised = Supervised {
         observer: supervisor.observer(),
         supervisor: Mutex::new(Some(supervisor)),
-        profile,
-        slots: config.profile().slots(),
-        drain: config.timeouts().drain,
+        config,
+        making: Making { profile, duty },
+        duties: last_duties.clone(),
         state: watch::Sender::new(PoolState::Running),
         tools: tools.unwrap_or_default(),
     };
     Ok(PoolEntry { pool, supervised })
+}
+
+/// Waits in the background until nothing is left of what a profile has made, and lets go of it.
+fn see_off(Making { profile, duty }: Making, duties: LastDuties, runtime: &Handle) {
+    drop(runtime.spawn(async move {
+        profile.all_gone().await;
+        duties.done(duty);
+    }));
 }
 
 fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
@@ -161,6 +202,7 @@ fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
         // Validated to fit.
         stream_credit: config.stream_credit() as u32,
         max_payload_bytes: config.max_payload(),
+        barrier: None,
         lone_call: Some(lone_call),
     }
 }
@@ -242,7 +284,7 @@ fn supervisor_options(config: &PoolConfig) -> SupervisorOptions {
 }
 
 /// Finds out before anything starts that a file is not there, and says which one is.
-fn check_files(config: &PoolConfig) -> Result<(), Error> {
+pub(crate) fn check_files(config: &PoolConfig) -> Result<(), Error> {
     let Some(file) = config.adapter().file().filter(|file| !file.is_file()) else {
         return Ok(());
     };
@@ -280,6 +322,16 @@ impl Supervised {
         workers.into_iter().next().map_or_else(|| self.tools.clone(), |worker| worker.info.tools)
     }
 
+    /// The settings it runs with.
+    pub(crate) fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// More than the incarnation of any worker it had.
+    pub(crate) fn incarnations(&self) -> u64 {
+        self.observer.incarnations()
+    }
+
     /// Where the pool is in its life.
     pub(crate) fn state(&self) -> PoolState {
         *self.state.borrow()
@@ -298,7 +350,7 @@ impl Supervised {
 
     /// How many slots the pool has or may grow to by itself.
     pub(crate) fn most_slots(&self) -> usize {
-        self.observer.most_workers() * self.slots
+        self.observer.most_workers() * self.config.profile().slots()
     }
 
     /// Has one worker replaced, or all of them; the future resolves when they are gone.
@@ -311,7 +363,7 @@ impl Supervised {
             Some(worker) => Ok(Box::pin(supervisor.recycle(worker)?) as _),
             None => {
                 // All of it: what is on disk now, too.
-                self.profile.renew();
+                self.making.profile.renew();
                 Ok(Box::pin(supervisor.recycle_all()) as _)
             }
         })
@@ -347,7 +399,7 @@ pub(crate) async fn shutdown(
     deadline: Duration,
 ) -> Result<(), Error> {
     let share = deadline.mul_f64(DRAIN_SHARE);
-    stop_all(&entries, deadline, |entry| entry.supervised.drain.min(share)).await
+    stop_all(&entries, deadline, |entry| entry.supervised.config.timeouts().drain.min(share)).await
 }
 
 /// As [`shutdown`], with calls taking all of their three quarters: whoever names a time for one pool
@@ -361,11 +413,16 @@ async fn stop_all(
     deadline: Duration,
     drain: impl Fn(&PoolEntry) -> Duration,
 ) -> Result<(), Error> {
-    let ended = entries.iter().map(|entry| stop_pool(entry, drain(entry), deadline));
+    let ended = entries.iter().map(|entry| stop_one(entry, drain(entry), deadline));
     join_all(ended).await.into_iter().collect()
 }
 
-async fn stop_pool(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Result<(), Error> {
+/// Ends a sealed pool: calls in line are served, too, for as long as calls may take.
+pub(crate) async fn stop_pool(entry: Arc<PoolEntry>, deadline: Duration) -> Result<(), Error> {
+    stop_one(&entry, deadline.mul_f64(DRAIN_SHARE), deadline).await
+}
+
+async fn stop_one(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Result<(), Error> {
     /// Tells the end, also when the stopping is cut off.
     struct Stopped<'a>(&'a watch::Sender<PoolState>);
     impl Drop for Stopped<'_> {
@@ -374,7 +431,7 @@ async fn stop_pool(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Re
         }
     }
     let end = Instant::now() + deadline;
-    let Supervised { supervisor, profile, state, .. } = &entry.supervised;
+    let Supervised { supervisor, making, duties, state, .. } = &entry.supervised;
     let Some(supervisor) = supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         // Somebody else is at it, with a deadline of his own.
         let stopped = timeout_at(end, entry.supervised.stopped()).await;
@@ -383,9 +440,14 @@ async fn stop_pool(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Re
     state.send_replace(PoolState::Draining);
     let _stopped = Stopped(state);
     let drained = timeout_at(Instant::now() + drain, entry.pool.drained()).await;
+    // Whoever is still in line now is not served any more.
+    entry.pool.close();
     let stopped = supervisor.shutdown(end.saturating_duration_since(Instant::now())).await;
     // Workers that had been replaced may still be on their way out.
-    let gone = timeout_at(end, profile.all_gone()).await;
+    let gone = timeout_at(end, making.profile.all_gone()).await;
+    if gone.is_ok() {
+        duties.done(making.duty);
+    }
     stopped?;
     if drained.is_err() {
         return Err(still_running(entry, drain));

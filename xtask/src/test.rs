@@ -66,6 +66,10 @@ fn rust(workspace: &Workspace) -> Result<()> {
         run::step(&format!("example {example} of {name}"), command)?;
     }
     let mut command = workspace.cargo();
+    command.args(["run", "--package", "snakepit", "--example", "hybrid", "--"]);
+    command.args([Venv::Gil, Venv::FreeThreaded].map(|venv| workspace.program(venv, "python")));
+    run::step("example hybrid of snakepit", command)?;
+    let mut command = workspace.cargo();
     command
         .args(["test", "--locked", "--manifest-path", THIRD_PROFILE])
         .env("CARGO_TARGET_DIR", &workspace.target);

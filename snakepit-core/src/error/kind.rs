@@ -25,6 +25,8 @@ pub enum ErrorKind {
     NoPoolsConfigured,
     /// There is no pool of that name.
     PoolNotFound,
+    /// There is a pool of that name already.
+    PoolExists,
     /// The pool is being started, and takes no calls yet.
     PoolNotInitialized,
     /// The pool takes no calls any more.
@@ -107,6 +109,7 @@ impl ErrorKind {
             Self::StartFailed => "start_failed",
             Self::NoPoolsConfigured => "no_pools_configured",
             Self::PoolNotFound => "pool_not_found",
+            Self::PoolExists => "pool_exists",
             Self::PoolNotInitialized => "pool_not_initialized",
             Self::PoolClosed => "pool_closed",
             Self::PoolSaturated => "pool_saturated",
@@ -144,7 +147,7 @@ impl ErrorKind {
     }
 
     /// Every kind; a new one goes here too.
-    pub(super) const ALL: [Self; 37] = [
+    pub(super) const ALL: [Self; 38] = [
         Self::InvalidConfig,
         Self::InterpreterNotFound,
         Self::InterpreterUnsupported,
@@ -154,6 +157,7 @@ impl ErrorKind {
         Self::StartFailed,
         Self::NoPoolsConfigured,
         Self::PoolNotFound,
+        Self::PoolExists,
         Self::PoolNotInitialized,
         Self::PoolClosed,
         Self::PoolSaturated,
@@ -200,9 +204,11 @@ impl ErrorKind {
             | Self::AdapterFailed
             | Self::StartFailed
             | Self::NoPoolsConfigured => Category::Initialization,
-            Self::PoolNotFound | Self::PoolClosed | Self::WorkerNotFound | Self::Cancelled => {
-                Category::Pool
-            }
+            Self::PoolNotFound
+            | Self::PoolExists
+            | Self::PoolClosed
+            | Self::WorkerNotFound
+            | Self::Cancelled => Category::Pool,
             Self::PoolSaturated
             | Self::WorkerBusy
             | Self::WorkerAtCapacity

@@ -55,7 +55,7 @@ struct Shared {
     /// Tells the timer task that something is due earlier than it thinks.
     timer: Arc<Notify>,
     answers: Arc<Answers>,
-    /// Whether the pool is closed and empty.
+    /// Whether the pool is sealed and empty.
     drained: watch::Sender<bool>,
 }
 
@@ -179,10 +179,18 @@ impl Pool {
         turn.end();
     }
 
-    /// Takes no more calls and ends those that have not started with `PoolClosed`. Calls that run
-    /// go on.
+    /// Takes no more calls: new ones end with `PoolClosed`. Those it has go on, in line too.
+    pub fn seal(&self) {
+        let mut turn = Turn::new(&self.0);
+        turn.state.sealed = true;
+        turn.end();
+    }
+
+    /// [Seals](Self::seal) the pool and ends the calls that have not started with `PoolClosed`.
+    /// Calls that run go on.
     pub fn close(&self) {
         let mut turn = Turn::new(&self.0);
+        turn.state.sealed = true;
         turn.state.closed = true;
         let options = turn.options();
         turn.fail_queue(|| closed(options));
@@ -190,7 +198,7 @@ impl Pool {
         turn.end();
     }
 
-    /// Resolves when the pool is closed and no call is left.
+    /// Resolves when the pool is sealed or closed, and no call is left.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.

@@ -51,6 +51,9 @@ pub(super) struct State {
     pub(super) counters: Counters,
     /// To be told when the turn ends: members without calls left, members at their milestone.
     pub(super) reached: Vec<oneshot::Sender<()>>,
+    /// Takes no more calls.
+    pub(super) sealed: bool,
+    /// Sealed, and starts none of those it has.
     pub(super) closed: bool,
     /// Why nobody can run calls, while there is no member.
     pub(super) failure: Option<Error>,

@@ -76,7 +76,7 @@ impl<'a> Turn<'a> {
             state.armed = wake;
         }
         effects.reached = std::mem::take(&mut state.reached);
-        effects.drained = state.closed && state.calls.is_empty();
+        effects.drained = state.sealed && state.calls.is_empty();
         effects.lone_call = state.calls.len() <= 1;
         effects.together = if effects.short_calls { together(state.queue.len()) } else { 1 };
         #[cfg(test)]
@@ -201,7 +201,7 @@ impl<'a> Turn<'a> {
 
     /// Refuses what need not even be lined up; for a call bound to a worker, takes its slot.
     fn entry_check(&self, request: &Request) -> Result<Option<(u64, Lease)>, Error> {
-        if self.state.closed {
+        if self.state.sealed {
             return Err(closed(self.options()));
         }
         if let Some(failure) = &self.state.failure {

@@ -61,12 +61,12 @@ struct Entry {
 }
 
 impl Book {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(borne_before: u64) -> Self {
         Self {
             seats: BTreeMap::new(),
             last_seat: 0,
             workers: BTreeMap::new(),
-            indices: Indices::default(),
+            indices: Indices::after(borne_before),
             crashes: Crashes::default(),
             recycles: Recycles::default(),
             exits: Exits::default(),
@@ -194,6 +194,10 @@ impl Book {
     pub(super) fn clear(&mut self) -> Vec<WorkerId> {
         let workers = std::mem::take(&mut self.workers).into_iter();
         workers.filter(|(_, entry)| entry.state.has_joined()).map(|(id, _)| id).collect()
+    }
+
+    pub(super) fn borne(&self) -> u64 {
+        self.indices.borne()
     }
 
     pub(super) fn knows(&self, worker: &WorkerId) -> bool {

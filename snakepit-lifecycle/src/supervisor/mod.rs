@@ -66,6 +66,9 @@ pub struct SupervisorOptions {
     pub drain: Duration,
     /// Where the jitter's chance begins.
     pub seed: u64,
+    /// The incarnation of the first workers: above all those of an earlier pool of the same name
+    /// ([`Observer::incarnations`]), so that no worker's id comes twice.
+    pub first_incarnation: u64,
 }
 
 impl SupervisorOptions {
@@ -83,6 +86,7 @@ impl SupervisorOptions {
             health_interval: None,
             drain: Duration::from_secs(25),
             seed: Dice::any_seed(),
+            first_incarnation: 0,
         }
     }
 }
@@ -107,6 +111,11 @@ impl Observer {
         let served = self.0.pool.loads().into_iter().map(|load| (load.worker, load.served));
         let served = served.collect();
         self.0.book().status(Instant::now(), &served, &self.0.options.limits)
+    }
+
+    /// More than the incarnation of any worker there was.
+    pub fn incarnations(&self) -> u64 {
+        self.0.book().borne()
     }
 
     /// How many workers the pool has when all is well, or may grow to by itself.
@@ -235,8 +244,8 @@ impl Supervisor {
         let shared = Arc::new(Shared {
             pool,
             profile,
+            book: Mutex::new(Book::new(options.first_incarnation)),
             options,
-            book: Mutex::new(Book::new()),
             stop: watch::Sender::new(None),
             settled: watch::Sender::new(0),
             wanted: watch::Sender::new(workers),

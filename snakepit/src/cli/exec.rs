@@ -22,6 +22,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
 
+    /// The one worker that may run the call, as `default.0.0`
+    #[arg(long, value_name = "ID")]
+    worker: Option<String>,
+
     /// Print each item of a stream as it comes, one JSON text a line
     #[arg(long)]
     stream: bool,
@@ -46,6 +50,9 @@ pub(super) async fn run(args: Args, reporter: Reporter) -> Result<Outcome, Failu
     let progress = args.progress.then(|| Arc::new(Shown::new(reporter)));
     let mut call =
         running.snakepit.call(args.command.as_str()).args(&arguments).pool(running.pool.as_str());
+    if let Some(worker) = args.worker {
+        call = call.worker(worker);
+    }
     if let Some(progress) = progress.clone() {
         call = call.on_progress(move |report| progress.update(&report));
     }

@@ -75,6 +75,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Keep the pools of a settings file up, until a signal or `drain`
     Run(run::Args),
+    /// List the pools of a running host
+    Pools(control::PoolsArgs),
     /// List the workers of a running host
     Workers(control::WorkersArgs),
     /// Show the numbers of a running host's pools
@@ -144,6 +146,7 @@ fn run(command: Command, reporter: Reporter) -> Result<Outcome, Failure> {
         Command::Config(args) => config::run(args, reporter),
         Command::Doctor(args) => runtime.block_on(doctor::run(args, reporter)),
         Command::Run(args) => runtime.block_on(run::run(args, reporter)),
+        Command::Pools(args) => runtime.block_on(control::pools(args, reporter)),
         Command::Workers(args) => runtime.block_on(control::workers(args, reporter)),
         Command::Stats(args) => runtime.block_on(control::stats(args, reporter)),
         Command::Recycle(args) => runtime.block_on(control::recycle(args, reporter)),

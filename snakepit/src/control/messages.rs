@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 use serde::Serialize;
+use snakepit_config::PoolConfig;
 use snakepit_core::{Error, ErrorKind, Phase, PoolName, WorkerId, WorkerStatus};
 use snakepit_lifecycle::{WorkerLife, WorkerState};
 use snakepit_proto::control::v1;
@@ -70,8 +71,16 @@ fn worker_state(state: WorkerState) -> v1::WorkerState {
     }
 }
 
-/// One pool.
-pub(super) fn pool(report: &PoolReport) -> v1::Pool {
+/// One pool, and what its settings say it is.
+pub(super) fn pool(report: &PoolReport, config: Option<&PoolConfig>) -> v1::Pool {
+    v1::Pool {
+        profile: config.map_or_else(String::new, |config| config.profile().name().to_owned()),
+        adapter: config.map_or_else(String::new, |config| config.adapter().to_string()),
+        ..numbers(report)
+    }
+}
+
+fn numbers(report: &PoolReport) -> v1::Pool {
     match report {
         PoolReport::Failed { pool, error } => v1::Pool {
             name: pool.clone(),
@@ -107,6 +116,7 @@ pub(super) fn pool(report: &PoolReport) -> v1::Pool {
             nominal_recycles: *nominal_recycles,
             near_limits: by_name(near_limits),
             failed_checks: *failed_checks,
+            ..v1::Pool::default()
         },
     }
 }

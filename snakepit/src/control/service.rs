@@ -54,7 +54,7 @@ impl ControlService for Service {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime: duration(self.since.elapsed()),
-            pools: host.pools().into_iter().map(str::to_owned).collect(),
+            pools: host.pools(),
         }))
     }
 
@@ -76,14 +76,19 @@ impl ControlService for Service {
     ) -> Result<Response<v1::GetStatsResponse>, Status> {
         let host = self.host()?;
         let name = request.into_inner().pool;
-        if !name.is_empty() && !host.pools().contains(&name.as_str()) {
+        if !name.is_empty() && !host.pools().contains(&name) {
             // For its words.
             host.entry(Some(&name)).map_err(refusal)?;
         }
         let counting = tokio::task::spawn_blocking(move || {
             let reports = host.stats().pools.into_iter();
             let wanted = reports.filter(|report| name.is_empty() || report.pool() == name);
-            wanted.map(|report| pool(&report)).collect()
+            let shown = wanted.map(|report| {
+                // It may have gone since.
+                let config = host.pool_config(report.pool()).ok();
+                pool(&report, config.as_ref())
+            });
+            shown.collect()
         });
         let pools = counting.await.map_err(|_| ending())?;
         Ok(Response::new(v1::GetStatsResponse { pools }))

@@ -74,3 +74,16 @@ fn deadline_ends_the_call() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(last_json(&output)["error"]["kind"], "call_timeout");
 }
+
+#[test]
+fn a_call_may_name_its_worker() {
+    let call = |worker: &str| {
+        let mut command = snakepit("exec", "plain.py");
+        command.args(["--workers", "2", "--worker", worker, "--json", "add", "[5, 3]"]);
+        command.output().unwrap()
+    };
+    assert_eq!(stdout(&call("default.1.0")), "8\n");
+    let gone = call("default.2.0");
+    assert_eq!(gone.status.code(), Some(1));
+    assert_eq!(last_json(&gone)["error"]["kind"], "worker_not_found");
+}

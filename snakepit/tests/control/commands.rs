@@ -113,6 +113,25 @@ fn stats_have_a_column_for_each_pool_and_one_for_all() {
 }
 
 #[test]
+fn pools_are_listed_one_to_a_line() {
+    let place = Place::new();
+    let pools = [("a", "plain.py:Configured", 2), ("broken", "import_error.py", 1)];
+    let _host = place.run("demo.toml", &pools);
+    let table = place.prints(&["pools"]);
+    let adapter = crate::support::adapter("");
+    let shown: Vec<_> = cells(&table, &[]).iter().map(|l| l.replace(&adapter, "")).collect();
+    let expected = [
+        "POOL | STATE | PROFILE | ADAPTER | WORKERS | BUSY | FREE | QUEUED",
+        "a | running | process | plain.py:Configured | 2 | 0 | 2 | 0",
+        "broken | failed | process | import_error.py | 0 | 0 | 0 | 0",
+    ];
+    assert_eq!(shown, expected);
+    let pools = place.json(&["pools"]);
+    assert_eq!((&pools[0]["pool"], &pools[0]["available"]), (&json!("a"), &json!(2)));
+    assert_eq!(pools[1]["error"]["kind"], "adapter_failed");
+}
+
+#[test]
 fn recycle_waits_until_the_old_workers_are_gone() {
     let place = Place::new();
     let host = place.run("demo.toml", &[("default", "plain.py", 2)]);

@@ -11,6 +11,7 @@ mod calls;
 mod crashes;
 mod health;
 mod heartbeats;
+mod named;
 mod originals;
 mod profiles;
 mod recycling;

@@ -55,6 +55,30 @@ async fn calls_spread_over_workers_and_never_exceed_capacity() {
     drop(handles);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_sealed_pool_ends_what_it_has_and_takes_nothing_more() {
+    let pool = pool(|_| {});
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let handles: Vec<_> = (0..3).map(|_| pool.submit(request("x")).unwrap()).collect();
+    pool.seal();
+    assert_eq!(pool.submit(request("x")).err().unwrap().kind(), ErrorKind::PoolClosed);
+    let mut drained = Box::pin(pool.drained());
+    for (call, handle) in (1..).zip(handles) {
+        assert!(futures_poll(&mut drained).is_pending(), "calls in line count");
+        worker.finish(call);
+        assert_eq!(number(handle.await), call);
+    }
+    drained.await;
+    // Closed after that, it ends those that come back, too.
+    pool.close();
+    assert_eq!(pool.submit(request("x")).err().unwrap().kind(), ErrorKind::PoolClosed);
+}
+
+fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
 /// Wakes into a worker's view of the world: what had been dispatched when the caller was woken.
 struct Observer {
     worker: Arc<FakeWorker>,

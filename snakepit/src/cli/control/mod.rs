@@ -3,6 +3,7 @@
 
 mod drain;
 mod format;
+mod pools;
 mod recycle;
 mod scale;
 mod stats;
@@ -25,6 +26,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 
 pub(super) use self::drain::{Args as DrainArgs, run as drain};
+pub(super) use self::pools::{Args as PoolsArgs, run as pools};
 pub(super) use self::recycle::{Args as RecycleArgs, run as recycle};
 pub(super) use self::scale::{Args as ScaleArgs, run as scale};
 pub(super) use self::stats::{Args as StatsArgs, run as stats};

@@ -65,14 +65,7 @@ pub(in crate::cli) async fn run(args: Args, reporter: Reporter) -> Result<Outcom
 
 impl From<Pool> for Column {
     fn from(pool: Pool) -> Self {
-        let state = match pool.state() {
-            PoolState::Running => "running",
-            PoolState::Degraded => "degraded",
-            PoolState::Draining => "draining",
-            PoolState::Stopped => "stopped",
-            PoolState::Failed => "failed",
-            PoolState::Unspecified => "unknown",
-        };
+        let state = state(pool.state());
         let numbers = Numbers {
             workers: pool.workers,
             starting: pool.starting,
@@ -89,6 +82,18 @@ impl From<Pool> for Column {
             failed_checks: pool.failed_checks,
         };
         Self { name: pool.name, state, error: pool.failure.map(error_of), numbers }
+    }
+}
+
+/// A state in one word.
+pub(super) fn state(state: PoolState) -> &'static str {
+    match state {
+        PoolState::Running => "running",
+        PoolState::Degraded => "degraded",
+        PoolState::Draining => "draining",
+        PoolState::Stopped => "stopped",
+        PoolState::Failed => "failed",
+        PoolState::Unspecified => "unknown",
     }
 }
 
