@@ -9,6 +9,10 @@ use crate::error::ConfigError;
 use crate::pool::PoolConfig;
 use crate::profile::GilPolicy;
 use crate::raw::RawPool;
+use crate::resilience::{
+    BarrierBuilder, BreakerBuilder, FallbackBuilder, HedgeBuilder, RateLimitBuilder, RetryBuilder,
+    ShedBuilder,
+};
 use crate::start::Start;
 use crate::timeouts::TimeoutProfile;
 use crate::validate;
@@ -236,6 +240,63 @@ impl PoolBuilder {
     /// worker may take longer, and an event says so.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.raw.timeouts.drain = Some(limit);
+        self
+    }
+
+    /// Keeps a command that has crashed a worker from its seat for a while; calls that are lost that
+    /// way and marked idempotent are moved to another worker, once.
+    pub fn barrier(mut self, set: impl FnOnce(BarrierBuilder) -> BarrierBuilder) -> Self {
+        self.raw.layers.barrier = Some(set(self.raw.layers.barrier.unwrap_or_default()));
+        self
+    }
+
+    /// Refuses calls that would wait too long.
+    pub fn shed(mut self, set: impl FnOnce(ShedBuilder) -> ShedBuilder) -> Self {
+        self.raw.layers.shed = Some(set(self.raw.layers.shed.unwrap_or_default()));
+        self
+    }
+
+    /// Refuses calls beyond a rate.
+    pub fn rate_limit(mut self, set: impl FnOnce(RateLimitBuilder) -> RateLimitBuilder) -> Self {
+        self.raw.layers.rate_limit = Some(set(self.raw.layers.rate_limit.unwrap_or_default()));
+        self
+    }
+
+    /// Refuses calls after many have failed, until a probe succeeds.
+    pub fn breaker(mut self, set: impl FnOnce(BreakerBuilder) -> BreakerBuilder) -> Self {
+        self.raw.layers.breaker = Some(set(self.raw.layers.breaker.unwrap_or_default()));
+        self
+    }
+
+    /// Tries failed calls again, those that are marked idempotent.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use snakepit_config::{PoolConfig, RetrySchedule};
+    ///
+    /// let pool = PoolConfig::builder("default")
+    ///     .adapter("adapter.py")
+    ///     .retry(|retry| retry.attempts(5).schedule(RetrySchedule::Decorrelated))
+    ///     .breaker(|breaker| breaker.open(Duration::from_secs(10)))
+    ///     .build()?;
+    /// assert_eq!(pool.resilience().retry.as_ref().unwrap().attempts, 5);
+    /// # Ok::<(), snakepit_config::ConfigError>(())
+    /// ```
+    pub fn retry(mut self, set: impl FnOnce(RetryBuilder) -> RetryBuilder) -> Self {
+        self.raw.layers.retry = Some(set(self.raw.layers.retry.unwrap_or_default()));
+        self
+    }
+
+    /// Gives slow calls that are marked idempotent a second attempt; the first answer counts.
+    pub fn hedge(mut self, set: impl FnOnce(HedgeBuilder) -> HedgeBuilder) -> Self {
+        self.raw.layers.hedge = Some(set(self.raw.layers.hedge.unwrap_or_default()));
+        self
+    }
+
+    /// Asks another pool when this one cannot serve.
+    pub fn fallback(mut self, set: impl FnOnce(FallbackBuilder) -> FallbackBuilder) -> Self {
+        self.raw.layers.fallback = Some(set(self.raw.layers.fallback.unwrap_or_default()));
         self
     }
 

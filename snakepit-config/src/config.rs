@@ -11,6 +11,7 @@ use crate::error::{Code, ConfigError, Problem};
 use crate::format::{self, Format};
 use crate::layers::{Layers, Loaded};
 use crate::pool::PoolConfig;
+use crate::resilience::fallback_problems;
 
 /// Valid settings of all pools, in the order of the document.
 ///
@@ -25,7 +26,7 @@ impl Config {
     /// Puts pools together.
     ///
     /// # Errors
-    /// If there is none, or two have the same name.
+    /// If there is none, two have the same name, or a fallback is not there or leads back.
     pub fn new(pools: impl IntoIterator<Item = PoolConfig>) -> Result<Self, ConfigError> {
         let pools: Vec<PoolConfig> = pools.into_iter().collect();
         if pools.is_empty() {
@@ -35,12 +36,13 @@ impl Config {
         }
         let mut names = BTreeSet::new();
         let doubles = pools.iter().filter(|pool| !names.insert(pool.name()));
-        let problems: Vec<Problem> = doubles
+        let mut problems: Vec<Problem> = doubles
             .map(|pool| {
                 let path = format!("pool.{}", pool.name());
                 Problem::new(Code::DuplicatePoolNames, path, "two pools have this name")
             })
             .collect();
+        problems.extend(fallback_problems(&pools));
         if problems.is_empty() { Ok(Self { pools }) } else { Err(ConfigError::new(problems)) }
     }
 

@@ -10,7 +10,8 @@ use serde_json::Value as Json;
 use crate::error::{Code, Problem};
 use crate::keys::{self, Key};
 use crate::node::{Node, Place, Table, Value};
-use crate::raw::RawPool;
+use crate::raw::{Places, RawPool};
+use crate::resilience::Layers;
 use crate::units::{UnitError, parse_duration, parse_limit, parse_size};
 
 /// Reads a document; gives every pool that could be read and every problem of form.
@@ -20,12 +21,12 @@ pub(crate) fn read(document: &Table, base: Option<&Path>) -> (Vec<RawPool>, Vec<
     (pools, reader.problems)
 }
 
-struct Reader {
+pub(crate) struct Reader {
     problems: Vec<Problem>,
 }
 
 /// One table while it is read: where it stands and what its keys are called.
-struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     table: &'a Table,
     /// Path of the table in the document, as `pool.default`.
     path: String,
@@ -110,6 +111,25 @@ impl Reader {
                 self.timeouts(raw, &Scope { table, path });
             }
         }
+        raw.layers = Layers::read(self, scope, &mut raw.places);
+    }
+
+    /// One of a pool's tables, whose keys are those of the table of keys, if it is there.
+    pub(crate) fn inner<'a>(
+        &mut self,
+        scope: &'a Scope<'_>,
+        key: &str,
+        places: &mut Places,
+    ) -> Option<(&mut Self, Scope<'a>)> {
+        let path = scope.key_path(key);
+        let inner = Scope { table: self.table(scope.table.get(key)?, &path)?, path };
+        if let Some(known) = keys::table(key) {
+            self.check_keys(&inner, known);
+        }
+        for entry in &inner.table.entries {
+            places.note(&format!("{key}.{}", entry.key), &entry.node.place);
+        }
+        Some((self, inner))
     }
 
     fn lifecycle(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {
@@ -151,7 +171,7 @@ impl Reader {
         }
     }
 
-    fn string(&mut self, scope: &Scope<'_>, key: &str) -> Option<String> {
+    pub(crate) fn string(&mut self, scope: &Scope<'_>, key: &str) -> Option<String> {
         let node = scope.table.get(key)?;
         match &node.value {
             Value::Text(text) => Some(text.clone()),
@@ -159,7 +179,7 @@ impl Reader {
         }
     }
 
-    fn count(&mut self, scope: &Scope<'_>, key: &str) -> Option<u64> {
+    pub(crate) fn count(&mut self, scope: &Scope<'_>, key: &str) -> Option<u64> {
         let node = scope.table.get(key)?;
         let number = match node.value {
             Value::Integer(number) => u64::try_from(number).ok(),
@@ -168,7 +188,7 @@ impl Reader {
         number.or_else(|| self.wrong_type(scope, key, node, "a whole number from 0"))
     }
 
-    fn share(&mut self, scope: &Scope<'_>, key: &str) -> Option<f64> {
+    pub(crate) fn share(&mut self, scope: &Scope<'_>, key: &str) -> Option<f64> {
         let node = scope.table.get(key)?;
         match node.value {
             Value::Number(number) => Some(number),
@@ -177,7 +197,18 @@ impl Reader {
         }
     }
 
-    fn duration(&mut self, scope: &Scope<'_>, key: &str) -> Option<Duration> {
+    pub(crate) fn strings(&mut self, scope: &Scope<'_>, key: &str) -> Option<Vec<String>> {
+        let node = scope.table.get(key)?;
+        let texts = match &node.value {
+            Value::List(items) => {
+                items.iter().map(|item| item.as_text().map(str::to_owned)).collect()
+            }
+            _ => None,
+        };
+        texts.or_else(|| self.wrong_type(scope, key, node, "a list of texts"))
+    }
+
+    pub(crate) fn duration(&mut self, scope: &Scope<'_>, key: &str) -> Option<Duration> {
         self.unit(scope, key, parse_duration)
     }
 

@@ -122,18 +122,29 @@ fn setting(
         }
         (kind, rest) => {
             let below = rest.iter().map(|part| part.to_lowercase()).collect();
-            (below, kind.map_or_else(|| Value::Text(value.to_owned()), |kind| typed(kind, value)))
+            (
+                below,
+                kind.map_or_else(
+                    || Value::Text(value.to_owned()),
+                    |kind| typed(kind, value, place),
+                ),
+            )
         }
     };
     let path = std::iter::once(name).chain(below).collect();
     (path, value)
 }
 
-fn typed(kind: &Kind, value: &str) -> Value {
+fn typed(kind: &Kind, value: &str, place: &Place) -> Value {
     let text = || Value::Text(value.to_owned());
     match kind {
         Kind::Count(_) => value.trim().parse().map_or_else(|_| text(), Value::Integer),
         Kind::Share(_) => value.trim().parse().map_or_else(|_| text(), Value::Number),
+        Kind::List | Kind::Choices(_) => {
+            let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let item = |item: &str| Node::new(Value::Text(item.to_owned()), place.clone());
+            Value::List(items.map(item).collect())
+        }
         _ => text(),
     }
 }

@@ -5,6 +5,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::profile::{GilPolicy, Profile, THREADS};
+use crate::resilience::{
+    BUDGET, COUNTS, CircuitPer, ERROR_KINDS, RATES, RETRY_JITTER, RETRY_TIMES, RetryCalls,
+    RetrySchedule,
+};
 use crate::start::Start;
 use crate::timeouts::TimeoutProfile;
 use crate::validate::{
@@ -31,6 +35,10 @@ pub(crate) enum Kind {
         none: bool,
     },
     Size(RangeInclusive<u64>),
+    /// A list of texts.
+    List,
+    /// A list of these.
+    Choices(&'static [&'static str]),
     /// Texts under any names.
     Texts,
     /// Any values under any names.
@@ -61,7 +69,7 @@ const TIMEOUT_PROFILES: [&str; TimeoutProfile::ALL.len()] = {
 };
 
 /// Keys of one pool's table.
-pub(crate) static POOL: [Key; 23] = [
+pub(crate) static POOL: [Key; 30] = [
     key("profile", Kind::Choice(&Profile::NAMES), "How a worker turns into slots"),
     key("threads", Kind::Count(THREADS), "Calls a worker of profile thread runs at a time"),
     key("gil", Kind::Choice(&GilPolicy::NAMES), "What becomes of a thread worker whose GIL is on"),
@@ -97,6 +105,13 @@ pub(crate) static POOL: [Key; 23] = [
     ),
     key("lifecycle", Kind::Table(&LIFECYCLE), "When a worker is replaced although it is well"),
     key("timeouts", Kind::Table(&TIMEOUTS), "How long each phase may take"),
+    key("barrier", Kind::Table(&BARRIER), "Keeps calls that crash workers from doing so again"),
+    key("shed", Kind::Table(&SHED), "Refuses calls that would wait too long"),
+    key("rate_limit", Kind::Table(&RATE_LIMIT), "Refuses calls beyond a rate"),
+    key("breaker", Kind::Table(&BREAKER), "Refuses calls after many have failed"),
+    key("retry", Kind::Table(&RETRY), "Tries failed calls again"),
+    key("hedge", Kind::Table(&HEDGE), "Gives slow calls a second attempt"),
+    key("fallback", Kind::Table(&FALLBACK), "Asks another pool when this one cannot serve"),
 ];
 
 /// Keys of a pool's `timeouts` table.
@@ -123,6 +138,77 @@ pub(crate) static LIFECYCLE: [Key; 7] = [
     key("jitter", Kind::Share(JITTER), "Share by which chance shortens a limit"),
     key("max_surge", Kind::Count(WORKERS), "Workers beside the pool's number during replacement"),
 ];
+
+/// Keys of a pool's `barrier` table.
+pub(crate) static BARRIER: [Key; 1] =
+    [key("taint", time(TIMES), "How long a command that crashed a worker is kept from its seat")];
+
+/// Keys of a pool's `shed` table.
+pub(crate) static SHED: [Key; 2] = [
+    key("queue", Kind::Count(QUEUE), "Calls in line from which on more are refused"),
+    key("wait", time(TIMES), "Expected time in line above which calls are refused"),
+];
+
+/// Keys of a pool's `rate_limit` table.
+pub(crate) static RATE_LIMIT: [Key; 3] = [
+    key("calls", Kind::Count(RATES), "Calls in each `per`"),
+    key("per", time(TIMES), "The time in which so many may come"),
+    key("burst", Kind::Count(RATES), "Calls that may come at once; as many as `calls`"),
+];
+
+/// Keys of a pool's `breaker` table.
+pub(crate) static BREAKER: [Key; 5] = [
+    key("failures", Kind::Count(COUNTS), "Failures in a row that open a circuit"),
+    key("open", time(TIMES), "How long it stays open"),
+    key("probes", Kind::Count(COUNTS), "Calls that try it then, all of which must succeed"),
+    key("per", Kind::Choice(CircuitPer::NAMES), "What has a circuit of its own"),
+    key(
+        "kinds",
+        Kind::Choices(&ERROR_KINDS),
+        "Errors that count; all that say something of the pool",
+    ),
+];
+
+/// Keys of a pool's `retry` table.
+pub(crate) static RETRY: [Key; 9] = [
+    key("attempts", Kind::Count(COUNTS), "Attempts in all"),
+    key("schedule", Kind::Choice(RetrySchedule::NAMES), "How pauses grow"),
+    key("base", time(RETRY_TIMES), "The first pause"),
+    key("cap", time(RETRY_TIMES), "The longest pause"),
+    key("jitter", Kind::Share(RETRY_JITTER), "Share by which chance may shorten a pause"),
+    key(
+        "kinds",
+        Kind::Choices(&ERROR_KINDS),
+        "Errors that are tried again; those with that advice",
+    ),
+    key("exceptions", Kind::List, "Of Python exceptions only these types; all of them"),
+    key("budget", Kind::Share(BUDGET), "Further attempts as a share of the calls"),
+    key("calls", Kind::Choice(RetryCalls::NAMES), "Which calls are tried again"),
+];
+
+/// Keys of a pool's `hedge` table.
+pub(crate) static HEDGE: [Key; 2] = [
+    key("after", time(TIMES), "How long the first attempt may take before there is a second"),
+    key("budget", Kind::Share(BUDGET), "Second attempts as a share of the calls"),
+];
+
+/// Keys of a pool's `fallback` table.
+pub(crate) static FALLBACK: [Key; 2] = [
+    key("pool", Kind::Text, "The pool that is asked"),
+    key(
+        "kinds",
+        Kind::Choices(&ERROR_KINDS),
+        "Errors that lead there; those of a pool that cannot serve",
+    ),
+];
+
+/// The keys of one of a pool's tables.
+pub(crate) fn table(name: &str) -> Option<&'static [Key]> {
+    POOL.iter().find(|key| key.name == name).and_then(|key| match key.kind {
+        Kind::Table(keys) => Some(keys),
+        _ => None,
+    })
+}
 
 /// Says what was probably meant, or what there is.
 pub(crate) fn suggestion(written: &str, known: &[&str]) -> String {

@@ -157,11 +157,14 @@ impl Layers {
                 }
             }
         }
-        let mut origins = BTreeMap::new();
+        let (mut origins, mut fallbacks) = (BTreeMap::new(), BTreeMap::new());
         let mut pools = Vec::new();
         for raw in raw {
             for (path, place) in raw.places.iter().filter(|(path, _)| !path.is_empty()) {
                 origins.insert(format!("pool.{}.{path}", raw.name), Origin::of(place, file));
+            }
+            if let Some(place) = raw.places.exactly("fallback.pool") {
+                fallbacks.insert(format!("pool.{}.fallback.pool", raw.name), place.clone());
             }
             match validate::pool(raw) {
                 Ok(pool) => pools.push(pool),
@@ -171,7 +174,15 @@ impl Layers {
         if !problems.is_empty() {
             return Err(ConfigError::new(problems));
         }
-        Ok(Loaded { config: Config::new(pools)?, origins, remarks })
+        // What holds between pools is found without the document; it knows the places.
+        let config = Config::new(pools).map_err(|error| {
+            let placed = error.into_problems().into_iter().map(|problem| {
+                let place = fallbacks.get(&problem.path).cloned();
+                if place.is_some() { problem.at(place) } else { problem }
+            });
+            ConfigError::new(placed.collect())
+        })?;
+        Ok(Loaded { config, origins, remarks })
     }
 }
 

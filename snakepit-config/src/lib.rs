@@ -19,6 +19,7 @@ mod pool;
 mod profile;
 mod raw;
 mod remark;
+mod resilience;
 mod schema;
 mod start;
 mod timeouts;
@@ -37,6 +38,11 @@ pub use origin::Origin;
 pub use pool::PoolConfig;
 pub use profile::{GilPolicy, Profile, THREADS};
 pub use remark::{Remark, RemarkKind};
+pub use resilience::{
+    Barrier, BarrierBuilder, Breaker, BreakerBuilder, CircuitPer, Fallback, FallbackBuilder, Hedge,
+    HedgeBuilder, RateLimit, RateLimitBuilder, Resilience, Retry, RetryBuilder, RetryCalls,
+    RetrySchedule, Shed, ShedBuilder,
+};
 pub use schema::schema;
 pub use start::Start;
 pub use timeouts::{TimeoutProfile, Timeouts};

@@ -13,6 +13,7 @@ use crate::builder::PoolBuilder;
 use crate::lifecycle::Lifecycle;
 use crate::profile::Profile;
 use crate::raw::{Places, RawLifecycle, RawPool, RawTimeouts};
+use crate::resilience::{Layers, Resilience};
 use crate::start::Start;
 use crate::timeouts::Timeouts;
 use crate::units::{format_duration, format_limit, format_size};
@@ -50,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) cancel_grace: Duration,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) timeouts: Timeouts,
+    pub(crate) resilience: Resilience,
 }
 
 impl PoolConfig {
@@ -109,6 +111,7 @@ impl PoolConfig {
             stream_credit: Some(settings.stream_credit as u64),
             lifecycle,
             timeouts,
+            layers: Layers::from(&settings.resilience),
             // Relative files have been based already.
             base: None,
             places: Places::default(),
@@ -229,6 +232,11 @@ impl PoolConfig {
     pub fn timeouts(&self) -> Timeouts {
         self.settings.timeouts
     }
+
+    /// What the pool does about failures besides telling them.
+    pub fn resilience(&self) -> &Resilience {
+        &self.settings.resilience
+    }
 }
 
 impl From<PoolConfig> for PoolBuilder {
@@ -287,6 +295,7 @@ impl Serialize for PoolConfig {
         }
         map.serialize_entry("lifecycle", &settings.lifecycle)?;
         map.serialize_entry("timeouts", &settings.timeouts)?;
+        Layers::from(&settings.resilience).write(&mut map)?;
         map.end()
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::node::Place;
+use crate::resilience::Layers;
 
 /// One pool's settings as given.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,7 @@ pub(crate) struct RawPool {
     pub(crate) stream_credit: Option<u64>,
     pub(crate) lifecycle: RawLifecycle,
     pub(crate) timeouts: RawTimeouts,
+    pub(crate) layers: Layers,
     /// Where relative files are taken from.
     pub(crate) base: Option<PathBuf>,
     pub(crate) places: Places,
@@ -114,6 +116,7 @@ impl RawPool {
             memory_interval, jitter, max_surge);
         take!(self.timeouts, document.timeouts, "timeouts.": profile, call, stream_idle, queue,
             start, drain);
+        self.layers.over(&mut document.layers, places);
         for (name, value) in self.env {
             places.note(&format!("env.{name}"), &Place::Builder);
             document.env.insert(name, value);

@@ -68,6 +68,11 @@ fn property(key: &Key) -> Value {
             let (least, most) = (format_size(*range.start()), format_size(*range.end()));
             (json!({ "$ref": "#/$defs/size" }), Some(span(&least, &most)))
         }
+        Kind::List => (json!({ "type": "array", "items": { "type": "string" } }), None),
+        Kind::Choices(names) => {
+            let items = json!({ "enum": names });
+            (json!({ "type": "array", "items": items, "minItems": 1 }), None)
+        }
         Kind::Texts => {
             let texts = json!({ "type": "string" });
             (json!({ "type": "object", "additionalProperties": texts }), None)

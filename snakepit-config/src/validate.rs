@@ -16,6 +16,7 @@ use crate::node::Place;
 use crate::pool::{PoolConfig, Settings};
 use crate::profile::{GilPolicy, Profile, THREADS};
 use crate::raw::RawPool;
+use crate::resilience::Resilience;
 use crate::start::Start;
 use crate::timeouts::{TimeoutProfile, Timeouts};
 use crate::units::{format_duration, format_size};
@@ -75,7 +76,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
     let profile = check.profile();
     let adapter = check.adapter();
     let (workers, min_workers, max_workers) = check.workers(profile);
-    let settings = Settings {
+    let mut settings = Settings {
         name: raw.name.clone(),
         profile,
         start: check.start(profile),
@@ -113,15 +114,19 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
         ),
         lifecycle: check.lifecycle(),
         timeouts: check.timeouts(),
+        resilience: Resilience::default(),
     };
+    let (queue, call_timeout) = (settings.queue, settings.timeouts.call);
+    settings.resilience = check.resilience(queue, call_timeout);
     match adapter {
         Some(adapter) if check.problems.is_empty() => Ok(PoolConfig::new(adapter, settings)),
         _ => Err(ConfigError::new(check.problems)),
     }
 }
 
-struct Check<'a> {
-    raw: &'a RawPool,
+/// One pool while it is judged.
+pub(crate) struct Check<'a> {
+    pub(crate) raw: &'a RawPool,
     problems: Vec<Problem>,
 }
 
@@ -134,7 +139,12 @@ enum Base {
 }
 
 impl Check<'_> {
-    fn problem(&mut self, code: Code, key: &str, message: impl Into<String>) -> &mut Problem {
+    pub(crate) fn problem(
+        &mut self,
+        code: Code,
+        key: &str,
+        message: impl Into<String>,
+    ) -> &mut Problem {
         let path = if key.is_empty() {
             format!("pool.{}", self.raw.name)
         } else {
@@ -342,7 +352,7 @@ impl Check<'_> {
         env.clone()
     }
 
-    fn count(
+    pub(crate) fn count(
         &mut self,
         key: &str,
         given: Option<u64>,
@@ -372,7 +382,12 @@ impl Check<'_> {
         bytes
     }
 
-    fn time(&mut self, key: &str, time: Duration, range: RangeInclusive<Duration>) -> Duration {
+    pub(crate) fn time(
+        &mut self,
+        key: &str,
+        time: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
         self.time_or(Code::InvalidValue, key, time, range)
     }
 
@@ -461,7 +476,10 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn out_of_range(value: &dyn fmt::Display, range: &RangeInclusive<impl fmt::Display>) -> String {
+pub(crate) fn out_of_range(
+    value: &dyn fmt::Display,
+    range: &RangeInclusive<impl fmt::Display>,
+) -> String {
     format!("{value} is out of range: {} to {}", range.start(), range.end())
 }
 

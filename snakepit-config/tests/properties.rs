@@ -114,6 +114,14 @@ fn pool() -> impl Strategy<Value = Value> {
                 if let Some(call) = call {
                     pool["timeouts"]["call"] = call.into();
                 }
+                if spawn {
+                    pool["retry"] =
+                        json!({ "attempts": workers, "kinds": ["python"], "jitter": 0.5 });
+                    pool["breaker"] = json!({ "per": "command", "open": "1m" });
+                    pool["rate_limit"] = json!({ "calls": queue });
+                    pool["shed"] = json!({ "queue": queue });
+                    pool["barrier"] = json!({});
+                }
                 pool
             },
         )

@@ -65,6 +65,13 @@ fn what_the_schema_refuses_is_refused_by_the_code_too() {
         "timeouts = { profile = 'slow' }",
         "timeouts = { cal = '1s' }",
         "cwd = 5",
+        "retry = { schedule = 'slow' }",
+        "retry = { attempts = 0 }",
+        "retry = { kinds = ['worker_list'] }",
+        "retry = { kinds = [] }",
+        "retry = { exceptions = 'OSError' }",
+        "breaker = { per = 'worker' }",
+        "hedge = { after = 5 }",
     ] {
         let text = format!("[pool.default]\nadapter = 'a.py'\n{line}");
         assert!(!validator.is_valid(&json(&text)), "{line}");
@@ -80,11 +87,13 @@ fn what_the_schema_refuses_is_refused_by_the_code_too() {
 fn every_key_of_the_schema_is_read() {
     let pool = schema()["$defs"]["pool"]["properties"].clone();
     let mut paths: Vec<String> = pool.as_object().unwrap().keys().cloned().collect();
-    for table in ["lifecycle", "timeouts"] {
-        let keys = pool[table]["properties"].as_object().unwrap().keys();
+    let tables = paths.clone().into_iter().filter(|table| pool[table]["properties"].is_object());
+    for table in tables {
+        let keys = pool[&table]["properties"].as_object().unwrap().keys();
         paths.extend(keys.map(|key| format!("{table}.{key}")));
     }
-    assert_eq!(paths.len(), 23 + 7 + 6);
+    let layers = 1 + 2 + 3 + 5 + 9 + 2 + 2;
+    assert_eq!(paths.len(), 30 + 7 + 6 + layers);
     for path in paths {
         // No key takes a truth value.
         let text = format!("[pool.default]\n{path} = true");
