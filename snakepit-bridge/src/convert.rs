@@ -113,8 +113,16 @@ pub(crate) fn host_error(error: v1::HostError) -> Error {
     }
 }
 
+/// Deepest chain of exceptions that a worker is given to hold. It comes back inside another that is
+/// 16 deep at most, and prost refuses what is nested deeper than 100.
+const MAX_DEPTH: usize = 32;
+
 /// An error of the host's for a worker to hold.
 pub(crate) fn host_error_to_wire(error: &Error) -> v1::HostError {
+    host_error_at(error, 0)
+}
+
+fn host_error_at(error: &Error, depth: usize) -> v1::HostError {
     v1::HostError {
         kind: error.kind().code().to_owned(),
         category: error.category().name().to_owned(),
@@ -123,19 +131,28 @@ pub(crate) fn host_error_to_wire(error: &Error) -> v1::HostError {
         message: error.message().to_owned(),
         help: error.help().unwrap_or_default().to_owned(),
         details: error.details().clone().into_iter().collect(),
-        exception: error.python().map(|exception| Box::new(python_to_wire(exception))),
+        exception: error
+            .python()
+            .and_then(|exception| python_to_wire(exception, depth + 1))
+            .map(Box::new),
         maybe_executed: error.kind() == ErrorKind::WorkerLost { maybe_executed: true },
     }
 }
 
-fn python_to_wire(exception: &PythonException) -> v1::PythonException {
+/// None beyond what may be held.
+fn python_to_wire(exception: &PythonException, depth: usize) -> Option<v1::PythonException> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
     let frame = |frame: &PythonFrame| v1::PythonFrame {
         file: frame.file.clone(),
         line: frame.line,
         function: frame.function.clone(),
         source: frame.source.clone(),
     };
-    v1::PythonException {
+    let inner = |exception: &PythonException| python_to_wire(exception, depth + 1);
+    let error = exception.host_error.as_deref().filter(|_| depth < MAX_DEPTH);
+    Some(v1::PythonException {
         type_name: exception.type_name.clone(),
         module: exception.module.clone(),
         message: exception.message.clone(),
@@ -143,14 +160,11 @@ fn python_to_wire(exception: &PythonException) -> v1::PythonException {
         bases: exception.bases.clone(),
         frames: exception.frames.iter().map(frame).collect(),
         notes: exception.notes.clone(),
-        cause: exception.cause.as_deref().map(|cause| Box::new(python_to_wire(cause))),
+        cause: exception.cause.as_deref().and_then(inner).map(Box::new),
         explicit_cause: exception.explicit_cause,
-        members: exception.members.iter().map(python_to_wire).collect(),
-        host_error: exception
-            .host_error
-            .as_deref()
-            .map(|error| Box::new(host_error_to_wire(error))),
-    }
+        members: exception.members.iter().filter_map(inner).collect(),
+        host_error: error.map(|error| Box::new(host_error_at(error, depth + 1))),
+    })
 }
 
 #[expect(clippy::field_reassign_with_default, reason = "core's types are non-exhaustive")]
@@ -223,6 +237,19 @@ mod tests {
             .with_detail("name", "value")
             .with_python(exception);
         assert_eq!(host_error(host_error_to_wire(&error)), error);
+    }
+
+    #[test]
+    fn a_long_story_is_cut_before_it_is_too_deep_for_a_frame() {
+        use prost::Message;
+        let mut error = Error::new(ErrorKind::Python, "innermost");
+        for _ in 0..200 {
+            let mut exception = PythonException::default();
+            exception.host_error = Some(Box::new(error));
+            error = Error::new(ErrorKind::Python, "outer").with_python(exception);
+        }
+        let bytes = host_error_to_wire(&error).encode_to_vec();
+        v1::HostError::decode(bytes.as_slice()).unwrap();
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
-use crate::value::Value;
+use crate::value::{Value, Wide, read};
 use crate::warm::Warm;
 
 /// A small call's arguments fit without growing.
@@ -55,7 +55,7 @@ impl Payload {
                 let mut serializer = rmp_serde::Serializer::new(&mut out)
                     .with_struct_map()
                     .with_bytes(BytesMode::ForceIterables);
-                value.serialize(&mut serializer).map_err(|e| failed(&e))?;
+                value.serialize(Wide(&mut serializer)).map_err(|e| failed(&e))?;
             }
             Codec::Json => serde_json::to_writer(&mut out, value).map_err(|e| failed(&e))?,
             Codec::Raw => {
@@ -103,7 +103,11 @@ impl Payload {
         let bytes = &self.bytes;
         match self.codec {
             Codec::MsgPack => rmp_serde::from_slice(bytes).or_else(|e| decode_by_value(bytes, &e)),
-            Codec::Json => serde_json::from_slice(bytes).map_err(|e| decode_failed::<T>(&e)),
+            Codec::Json => match wide_json(bytes).map(read::<T>) {
+                Some(Ok(value)) => Ok(value),
+                // A target that has no room for wide integers may still round them.
+                _ => serde_json::from_slice(bytes).map_err(|e| decode_failed::<T>(&e)),
+            },
             Codec::Raw => Err(Error::new(
                 ErrorKind::DecodeFailed,
                 "the payload is raw bytes, which have no type to decode to",
@@ -160,9 +164,15 @@ fn decode_by_value<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let value = rmp_serde::from_slice::<Value>(bytes).ok();
     match value.filter(Value::holds_extension) {
-        Some(value) => T::deserialize(value).map_err(|e| decode_failed::<T>(&e)),
+        Some(value) => read::<T>(value).map_err(|e| decode_failed::<T>(&e)),
         None => Err(decode_failed::<T>(failure)),
     }
+}
+
+/// The value of JSON text that holds what the plain parser would round: integers beyond 64 bits.
+fn wide_json(bytes: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    Value::is_wide_json(text).then(|| Value::from_json_text(text).ok()).flatten()
 }
 
 fn decode_failed<T>(error: &dyn std::fmt::Display) -> Error {
@@ -180,6 +190,42 @@ mod tests {
         assert_eq!(payload.bytes()[0], 0xc4, "bin 8 marker");
         assert_eq!(payload.decode::<serde_bytes::ByteBuf>().unwrap().as_ref(), [1, 2, 255]);
         assert_eq!(payload.decode::<Vec<u8>>().unwrap(), [1, 2, 255]);
+    }
+
+    #[test]
+    fn integers_of_128_bits_are_integers_on_the_wire() {
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        struct Wide {
+            small: i128,
+            far: Option<i128>,
+            all: Vec<u128>,
+            by_key: std::collections::BTreeMap<u128, [i128; 2]>,
+        }
+        let wide = || Wide {
+            small: -7,
+            far: Some(i128::MIN),
+            all: vec![0, u128::MAX, 1 << 64],
+            by_key: [(1 << 100, [1, -1 << 90])].into(),
+        };
+        for codec in [Codec::MsgPack, Codec::Json] {
+            let payload = Payload::encode(codec, &wide()).unwrap();
+            assert_eq!(payload.decode::<Wide>().unwrap(), wide(), "{codec:?}");
+            let value: Value = payload.decode().unwrap();
+            assert_eq!(value.get("small"), Some(&Value::Int(-7)));
+            assert_eq!(value.get("far"), Some(&Value::from(i128::MIN)), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn json_keeps_integers_of_any_width_where_the_target_has_room() {
+        let text = format!("[1{}, {{\"a\": -1{}}}, 1.5]", "0".repeat(60), "0".repeat(19));
+        let payload = Payload::from_bytes(Codec::Json, text.clone());
+        let value: Value = payload.decode().unwrap();
+        assert_eq!(value, Value::from_json_text(&text).unwrap());
+        assert!(matches!(value.as_array().unwrap()[0], Value::BigInt(_)), "{value:?}");
+        let far = Payload::from_bytes(Codec::Json, "12345678901234567890123");
+        assert_eq!(far.decode::<f64>().unwrap(), 12345678901234567890123.0);
+        assert_eq!(far.decode::<i128>().unwrap(), 12345678901234567890123);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Any value that can cross the wire, owned. Owns its forms and how it is taken apart; its meaning in
-//! serde is the business of `wire` and `target`, in JSON text of `json`; wide integers are `bigint`'s.
+//! serde is the business of `wire`, `wide` and `target`, in JSON text of `json`; wide integers are
+//! `bigint`'s.
 
 mod bigint;
 mod json;
 mod target;
+mod wide;
 mod wire;
 
 pub use bigint::{BigInt, ParseBigIntError};
 pub use json::JsonText;
+pub(crate) use target::read;
+pub(crate) use wide::Wide;
 
 /// Any value that can cross the wire, for programs that do not know its shape.
 ///

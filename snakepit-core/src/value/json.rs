@@ -45,12 +45,16 @@ impl Value {
     /// # Errors
     /// When the text is not JSON.
     pub fn from_json_text(text: &str) -> Result<Self, serde_json::Error> {
-        let is_digit = |byte: &u8| byte.is_ascii_digit();
-        let wide =
-            text.as_bytes().split(|byte| !is_digit(byte)).any(|run| run.len() >= WIDE_DIGITS);
         // Reading it plainly first also bounds how deep it nests.
         let plain = serde_json::from_str(text)?;
+        let wide = Self::is_wide_json(text);
         if wide { serde_json::from_str(text).map(|Exact(value)| value) } else { Ok(plain) }
+    }
+
+    /// Whether JSON text may hold integers that the plain parser would round.
+    pub(crate) fn is_wide_json(text: &str) -> bool {
+        let runs = text.as_bytes().split(|byte| !byte.is_ascii_digit());
+        runs.into_iter().any(|run| run.len() >= WIDE_DIGITS)
     }
 }
 

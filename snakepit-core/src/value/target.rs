@@ -1,11 +1,38 @@
 //! A [`Value`] as the source of any other type, for results that hold what a plain target has no
-//! room for: wide integers arrive as `i128` or decimal text, markers as a map.
+//! room for: wide integers arrive as `i128` or decimal text, markers as a map; a `Value` in the target
+//! gets either as it is.
+
+use std::cell::Cell;
 
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
-use serde::de::{Deserializer, IntoDeserializer, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::{BigInt, Value, json};
+use super::{BigInt, Value, json, wire};
+
+/// The name under which a `Value` asks for a part as it is.
+pub(super) const VALUE: &str = "$snakepit::Value";
+
+thread_local! {
+    /// Whether the source on this thread is a `Value`, so that asking under [`VALUE`] makes sense.
+    static READING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Reads any type from a value.
+pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            READING.set(self.0);
+        }
+    }
+    let _before = Before(READING.replace(true));
+    T::deserialize(value)
+}
+
+pub(super) fn is_reading() -> bool {
+    READING.get()
+}
 
 impl Value {
     /// Whether something in here exists only in MessagePack's extension types.
@@ -64,9 +91,12 @@ impl<'de> Deserializer<'de> for Value {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
+        if name == VALUE {
+            return visitor.visit_newtype_struct(Whole(self));
+        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -108,5 +138,27 @@ impl Value {
             }),
             other => other.deserialize_any(visitor),
         }
+    }
+}
+
+/// A value for a target that is a `Value`: what has an extension type arrives in its form.
+struct Whole(Value);
+
+impl<'de> Deserializer<'de> for Whole {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match wire::extension_of(&self.0) {
+            Some((code, body)) => {
+                let form = vec![Value::from(code), Value::Bytes(body)];
+                visitor.visit_newtype_struct(Value::Array(form))
+            }
+            None => self.0.deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }

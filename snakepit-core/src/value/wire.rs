@@ -1,6 +1,7 @@
 //! How a [`Value`] meets serde. In MessagePack wide integers and markers are extension types, for
 //! which `rmp-serde` has a newtype struct of a reserved name; text formats get the form of `json.rs`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use rmp_serde::MSGPACK_EXT_STRUCT_NAME;
@@ -8,7 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, EnumAccess, MapAccess, SeqAcces
 use serde::ser::{Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
-use super::{BigInt, Value, json};
+use super::{BigInt, Value, json, target};
 
 /// Extension code of integers beyond 64 bits.
 const EXT_BIG_INT: i8 = 1;
@@ -43,15 +44,25 @@ impl Serialize for Value {
                 serializer.collect_map([(json::MARKER_TYPE, type_name), ("repr", repr)])
             }
             Self::Marker { type_name, repr } => {
-                let body = rmp_serde::to_vec_named(&std::collections::BTreeMap::from([
-                    ("type", type_name),
-                    ("repr", repr),
-                ]))
-                .map_err(serde::ser::Error::custom)?;
-                extension(EXT_MARKER, &body, serializer)
+                extension(EXT_MARKER, &marker_body(type_name, repr), serializer)
             }
         }
     }
+}
+
+/// The extension type of a value that has one: its code and body.
+pub(super) fn extension_of(value: &Value) -> Option<(i8, Vec<u8>)> {
+    match value {
+        Value::BigInt(number) => Some((EXT_BIG_INT, number.as_bytes().to_vec())),
+        Value::Marker { type_name, repr } => Some((EXT_MARKER, marker_body(type_name, repr))),
+        _ => None,
+    }
+}
+
+fn marker_body(type_name: &str, repr: &str) -> Vec<u8> {
+    // Two texts always have a form.
+    rmp_serde::to_vec_named(&BTreeMap::from([("type", type_name), ("repr", repr)]))
+        .unwrap_or_default()
 }
 
 fn extension<S: Serializer>(code: i8, body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -60,6 +71,27 @@ fn extension<S: Serializer>(code: i8, body: &[u8], serializer: S) -> Result<S::O
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if target::is_reading() {
+            return deserializer.deserialize_newtype_struct(target::VALUE, WholeVisitor);
+        }
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+/// Takes a part as it is from a source that is a `Value` itself.
+struct WholeVisitor;
+
+impl<'de> Visitor<'de> for WholeVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Value, D::Error> {
         deserializer.deserialize_any(ValueVisitor)
     }
 }
