@@ -195,6 +195,29 @@ def test_a_marker_is_short_and_keeps_secrets() -> None:
     assert len(marker.repr) <= 220
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("C(password='a\\'b, c', x=1)", "C(password=***, x=1)"),
+        ("C(tokens=['a', 'b'], x=1)", "C(tokens=***, x=1)"),
+        ("C(secret=SecretStr('a', 'b'))", "C(secret=***)"),
+        ("{'Authorization': 'Bearer abc'}", "{'Authorization': ***}"),
+        ("Authorization: Bearer abc x", "Authorization: *** x"),
+        ("<a api-key=abc>", "<a api-key=***"),
+        ("db('postgres://me:hunter2@host/x')", "db('postgres://me:***@host/x')"),
+        ("https://host/a:b@c", "https://host/a:b@c"),
+        ("C(passwd=b'abc')", "C(passwd=***)"),
+        ("C(nothing=1)", "C(nothing=1)"),
+    ],
+)
+def test_secrets_are_hidden_whatever_form_they_have(text: str, shown: str) -> None:
+    class Shown:
+        def __repr__(self) -> str:
+            return text
+
+    assert unpack(pack(Shown())).repr == shown
+
+
 def test_a_repr_that_raises_is_no_obstacle() -> None:
     class Broken:
         def __repr__(self) -> str:
@@ -296,12 +319,72 @@ def test_bytes_that_are_no_value_are_refused(data: str) -> None:
 JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(min_value=-(2**63), max_value=2**64 - 1)
+    | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=40,
 )
+
+
+@given(st.integers())
+def test_json_keeps_integers_of_any_width(value: int) -> None:
+    assert same(from_json(f" [ {value} , {value * 10**40}]"), [value, value * 10**40])
+
+
+@given(JSON_VALUES)
+def test_json_is_read_as_the_standard_library_reads_it(value: Any) -> None:
+    import json
+
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
+        assert same(from_json(text), json.loads(text))
+
+
+@given(st.text(alphabet='[]{}",:\\u0dD8e-+. 1tfn', max_size=16))
+def test_text_is_json_where_the_standard_library_says_so(text: str) -> None:
+    import json
+
+    try:
+        expected = json.loads(text)
+        # Half a character, or a number that is none.
+        json.dumps(expected, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        with pytest.raises(DecodeError):
+            from_json(text)
+    else:
+        assert same(from_json(text), expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[",
+        "[1,]",
+        "{",
+        '{"a"}',
+        "{1: 2}",
+        "01",
+        "-",
+        "1.",
+        "1e",
+        "+1",
+        "nul",
+        '"',
+        '"\\x"',
+        '"\\ud800"',
+        '"\\ud800\\u0041"',
+        '"a\nb"',
+        "1 2",
+        "1e999",
+        "NaN",
+        "[" * 300,
+        "\ufeff1",
+    ],
+)
+def test_text_that_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(DecodeError):
+        from_json(text)
 
 
 @given(JSON_VALUES)

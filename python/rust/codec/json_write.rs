@@ -10,6 +10,9 @@ use pyo3::prelude::*;
 use super::walk::{Sink, WriteResult};
 use super::{EncodeError, Marker};
 
+/// The entry that tells a marker from other objects; the host writes the same.
+const MARKER_TYPE: &str = "__snakepit_marker__";
+
 #[derive(Default)]
 pub(super) struct Json {
     out: Vec<u8>,
@@ -18,10 +21,6 @@ pub(super) struct Json {
 impl Json {
     pub(super) fn finish(self) -> Vec<u8> {
         self.out
-    }
-
-    fn display(&mut self, value: impl std::fmt::Display) {
-        self.out.extend_from_slice(value.to_string().as_bytes());
     }
 }
 
@@ -35,22 +34,23 @@ impl Sink for Json {
     }
 
     fn bool(&mut self, value: bool) {
-        self.display(value);
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     fn int(&mut self, value: i64) {
-        self.display(value);
+        // Writing to a Vec does not fail.
+        let _ = serde_json::to_writer(&mut self.out, &value);
     }
 
     fn uint(&mut self, value: u64) {
-        self.display(value);
+        let _ = serde_json::to_writer(&mut self.out, &value);
     }
 
     fn big_int(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
         // An int subclass may print itself in its own way; `format` with "d" may not.
         let text = value.call_method1("__format__", ("d",));
         let text = text.map_err(|error| EncodeError::new(error.to_string()))?;
-        self.display(text);
+        self.out.extend_from_slice(text.to_string().as_bytes());
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl Sink for Json {
 
     fn marker(&mut self, marker: &Marker) -> WriteResult {
         self.begin_map(2)?;
-        self.text("type")?;
+        self.text(MARKER_TYPE)?;
         self.between();
         self.text(&marker.type_name)?;
         self.before(1);

@@ -1,26 +1,15 @@
 //! The marker: what stands for a value that has no plain form.
 //!
 //! Owns its Python class and the text it shows of the value. Invariant: that text is short, and
-//! what follows a name that sounds like a secret is not in it.
+//! what sounds like a secret is not in it.
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::redact::redact;
+
 /// Longest `repr` that is sent along, in characters.
 const MAX_REPR_CHARS: usize = 200;
-
-/// Names after which a value is not shown, in lower case.
-const SECRET_NAMES: [&str; 9] = [
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "authorization",
-    "credential",
-    "private_key",
-];
 
 /// Stands for a value that could not cross: its type's name and a shortened `repr`.
 #[pyclass(frozen, eq, hash, module = "snakepit")]
@@ -49,10 +38,9 @@ impl Marker {
 impl Marker {
     /// The marker of an object.
     pub(crate) fn of(value: &Bound<'_, PyAny>) -> Self {
-        let repr = value.repr().map_or_else(
-            |_| "<repr failed>".to_owned(),
-            |repr| redact(&shorten(&repr.to_string_lossy())),
-        );
+        let repr = value
+            .repr()
+            .map_or_else(|_| "<repr failed>".to_owned(), |repr| shown(&repr.to_string_lossy()));
         Self { type_name: type_name(&value.get_type()), repr }
     }
 }
@@ -66,55 +54,14 @@ pub(crate) fn type_name(ty: &Bound<'_, PyType>) -> String {
     }
 }
 
-/// At most [`MAX_REPR_CHARS`] characters of a text.
-pub(crate) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_REPR_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+/// A `repr` as it may be shown: short, and without secrets.
+pub(crate) fn shown(repr: &str) -> String {
+    // Secrets are looked for beyond what is shown, as one that is cut off has lost its end.
+    let looked_at =
+        repr.char_indices().nth(8 * MAX_REPR_CHARS).map_or(repr, |(end, _)| &repr[..end]);
+    let redacted = redact(looked_at);
+    match redacted.char_indices().nth(MAX_REPR_CHARS) {
+        Some((end, _)) => format!("{}…", &redacted[..end]),
+        None => redacted,
     }
-}
-
-/// Replaces what is assigned to names that sound like secrets.
-pub(crate) fn redact(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let mut out = String::with_capacity(text.len());
-    let mut kept = 0;
-    while let Some((start, name)) = next_secret(&lower, kept) {
-        let after_name = start + name.len();
-        out.push_str(&text[kept..after_name]);
-        kept = after_name;
-        if let Some((from, to)) = assigned_value(&lower, after_name) {
-            out.push_str(&text[kept..from]);
-            out.push_str("***");
-            kept = to;
-        }
-    }
-    out.push_str(&text[kept..]);
-    out
-}
-
-/// The first secret-sounding name at or after `from`.
-fn next_secret(lower: &str, from: usize) -> Option<(usize, &'static str)> {
-    SECRET_NAMES
-        .iter()
-        .filter_map(|name| lower[from..].find(name).map(|at| (from + at, *name)))
-        .min_by_key(|(at, _)| *at)
-}
-
-/// The range of the value in `name=value`, `'name': 'value'` and the like.
-fn assigned_value(text: &str, after_name: usize) -> Option<(usize, usize)> {
-    let rest = &text[after_name..];
-    // The rest of the identifier (`secret_name`), its closing quote, the sign, spaces.
-    let identifier = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    let unquoted = identifier.trim_start_matches(['\'', '"', ' ']);
-    let value = unquoted.strip_prefix([':', '='])?.trim_start();
-    let from = text.len() - value.len();
-    let prefix = if value.starts_with("b'") || value.starts_with("b\"") { 1 } else { 0 };
-    let len = match value[prefix..].chars().next()? {
-        quote @ ('\'' | '"') => {
-            value[prefix + 1..].find(quote).map_or(value.len(), |end| prefix + 1 + end + 1)
-        }
-        _ => value.find([',', ')', '}', ']', ' ']).unwrap_or(value.len()),
-    };
-    Some((from, from + len))
 }

@@ -13,6 +13,7 @@ mod msgpack_read;
 mod msgpack_write;
 mod parts;
 mod plain;
+mod redact;
 mod walk;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use snakepit_proto::v1::Codec;
 
 pub(crate) use error::{DecodeError, EncodeError};
 pub(crate) use keys::KeyCache;
-pub(crate) use marker::Marker;
+pub(crate) use marker::{Marker, shown};
 pub(crate) use parts::total_len;
 
 /// Deepest nesting of lists and maps, both ways: far beyond real data, far below the stack.
@@ -37,7 +38,7 @@ pub(crate) fn decode<'py>(
 ) -> Result<Bound<'py, PyAny>, DecodeError> {
     match codec {
         Codec::Msgpack => msgpack_read::read(py, parts, keys),
-        Codec::Json => json_read::read(py, parts),
+        Codec::Json => json_read::read(py, parts, keys),
         Codec::Raw => fresh::bytes(py, &mut parts::Parts::new(parts), total_len(parts)),
         Codec::Unspecified => Err(DecodeError::new("the payload names no codec this worker knows")),
     }

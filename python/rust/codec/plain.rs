@@ -174,6 +174,9 @@ fn classify(ty: &Bound<'_, PyType>) -> PyResult<Plain> {
     if ty.hasattr(intern!(py, "__dataclass_fields__"))? {
         return dataclass_fields(ty);
     }
+    if let Some(attributes) = ty.getattr_opt(intern!(py, "__attrs_attrs__"))? {
+        return names_of(&attributes).map(Plain::Fields);
+    }
     if ty.is_subclass_of::<PyDict>()? {
         return Ok(Plain::Dict);
     }
@@ -232,9 +235,13 @@ fn named_tuple_fields(ty: &Bound<'_, PyType>) -> PyResult<Plain> {
 
 fn dataclass_fields(ty: &Bound<'_, PyType>) -> PyResult<Plain> {
     let fields = ty.py().import("dataclasses")?.call_method1("fields", (ty,))?;
-    let names: PyResult<Vec<Py<PyString>>> =
-        fields.try_iter()?.map(|field| Ok(field?.getattr("name")?.extract()?)).collect();
-    Ok(Plain::Fields(names?))
+    names_of(&fields).map(Plain::Fields)
+}
+
+/// The names of fields, as `dataclasses` and attrs describe them.
+fn names_of(fields: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyString>>> {
+    let py = fields.py();
+    fields.try_iter()?.map(|field| Ok(field?.getattr(intern!(py, "name"))?.extract()?)).collect()
 }
 
 /// How many elements an array-like object says it has.

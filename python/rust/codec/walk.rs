@@ -10,7 +10,7 @@ use pyo3::types::{
 };
 
 use super::error::Step;
-use super::marker::{redact, shorten, type_name};
+use super::marker::{shown, type_name};
 use super::plain::{self, Plain};
 use super::{EncodeError, MAX_DEPTH, Marker};
 
@@ -293,7 +293,7 @@ fn cast<'a, 'py, T: pyo3::PyTypeCheck>(
 
 fn key_step(key: &Bound<'_, PyAny>) -> Step {
     let repr = key.repr().map_or_else(|_| "?".to_owned(), |repr| repr.to_string());
-    Step::Key(redact(&shorten(&repr)))
+    Step::Key(shown(&repr))
 }
 
 /// User code failed while its object was being converted.

@@ -10,12 +10,20 @@ use pyo3::types::{PyString, PyType};
 use snakepit_proto::v1::{PythonException, PythonFrame};
 
 use super::host_error;
+use crate::codec;
 
 /// Longest chain of causes that is followed.
 const MAX_CHAIN: usize = 16;
 
-/// Most members of one exception group.
+/// Most members of one exception group, and most arguments and notes of one exception.
 const MAX_MEMBERS: usize = 32;
+
+/// Most exceptions that one description holds, in groups and chains together.
+const MAX_EXCEPTIONS: usize = 64;
+
+/// Most characters of messages and notes that one description holds: together with everything else
+/// it stays far below what a frame may hold.
+const MAX_ALL_CHARS: usize = 512 * 1024;
 
 /// Frames kept at the outer and inner end of a longer traceback.
 const OUTER_FRAMES: usize = 16;
@@ -24,7 +32,7 @@ const INNER_FRAMES: usize = 48;
 /// Longest text of a message or note, in characters: a page.
 const MAX_TEXT_CHARS: usize = 8 * 1024;
 
-/// Longest `repr` of an argument and longest source line, in characters.
+/// Longest source line, file name and function name, in characters.
 const MAX_LINE_CHARS: usize = 200;
 
 /// Describes an exception that was raised.
@@ -39,29 +47,40 @@ pub(super) fn describe(py: Python<'_>, error: &PyErr) -> PythonException {
 
 /// Describes an exception object.
 pub(crate) fn describe_value(error: &Bound<'_, PyAny>) -> PythonException {
-    Walk { seen: Vec::new() }.exception(error)
+    let mut walk = Walk { seen: Vec::new(), described: 0, room: MAX_ALL_CHARS };
+    walk.exception(error)
 }
 
 struct Walk {
     /// Identities of the exceptions above, because chains may be circular.
     seen: Vec<usize>,
+    described: usize,
+    /// Characters that may still be spent.
+    room: usize,
 }
 
 impl Walk {
     fn exception(&mut self, error: &Bound<'_, PyAny>) -> PythonException {
         self.seen.push(error.as_ptr() as usize);
+        self.described += 1;
         let ty = error.get_type();
+        let message = self.text(text_of(error.str()));
+        let mut notes = self.notes(error);
         let (cause, explicit_cause) = self.cause(error);
+        let (members, left_out) = self.members(error);
+        if left_out > 0 {
+            notes.push(format!("<{left_out} of its exceptions left out>"));
+        }
         let description = PythonException {
             type_name: ty.name().map_or_else(|_| "?".to_owned(), |name| name.to_string()),
             module: ty.module().map(|name| name.to_string()).unwrap_or_default(),
-            message: shorten(text_of(error.str()), MAX_TEXT_CHARS),
+            message,
             args: args(error),
             frames: frames(error),
-            notes: notes(error),
+            notes,
             cause,
             explicit_cause,
-            members: self.members(error),
+            members,
             bases: bases(&ty),
             host_error: host_error::carried(error),
         };
@@ -76,48 +95,57 @@ impl Walk {
         let suppressed = error.getattr("__suppress_context__").and_then(|s| s.is_truthy());
         let cause = explicit
             .or_else(|| if suppressed.unwrap_or(false) { None } else { attribute("__context__") });
-        let cause = cause.filter(|cause| {
-            self.seen.len() < MAX_CHAIN && !self.seen.contains(&(cause.as_ptr() as usize))
-        });
+        let cause = cause
+            .filter(|cause| self.has_room() && !self.seen.contains(&(cause.as_ptr() as usize)));
         match cause {
             Some(cause) => (Some(Box::new(self.exception(&cause))), is_explicit),
             None => (None, false),
         }
     }
 
-    fn members(&mut self, error: &Bound<'_, PyAny>) -> Vec<PythonException> {
+    /// The members of a group, and how many were left out.
+    fn members(&mut self, error: &Bound<'_, PyAny>) -> (Vec<PythonException>, usize) {
         let py = error.py();
         let group = py.import("builtins").and_then(|m| m.getattr("BaseExceptionGroup"));
-        if !group.and_then(|group| error.is_instance(&group)).unwrap_or(false)
-            || self.seen.len() >= MAX_CHAIN
-        {
-            return Vec::new();
+        if !group.and_then(|group| error.is_instance(&group)).unwrap_or(false) {
+            return (Vec::new(), 0);
         }
         let members = error.getattr("exceptions").and_then(|members| members.try_iter());
-        let Ok(members) = members else {
-            return Vec::new();
+        let mut members = match members {
+            Ok(members) => members.flatten(),
+            Err(_) => return (Vec::new(), 0),
         };
-        members.flatten().take(MAX_MEMBERS).map(|member| self.exception(&member)).collect()
+        let mut described = Vec::new();
+        while described.len() < MAX_MEMBERS && self.has_room() {
+            match members.next() {
+                Some(member) => described.push(self.exception(&member)),
+                None => break,
+            }
+        }
+        (described, members.count())
+    }
+
+    fn notes(&mut self, error: &Bound<'_, PyAny>) -> Vec<String> {
+        let notes = error.getattr("__notes__").and_then(|notes| notes.try_iter());
+        let Ok(notes) = notes else { return Vec::new() };
+        notes.flatten().take(MAX_MEMBERS).map(|note| self.text(text_of(note.str()))).collect()
+    }
+
+    fn has_room(&self) -> bool {
+        self.seen.len() < MAX_CHAIN && self.described < MAX_EXCEPTIONS
+    }
+
+    fn text(&mut self, text: String) -> String {
+        let text = shorten(text, MAX_TEXT_CHARS.min(self.room));
+        self.room = self.room.saturating_sub(text.chars().count());
+        text
     }
 }
 
 fn args(error: &Bound<'_, PyAny>) -> Vec<String> {
     let args = error.getattr("args").and_then(|args| args.try_iter());
     let Ok(args) = args else { return Vec::new() };
-    args.flatten()
-        .map(|arg| shorten(text_of(arg.repr()), MAX_LINE_CHARS))
-        .take(MAX_MEMBERS)
-        .collect()
-}
-
-fn notes(error: &Bound<'_, PyAny>) -> Vec<String> {
-    let notes = error.getattr("__notes__").and_then(|notes| notes.try_iter());
-    let Ok(notes) = notes else { return Vec::new() };
-    notes
-        .flatten()
-        .map(|note| shorten(text_of(note.str()), MAX_TEXT_CHARS))
-        .take(MAX_MEMBERS)
-        .collect()
+    args.flatten().take(MAX_MEMBERS).map(|arg| codec::shown(&text_of(arg.repr()))).collect()
 }
 
 fn bases(ty: &Bound<'_, PyType>) -> Vec<String> {
@@ -171,9 +199,9 @@ fn frame(traceback: &Bound<'_, PyAny>, outermost: bool) -> PyResult<Option<Pytho
         // A file that is gone or no text has no source line.
         .unwrap_or_default();
     Ok(Some(PythonFrame {
-        function: code.getattr(intern!(py, "co_qualname"))?.extract()?,
+        function: shorten(code.getattr(intern!(py, "co_qualname"))?.extract()?, MAX_LINE_CHARS),
         source: shorten(source.trim().to_owned(), MAX_LINE_CHARS),
-        file,
+        file: shorten(file, 5 * MAX_LINE_CHARS),
         line,
     }))
 }

@@ -146,10 +146,16 @@ class Compiler:
             return _enum(cls)
         if _hints.is_dataclass(cls):
             return self._fields(cls, lambda: _dataclass_fields(cls))
+        if _hints.is_attrs(cls):
+            return self._fields(cls, lambda: _attrs_fields(cls))
         if _hints.is_typed_dict(cls):
             return self._fields(cls, lambda: _typed_dict_fields(cls), make=dict)
         if hasattr(cls, "model_validate"):
             return cls.model_validate
+        if _hints.is_class(cls, "numpy", "ndarray"):
+            return _array(arguments)
+        if _hints.is_class(cls, "numpy", "generic"):
+            return _parsed(f"a value for {cls.__name__}", BOOL | INT | FLOAT | STR | BYTES, cls)
         return _by_text(cls)
 
     def _tuple(self, cls: type, arguments: tuple[Any, ...]) -> Check:
@@ -191,18 +197,29 @@ class Compiler:
     def _fields(
         self,
         cls: type,
-        fields: Callable[[], list[tuple[str, Any, bool]]],
+        fields: Callable[[], list[_Field]],
         make: Callable[..., Any] | None = None,
     ) -> Converter:
-        """Converts a map to an object with fields: `(name, hint, required)` of each."""
+        """Converts a map to an object with fields."""
         known = self._classes.get(cls)
         if known is not None:
             return known
         convert = _Fields(cls, make or cls)
         self._classes[cls] = convert
-        for name, hint, required in fields():
-            convert.add(name, self.converter(hint), required)
+        for field in fields():
+            convert.add(field, self.converter(field.hint))
         return convert
+
+
+class _Field:
+    """One field of a class: what it takes, and the argument that sets it."""
+
+    def __init__(self, name: str, hint: Any, required: bool, argument: str | None) -> None:
+        self.name = name
+        self.hint = hint
+        self.required = required
+        self.argument = argument
+        """None where the class sets it by itself."""
 
 
 class _Fields:
@@ -211,26 +228,29 @@ class _Fields:
     def __init__(self, cls: type, make: Callable[..., Any]) -> None:
         self._name = cls.__qualname__
         self._make = make
-        self._converters: dict[str, Converter] = {}
+        self._converters: dict[str, tuple[Converter, str | None]] = {}
         self._required: set[str] = set()
 
-    def add(self, name: str, converter: Converter, required: bool) -> None:
-        self._converters[name] = converter
-        if required:
-            self._required.add(name)
+    def add(self, field: _Field, converter: Converter) -> None:
+        self._converters[field.name] = (converter, field.argument)
+        if field.required:
+            self._required.add(field.name)
 
     def __call__(self, value: Any) -> Any:
         _expect(value, DICT, f"a map with the fields of {self._name}")
-        values: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         for name, part in value.items():
-            converter = self._converters.get(name)
-            if converter is None:
+            known = self._converters.get(name)
+            if known is None:
                 raise MismatchError(f"{self._name} has no field {name!r}")
-            values[name] = _step(converter, part, f".{name}")
-        missing = self._required - values.keys()
+            converter, argument = known
+            # What the class sets by itself is sent along, and is set again here.
+            if argument is not None:
+                arguments[argument] = _step(converter, part, f".{name}")
+        missing = self._required - value.keys()
         if missing:
             raise MismatchError(f"{self._name} needs {', '.join(sorted(missing))}")
-        return self._make(**values)
+        return self._make(**arguments)
 
 
 def as_function(check: Check, hint: Any) -> Converter:
@@ -388,29 +408,62 @@ def _is_member(value: Any) -> bool:
     return _hints.is_enum(type(value))
 
 
-def _dataclass_fields(cls: type) -> list[tuple[str, Any, bool]]:
+def _array(arguments: tuple[Any, ...]) -> Check:
+    """Checks of `numpy.ndarray`, with the element type that `NDArray[...]` names."""
+    # A hint that names it has loaded it.
+    numpy = sys.modules["numpy"]
+    dtype = None
+    # The second argument is `dtype[...]`.
+    for element in _hints.arguments_of(arguments[1]) if len(arguments) == 2 else ():
+        dtype = element if _hints.is_class(element, "numpy", "generic") else None
+
+    def convert(value: Any) -> Any:
+        _expect(value, LIST | BOOL | INT | FLOAT, "a list of numbers")
+        return numpy.array(value, dtype=dtype)
+
+    return convert
+
+
+def _dataclass_fields(cls: type) -> list[_Field]:
     # A dataclass has loaded its module.
     dataclasses = sys.modules["dataclasses"]
     hints = _hints.class_hints(cls)
     missing = dataclasses.MISSING
-    return [
-        (
-            field.name,
-            hints.get(field.name),
-            field.default is missing and field.default_factory is missing,
-        )
-        for field in dataclasses.fields(cls)
-        if field.init
-    ]
+
+    def field_of(field: Any) -> _Field:
+        required = field.default is missing and field.default_factory is missing
+        name = field.name
+        return _Field(name, hints.get(name), field.init and required, name if field.init else None)
+
+    return [field_of(field) for field in dataclasses.fields(cls)]
 
 
-def _typed_dict_fields(cls: Any) -> list[tuple[str, Any, bool]]:
-    hints = _hints.class_hints(cls)
-    return [(name, hint, name in cls.__required_keys__) for name, hint in hints.items()]
-
-
-def _named_tuple_fields(cls: Any) -> list[tuple[str, Any, bool]]:
+def _attrs_fields(cls: Any) -> list[_Field]:
+    # What attrs has made has loaded it.
+    nothing = sys.modules["attr"].NOTHING
     hints = _hints.class_hints(cls)
     from typing import Any
 
-    return [(name, hints.get(name, Any), name not in cls._field_defaults) for name in cls._fields]
+    def field_of(field: Any) -> _Field:
+        name = field.name
+        # The argument of a private field has no underscore.
+        argument = field.alias or name.lstrip("_") if field.init else None
+        required = field.init and field.default is nothing
+        return _Field(name, hints.get(name, Any), required, argument)
+
+    return [field_of(field) for field in cls.__attrs_attrs__]
+
+
+def _typed_dict_fields(cls: Any) -> list[_Field]:
+    hints = _hints.class_hints(cls)
+    return [_Field(name, hint, name in cls.__required_keys__, name) for name, hint in hints.items()]
+
+
+def _named_tuple_fields(cls: Any) -> list[_Field]:
+    hints = _hints.class_hints(cls)
+    from typing import Any
+
+    return [
+        _Field(name, hints.get(name, Any), name not in cls._field_defaults, name)
+        for name in cls._fields
+    ]

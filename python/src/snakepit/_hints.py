@@ -82,6 +82,11 @@ def is_dataclass(hint: Any) -> bool:
     return isinstance(hint, type) and "__dataclass_fields__" in vars(hint)
 
 
+def is_attrs(hint: Any) -> bool:
+    """Whether it is a class made with attrs."""
+    return isinstance(hint, type) and hasattr(hint, "__attrs_attrs__")
+
+
 def is_enum(hint: Any) -> bool:
     """Whether it is an `Enum` class."""
     return is_class(hint, "enum", "Enum")

@@ -176,6 +176,8 @@ class _Builder:
                 return schema
         if _hints.is_dataclass(cls):
             return self._definition(cls, _dataclass_fields)
+        if _hints.is_attrs(cls):
+            return self._definition(cls, _attrs_fields)
         if _hints.is_typed_dict(cls):
             return self._definition(cls, _typed_dict_fields)
         if _hints.is_named_tuple(cls):
@@ -227,6 +229,20 @@ def _dataclass_fields(cls: type) -> list[tuple[str, Any, Any]]:
 
     fields = dataclasses.fields(cls)
     return [(f.name, hints.get(f.name), default(f)) for f in fields if f.init]
+
+
+def _attrs_fields(cls: Any) -> list[tuple[str, Any, Any]]:
+    hints = _hints.class_hints(cls)
+    # What attrs has made has loaded it. A factory is a default that cannot be written.
+    nothing = sys.modules["attr"].NOTHING
+
+    def default(field: Any) -> Any:
+        if field.default is nothing:
+            return MISSING
+        return field.default if _is_plain(field.default) else _OMITTED
+
+    fields = [field for field in cls.__attrs_attrs__ if field.init]
+    return [(field.name, hints.get(field.name, MISSING), default(field)) for field in fields]
 
 
 def _typed_dict_fields(cls: Any) -> list[tuple[str, Any, Any]]:

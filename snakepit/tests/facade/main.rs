@@ -8,6 +8,7 @@ mod any_executor;
 mod batches;
 mod blocking;
 mod calls;
+mod conversion;
 mod crashes;
 mod health;
 mod heartbeats;

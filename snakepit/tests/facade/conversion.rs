@@ -1,0 +1,133 @@
+//! Values of every type of the mapping table, there and back through a real worker, in both codecs.
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use serde::Serialize;
+use snakepit::{BigInt, Codec, Error, Snakepit, Value};
+
+use crate::support::{start, stop, wait};
+
+const CODECS: [Codec; 2] = [Codec::MsgPack, Codec::Json];
+
+/// Random values are many to a call, so that the worker is asked some dozens of times only.
+const CASES: u32 = 48;
+
+fn proptest(
+    check: impl Fn(Value) -> Result<(), TestCaseError>,
+    values: impl Strategy<Value = Value>,
+) {
+    let config = ProptestConfig { cases: CASES, failure_persistence: None, ..Default::default() };
+    TestRunner::new(config).run(&values, check).unwrap();
+}
+
+fn call<T: Serialize>(
+    snakepit: &Snakepit,
+    tool: &str,
+    codec: Codec,
+    argument: T,
+) -> Result<Value, Error> {
+    wait(snakepit.call(tool).codec(codec).args([argument]).execute())
+}
+
+fn scalar(codec: Codec) -> BoxedStrategy<Value> {
+    let text = prop_oneof![".{0,40}", "[\\PC\\x00-\\x1f\"\\\\]{0,12}"].prop_map(Value::String);
+    let integer = prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i128>().prop_map(Value::from),
+        prop::collection::vec(any::<u8>(), 0..40)
+            .prop_map(|bytes| Value::from(BigInt::from_bytes(&bytes))),
+    ];
+    let plain = prop_oneof![Just(Value::Nil), any::<bool>().prop_map(Value::Bool), integer, text];
+    match codec {
+        Codec::Json => {
+            let finite = prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO;
+            prop_oneof![plain, finite.prop_map(Value::Float)].boxed()
+        }
+        _ => {
+            let bytes = prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes);
+            let marker = (".{0,8}", ".{0,8}")
+                .prop_map(|(type_name, repr)| Value::Marker { type_name, repr });
+            prop_oneof![plain, any::<f64>().prop_map(Value::Float), bytes, marker].boxed()
+        }
+    }
+}
+
+fn value(codec: Codec) -> impl Strategy<Value = Value> {
+    let key = match codec {
+        Codec::Json => ".{0,40}".prop_map(Value::String).boxed(),
+        // A marker stands for an object, which is no key.
+        _ => scalar(codec)
+            .prop_filter("a marker is no key", |key| !matches!(key, Value::Marker { .. }))
+            .boxed(),
+    };
+    scalar(codec).prop_recursive(5, 64, 6, move |inner| {
+        let entries = prop::collection::vec((key.clone(), inner.clone()), 0..6);
+        prop_oneof![
+            prop::collection::vec(inner, 0..20).prop_map(Value::Array),
+            entries.prop_map(|entries| Value::Map(distinct(entries))),
+        ]
+    })
+}
+
+/// Entries whose keys Python tells apart: there, `True` and `1.0` are `1`.
+fn distinct(entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
+    let name = |key: &Value| match key {
+        Value::Bool(flag) => f64::from(u8::from(*flag)).to_string(),
+        Value::Int(_) | Value::UInt(_) | Value::Float(_) => key.as_f64().unwrap().to_string(),
+        Value::BigInt(number) => number.to_string().parse::<f64>().unwrap().to_string(),
+        other => format!("{other:?}"),
+    };
+    let mut seen = std::collections::HashSet::new();
+    entries.into_iter().filter(|(key, _)| seen.insert(name(key))).collect()
+}
+
+/// Equality that takes NaN for itself and tells -0.0 from 0.0.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Float(a), Value::Float(b)) => {
+            a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Map(a), Value::Map(b)) => {
+            let pairs = || a.iter().zip(b);
+            a.len() == b.len() && pairs().all(|(a, b)| same(&a.0, &b.0) && same(&a.1, &b.1))
+        }
+        _ => a == b,
+    }
+}
+
+#[test]
+fn random_values_of_rusts_come_back_from_python_as_they_were() {
+    let snakepit = start("conversion.py");
+    for codec in CODECS {
+        proptest(
+            |value| {
+                let back = call(&snakepit, "echo", codec, &value).unwrap();
+                prop_assert!(same(&back, &value), "{codec:?}: {value:?} came back as {back:?}");
+                Ok(())
+            },
+            value(codec),
+        );
+    }
+    stop(snakepit);
+}
+
+#[test]
+fn random_values_of_pythons_come_back_from_rust_in_their_plain_form() {
+    let snakepit = start("conversion.py");
+    for (codec, name) in [(Codec::MsgPack, "msgpack"), (Codec::Json, "json")] {
+        for seed in 0..300 {
+            let made = snakepit.call("make").codec(codec).args((seed, name));
+            let value: Value =
+                wait(made.execute()).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+            let judged = snakepit.call("judge").codec(codec).args((seed, name, value));
+            if let Err(error) = wait(judged.execute::<()>()) {
+                panic!("{codec:?}, seed {seed}: {error:?}");
+            }
+        }
+    }
+    stop(snakepit);
+}
