@@ -9,6 +9,7 @@ mod codec;
 mod death;
 mod dispatch;
 mod dump;
+mod event;
 mod heap;
 mod link;
 mod process;
@@ -26,6 +27,8 @@ mod _native {
     use crate::codec::Marker;
     #[pymodule_export]
     use crate::dispatch::{Cancelled, ChunkSink, HostError, Serving};
+    #[pymodule_export]
+    use crate::event::tell;
     #[pymodule_export]
     use crate::heap::fill_heap;
     #[pymodule_export]

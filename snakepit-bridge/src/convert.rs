@@ -1,5 +1,6 @@
 //! Wire messages and core's vocabulary, turned into each other. Pure functions.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use snakepit_core::{
@@ -47,6 +48,16 @@ pub(crate) fn progress(progress: v1::Progress) -> Progress {
         total: Some(progress.total).filter(|total| *total > 0.0),
         message: progress.message,
     }
+}
+
+/// What an event measured, as a JSON object.
+pub(crate) fn measurements(measurements: &HashMap<String, v1::Number>) -> serde_json::Value {
+    let number = |number: &v1::Number| match number.value {
+        Some(v1::number::Value::Integer(integer)) => integer.into(),
+        Some(v1::number::Value::Real(real)) => real.into(),
+        None => serde_json::Value::Null,
+    };
+    measurements.iter().map(|(name, value)| (name.clone(), number(value))).collect()
 }
 
 /// The error of a call; `streaming` says what the caller had asked for.

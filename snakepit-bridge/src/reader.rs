@@ -263,13 +263,7 @@ impl Reader {
             Frame::HealthReport(report) => self.shared.health_report(report),
             Frame::DrainDone(_) => self.shared.drain_done(),
             Frame::Log(record) => self.log(&record),
-            Frame::Event(event) => tracing::info!(
-                target: "snakepit::worker::event",
-                worker = %self.shared.worker_id,
-                pool = %self.shared.pool,
-                name = event.name,
-                details = ?event.details,
-            ),
+            Frame::Event(event) => self.event(&event),
             Frame::ToolCancel(_) => self.unimplemented("tool_cancel"),
             Frame::ShmRelease(_) => self.unimplemented("shm_release"),
             Frame::Unimplemented(refusal) => tracing::warn!(
@@ -298,6 +292,28 @@ impl Reader {
     fn answer(&self, frame: HostFrame) {
         self.shared.push(frame);
         self.shared.flush();
+    }
+
+    /// What an adapter tells of becomes an event of this program, with text as JSON: the names in it
+    /// are the adapter's.
+    fn event(&self, event: &v1::Event) {
+        if event.dropped > 0 {
+            tracing::warn!(
+                worker = %self.shared.worker_id,
+                pool = %self.shared.pool,
+                dropped = event.dropped,
+                "the adapter told of more events than could leave; those were dropped",
+            );
+        }
+        tracing::info!(
+            target: "snakepit::python",
+            worker = %self.shared.worker_id,
+            pool = %self.shared.pool,
+            call = event.call_id,
+            event = event.name,
+            measurements = %convert::measurements(&event.measurements),
+            metadata = %serde_json::json!(event.details),
+        );
     }
 
     fn log(&self, record: &v1::Log) {

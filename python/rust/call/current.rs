@@ -41,18 +41,20 @@ impl CurrentCall {
 impl CurrentCall {
     /// A call without a host, for tests of adapters.
     #[staticmethod]
-    #[pyo3(signature = (command, on_progress, *, timeout=None, session_id="", metadata=None))]
+    #[pyo3(signature = (command, on_progress, *, timeout=None, session_id="", metadata=None, streaming=false))]
     fn local(
         command: String,
         on_progress: Py<PyAny>,
         timeout: Option<f64>,
         session_id: &str,
         metadata: Option<HashMap<String, String>>,
+        streaming: bool,
     ) -> Self {
         let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let mut state = CallState::new(1, command, timeout);
         state.session_id = session_id.to_owned();
         state.metadata = metadata.unwrap_or_default();
+        state.streaming = streaming;
         Self {
             state: Arc::new(state),
             progress: ProgressTo::Function(on_progress),
@@ -78,6 +80,12 @@ impl CurrentCall {
     #[getter]
     fn session_id(&self) -> Option<&str> {
         Some(&*self.state.session_id).filter(|id| !id.is_empty())
+    }
+
+    /// Whether the caller takes a stream.
+    #[getter]
+    fn streaming(&self) -> bool {
+        self.state.streaming
     }
 
     #[getter]

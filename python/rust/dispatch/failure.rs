@@ -88,14 +88,13 @@ impl Failure {
             .detail("tools", names.join(", "))
     }
 
-    pub(super) fn streaming_mismatch(tool: &Tool) -> Self {
-        let (message, help) = if tool.kind.is_streaming() {
+    pub(super) fn streaming_mismatch(command: &str, streams: bool) -> Self {
+        let (message, help) = if streams {
             ("yields a stream of items", "call it as a stream")
         } else {
             ("returns one value", "call it without streaming, or make it a generator")
         };
-        Self::new(ErrorKind::StreamingMismatch, format!("tool `{}` {message}", tool.name))
-            .help(help)
+        Self::new(ErrorKind::StreamingMismatch, format!("tool `{command}` {message}")).help(help)
     }
 
     pub(super) fn decode(error: &DecodeError) -> Self {

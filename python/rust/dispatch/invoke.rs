@@ -20,7 +20,7 @@ use super::stream;
 use crate::call::{CallState, CurrentCall, Pending};
 use crate::codec;
 use crate::link::Driver;
-use crate::tool::{Kind, Tool};
+use crate::tool::{ANY_NAME, Kind, Tool};
 
 /// A call that is being run.
 pub(super) struct Running<'a, 'py> {
@@ -53,13 +53,13 @@ impl Dispatcher<'_> {
         entered: &mut Option<Instant>,
     ) -> Result<Frame, Failure> {
         let Pending { state, codec, arguments } = call;
-        let Some(tool) = self.tools.get(&state.command) else {
+        let Some(tool) = self.tools.get(&state.command).or_else(|| self.tools.get(ANY_NAME)) else {
             let names = self.tools.keys().map(String::as_str);
             return Err(Failure::unknown_command(&state.command, names));
         };
         let tool = tool.get();
-        if tool.kind.is_streaming() != state.streaming {
-            return Err(Failure::streaming_mismatch(tool));
+        if !tool.kind.fits(state.streaming) {
+            return Err(Failure::streaming_mismatch(&state.command, tool.kind.is_streaming()));
         }
         let values = if arguments.is_empty() {
             py.None().into_bound(py)
@@ -77,11 +77,14 @@ impl Dispatcher<'_> {
         let result = running
             .enter(tool, args, kwargs)
             .map_err(|error| Failure::raised(py, &error, &state))?;
-        if tool.kind.is_streaming() {
+        if state.streaming {
             let chunks = Chunks::new(state.clone(), self.shared.outbox.clone(), codec, limit);
             let chunks = stream::run(&running, tool, &result, chunks)?;
             let run_us = started.elapsed().as_micros() as u64;
             return Ok(Frame::ChunkEnd(v1::ChunkEnd { call_id: state.id, chunks, run_us }));
+        }
+        if tool.kind.is_either() && stream::is_stream(&result) {
+            return Err(Failure::streaming_mismatch(&state.command, true));
         }
         let run_us = started.elapsed().as_micros() as u64;
         let (codec, data) = codec::encode(&result, codec, limit)

@@ -20,7 +20,7 @@ pub(super) fn run(
     generator: &Bound<'_, PyAny>,
     chunks: Chunks,
 ) -> Result<u64, Failure> {
-    if tool.kind == Kind::AsyncGenerator {
+    if tool.kind == Kind::AsyncGenerator || (tool.kind.is_either() && is_async(generator)) {
         return run_async(running, generator, chunks);
     }
     let py = running.py;
@@ -67,6 +67,15 @@ fn run_sync(
             is_first = false;
         }
     }
+}
+
+/// Whether a tool's result is a generator, of either sort.
+pub(super) fn is_stream(result: &Bound<'_, PyAny>) -> bool {
+    is_async(result) || result.hasattr(intern!(result.py(), "__next__")).unwrap_or(false)
+}
+
+fn is_async(result: &Bound<'_, PyAny>) -> bool {
+    result.hasattr(intern!(result.py(), "__anext__")).unwrap_or(false)
 }
 
 fn stop_if_told(running: &Running<'_, '_>) -> Result<(), Failure> {

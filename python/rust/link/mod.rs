@@ -26,7 +26,7 @@ use snakepit_shm::{ControlWriter, RUNNING_SLOTS};
 use crate::call::Queue;
 use crate::dispatch::{self, Hooks, Serving};
 use crate::tool::Tool;
-use crate::{process, python};
+use crate::{event, process, python};
 pub(crate) use driver::Driver;
 use network::{FAREWELL, LINGER, Network};
 pub(crate) use outbox::Outbox;
@@ -118,9 +118,11 @@ impl Link {
         let control = adopt("--control-fd", control_fd)?;
         let control = ControlWriter::open(std::os::fd::AsFd::as_fd(&control))
             .map_err(|error| PyValueError::new_err(format!("--control-fd: {error}")))?;
+        let outbox = Outbox::new();
+        event::attach(&outbox);
         let shared = Shared {
             queue: Queue::new(capacity, control),
-            outbox: Outbox::new(),
+            outbox,
             wake: Wake::default(),
             max_payload_bytes: AtomicUsize::new(snakepit_proto::MAX_PAYLOAD_BYTES as usize),
             gil: Mutex::new(Gil { enabled: true, module: String::new() }),

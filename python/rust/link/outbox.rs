@@ -18,6 +18,9 @@ use tonic::Status;
 /// How many frames from the end a newer progress report looks for an older one to replace.
 const PROGRESS_LOOK_BACK: usize = 64;
 
+/// How many events may wait to leave. As many as the original's stream of them held.
+const MAX_EVENTS: usize = 1024;
+
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
 }
@@ -25,6 +28,10 @@ pub(crate) struct Outbox {
 struct Inner {
     frames: VecDeque<Frame>,
     tails: VecDeque<Tail>,
+    /// How many of the frames are events.
+    events: usize,
+    /// Events dropped since the last one that was taken.
+    dropped_events: u64,
     /// The task that sends, while it waits for frames.
     sleeper: Option<Waker>,
     /// Threads that drive the runtime. While there is none, waking the sleeper would be for nobody
@@ -51,6 +58,8 @@ impl Outbox {
         let inner = Inner {
             frames: VecDeque::new(),
             tails: VecDeque::new(),
+            events: 0,
+            dropped_events: 0,
             sleeper: None,
             attendants: 0,
             fragment_bytes: snakepit_proto::FRAGMENT_BYTES,
@@ -89,6 +98,20 @@ impl Outbox {
         }
         drop(inner);
         self.push(Frame::Progress(progress));
+    }
+
+    /// Sends an event, or drops and counts it if too many wait; whoever tells of something does not
+    /// wait for that to leave.
+    pub(crate) fn push_event(&self, mut event: v1::Event) {
+        let mut inner = self.lock();
+        if inner.events >= MAX_EVENTS {
+            inner.dropped_events += 1;
+            return;
+        }
+        inner.events += 1;
+        event.dropped = std::mem::take(&mut inner.dropped_events);
+        drop(inner);
+        self.push(Frame::Event(event));
     }
 
     /// Wakes the task that sends if frames wait, and again for each that comes until the guard is
@@ -188,6 +211,7 @@ impl Inner {
 
     fn next(&mut self) -> Option<Frame> {
         if let Some(frame) = self.frames.pop_front() {
+            self.events -= usize::from(matches!(frame, Frame::Event(_)));
             return Some(frame);
         }
         let mut tail = self.tails.pop_front()?;

@@ -24,11 +24,25 @@ pub(crate) enum Kind {
     Coroutine,
     Generator,
     AsyncGenerator,
+    /// A value, or a generator of either sort where the call asks for a stream.
+    Either {
+        /// Whether it usually streams.
+        streams: bool,
+    },
 }
 
 impl Kind {
     pub(crate) fn is_streaming(self) -> bool {
-        matches!(self, Self::Generator | Self::AsyncGenerator)
+        matches!(self, Self::Generator | Self::AsyncGenerator | Self::Either { streams: true })
+    }
+
+    /// Whether it can answer a call for a stream, or for one value.
+    pub(crate) fn fits(self, streaming: bool) -> bool {
+        self.is_either() || self.is_streaming() == streaming
+    }
+
+    pub(crate) fn is_either(self) -> bool {
+        matches!(self, Self::Either { .. })
     }
 }
 
@@ -41,12 +55,17 @@ impl<'py> FromPyObject<'_, 'py> for Kind {
             "coroutine" => Ok(Self::Coroutine),
             "generator" => Ok(Self::Generator),
             "async_generator" => Ok(Self::AsyncGenerator),
+            "either" => Ok(Self::Either { streams: false }),
+            "either_streaming" => Ok(Self::Either { streams: true }),
             other => {
                 Err(pyo3::exceptions::PyValueError::new_err(format!("unknown tool kind {other:?}")))
             }
         }
     }
 }
+
+/// The name of the tool that takes the calls for which there is no other.
+pub(crate) const ANY_NAME: &str = "*";
 
 /// One function that can be called by name.
 #[pyclass(frozen, module = "snakepit._native")]
@@ -109,6 +128,12 @@ impl Tool {
     #[getter]
     fn streaming(&self) -> bool {
         self.kind.is_streaming()
+    }
+
+    /// Whether it takes calls for a stream as well as for one value.
+    #[getter]
+    fn either(&self) -> bool {
+        self.kind.is_either()
     }
 
     /// Whether it needs an event loop.

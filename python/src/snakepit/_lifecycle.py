@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from snakepit._loop import Runner
     from snakepit._loop_thread import LoopThread
     from snakepit._native import Link, Tool
+    from snakepit._original.adapter import Original
     from snakepit._threadcheck import Checker
 
 
@@ -49,6 +50,7 @@ class Lifecycle:
         self._object: object | None = None
         self._functions: list[Marked] = []
         self._tools = Tools()
+        self._original: Original | None = None
         self._runner: Runner | LoopThread | None = None
         self._making_runner = allocate_lock()
 
@@ -75,11 +77,7 @@ class Lifecycle:
             self._class = class_of(module)
         methods = [] if self._class is None else marked_in(self._class)
         if not self._functions and not methods:
-            raise StartError(
-                "discover",
-                "the adapter has no tools",
-                "mark its functions or methods with @snakepit.tool",
-            )
+            self._use_original()
         if self._capacity > 1:
             self._require_thread_safe()
         if module is not None:
@@ -87,8 +85,23 @@ class Lifecycle:
         if self._class is not None:
             self._tools.add_methods(self._class, methods)
 
+    def _use_original(self) -> None:
+        from snakepit._original.adapter import original_of
+
+        self._original = original_of(self._module, self._class)
+        if self._original is None:
+            raise StartError(
+                "discover",
+                "the adapter has no tools",
+                "mark its functions or methods with @snakepit.tool",
+            )
+        self._class = self._original.cls
+
     def preload(self) -> None:
         """Runs what can be shared by all workers."""
+        if self._original is not None:
+            # It knows no such hook, and what happens to have the name is not one.
+            return
         self.phase = "preload"
         for owner in (self._module, self._class):
             function = getattr(owner, "preload", None)
@@ -106,6 +119,8 @@ class Lifecycle:
     def make(self, arguments: dict[str, Any]) -> list[Tool]:
         """Makes the adapter, sets it up and returns its tools."""
         self.phase = "setup"
+        if self._original is not None:
+            return self._make_original(self._original, arguments)
         if self._class is not None:
             self._object = self._class(**arguments)
         elif arguments:
@@ -119,10 +134,17 @@ class Lifecycle:
         self.phase = "setup"
         for function in self._hooks("setup"):
             self._finish(function())
-        mode = self.thread_check or os.environ.get("SNAKEPIT_THREAD_CHECK")
-        if mode:
-            self._check_threads(mode)
+        self._check_threads()
         return tools
+
+    def _make_original(self, original: Original, arguments: dict[str, Any]) -> list[Tool]:
+        from snakepit._original.request import Requests
+
+        requests = Requests(original, arguments, self.runner, several=self._capacity > 1)
+        if requests.shared is not None:
+            self._object = requests.shared
+            self._check_threads()
+        return requests.tools()
 
     def teardown(self) -> None:
         """Lets the adapter clean up, in the reverse order of its setup."""
@@ -174,12 +196,17 @@ class Lifecycle:
         if self._class is not None:
             require(self._class, self._capacity)
 
-    def _check_threads(self, mode: str) -> None:
-        from snakepit._threadcheck import start
+    def _check_threads(self) -> None:
+        mode = self.thread_check or os.environ.get("SNAKEPIT_THREAD_CHECK")
+        if mode:
+            from snakepit._threadcheck import start
 
-        self.checker = start(self._object, mode)
+            self.checker = start(self._object, mode)
 
     def _hooks(self, name: str) -> list[Callable[[], Any]]:
+        if self._original is not None:
+            # Its hooks are those of each call.
+            return []
         # With a class of a named module, the module's own functions are not the adapter's.
         module = self._module if self._functions or self._object is None else None
         found = (getattr(owner, name, None) for owner in (module, self._object))

@@ -1,7 +1,7 @@
 """From an adapter's name to its module and class.
 
-Owns the forms `path/to/file.py`, `path/to/file.py:Class`, `package.module` and
-`package.module:Class`. Reads no tools.
+Owns the forms `path/to/file.py`, `path/to/file.py:Class`, `package.module`,
+`package.module:Class` and the original's `package.module.Class`. Reads no tools.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import sys
 from importlib import import_module
 
+from snakepit import _bridge_path
 from snakepit._errors import StartError
 from snakepit._native import nearest
 
@@ -33,12 +34,27 @@ def load(spec: str) -> tuple[ModuleType, type | None]:
     place, _, class_name = spec.partition(":")
     if not place:
         raise StartError("import", f"adapter `{spec}` names no module", _FORMS)
+    _bridge_path.offer()
     is_file = place.endswith(".py") or os.sep in place
+    if not is_file and not class_name:
+        place, class_name = _split_dotted(place)
     module = _load_file(place) if is_file else _load_module(place)
     return module, _find_class(module, class_name) if class_name else None
 
 
 _FORMS = "give `package.module`, `path/to/file.py`, or either with `:Class`"
+
+
+def _split_dotted(name: str) -> tuple[str, str]:
+    """Splits `package.module.Class`, which is known by its capital, as the original is given it."""
+    module, _, last = name.rpartition(".")
+    if not module or not last[:1].isupper():
+        return name, ""
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        return (module, last) if error.name == name else (name, "")
+    return name, ""
 
 
 def _load_file(path: str) -> ModuleType:

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from snakepit import _bridge_path
 from snakepit._context import current
 from snakepit._lifecycle import Lifecycle
 from snakepit._native import CurrentCall, Tool, nearest, pack, unpack
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from typing import Literal, TypeVar
 
     T = TypeVar("T")
+
+# Tests name the classes they run, and import what those import.
+_bridge_path.offer()
 
 __all__ = [
     "Access",
@@ -142,9 +146,11 @@ class LocalAdapter:
             TypeError: If the tool yields a stream.
         """
         tool = self._tool(command, streaming=False)
-        call, context, result = self._enter(tool, args, kwargs)
+        call, context, result = self._enter(tool, command, args, kwargs)
         if tool.is_async:
             result = self._lifecycle.runner().run(result, context, call)
+        if tool.either and (hasattr(result, "__next__") or hasattr(result, "__anext__")):
+            raise _mismatch(command, streams=True)
         return unpack(pack(result))
 
     def stream(self, command: str, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -165,26 +171,31 @@ class LocalAdapter:
             TypeError: If the tool returns one value.
         """
         tool = self._tool(command, streaming=True)
-        call, context, generator = self._enter(tool, args, kwargs)
-        if tool.is_async:
+        call, context, generator = self._enter(tool, command, args, kwargs, streaming=True)
+        if tool.is_async or (tool.either and hasattr(generator, "__anext__")):
             items = _Items()
             self._lifecycle.runner().stream(generator, context, call, items)
             return iter(items.items)
         return _iterate(context, generator)
 
     def _tool(self, command: str, *, streaming: bool) -> Tool:
-        tool = self.tools.get(command)
+        tool = self.tools.get(command) or self.tools.get("*")
         if tool is None:
             near = nearest(command, list(self.tools))
             hint = f"; did you mean `{near}`?" if near else ""
             raise LookupError(f"the adapter has no tool `{command}`{hint}")
-        if tool.streaming != streaming:
-            what = "yields a stream: use `stream`" if tool.streaming else "returns: use `call`"
-            raise TypeError(f"tool `{command}` {what}")
+        if tool.streaming != streaming and not tool.either:
+            raise _mismatch(command, streams=tool.streaming)
         return tool
 
     def _enter(
-        self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        tool: Tool,
+        command: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        streaming: bool = False,
     ) -> tuple[CurrentCall, Context, Any]:
         if args and kwargs:
             raise TypeError("a call has arguments by position or by name, not both")
@@ -192,14 +203,15 @@ class LocalAdapter:
         bound_args, bound_kwargs = tool.bind(unpack(pack(given)))
 
         def note(done: float, total: float, message: str) -> None:
-            self.progress.append(Progress(tool.name, done, total, message))
+            self.progress.append(Progress(command, done, total, message))
 
         call = CurrentCall.local(
-            tool.name,
+            command,
             note,
             timeout=self._options.timeout,
             session_id=self._options.session_id,
             metadata=dict(self._options.metadata),
+            streaming=streaming,
         )
         context = copy_context()
         context.run(current.set, call)
@@ -343,6 +355,11 @@ class _Items:
 
     def try_send(self) -> bool:
         return True
+
+
+def _mismatch(command: str, *, streams: bool) -> TypeError:
+    what = "yields a stream: use `stream`" if streams else "returns: use `call`"
+    return TypeError(f"tool `{command}` {what}")
 
 
 def _iterate(context: Context, generator: Any) -> Iterator[Any]:

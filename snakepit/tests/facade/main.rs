@@ -13,6 +13,7 @@ mod crashes;
 mod health;
 mod heartbeats;
 mod named;
+mod original_adapters;
 mod originals;
 mod profiles;
 mod recycling;
