@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::ids::{CallId, SessionId, WorkerId};
 use crate::payload::Payload;
+use crate::session::Affinity;
 
 /// What a caller asks for; the pool gives it an id and a place.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct Request {
     pub queue_timeout: Option<Duration>,
     /// Session the call belongs to.
     pub session: Option<SessionId>,
+    /// How closely it holds to the session's worker; `None` takes the pool's default.
+    pub affinity: Option<Affinity>,
     /// Runs the call on this worker and no other.
     pub worker: Option<WorkerId>,
     /// Whether it does no harm to run it twice: only such calls are tried again, moved or hedged.
@@ -46,6 +49,7 @@ impl Request {
             timeout: None,
             queue_timeout: None,
             session: None,
+            affinity: None,
             worker: None,
             idempotent: false,
             traceparent: None,

@@ -10,6 +10,7 @@ mod payload;
 mod pool;
 pub mod resilience;
 mod seconds;
+pub mod session;
 mod slots;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::call::{Call, CallEvent, CancelReason};
 use crate::error::Error;
-use crate::ids::{CallId, PoolName, WorkerId};
+use crate::ids::{CallId, PoolName, SessionId, WorkerId};
 use crate::slots::Slots;
 
 /// A future in a box, for traits that are used as objects.
@@ -46,6 +46,13 @@ pub trait Worker: Send + Sync + 'static {
 
     /// Allows more chunks of a streamed call.
     fn grant(&self, call: CallId, chunks: u32);
+
+    /// Notes that a session is over, so that the worker drops what its tools keep for it. Calls of
+    /// it that were submitted before go on; one submitted later under the same id belongs to another
+    /// session. Like `submit` it only notes. For workers that keep nothing.
+    fn end_session(&self, session: &SessionId) {
+        let _ = session;
+    }
 
     /// Sends what was noted since the last flush. Called without any lock.
     fn flush(&self);

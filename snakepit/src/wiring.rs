@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use snakepit_bridge::LinkServer;
 use snakepit_config::{self as config, Config, PoolConfig, Start};
+use snakepit_core::session::{Affinity, SessionOptions};
 use snakepit_core::{
     BoxFuture, Clock, Error, ErrorKind, Phase, Pool, PoolOptions, Profile, Tool, WorkerId,
 };
@@ -203,6 +204,8 @@ fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
         stream_credit: config.stream_credit() as u32,
         max_payload_bytes: config.max_payload(),
         barrier: None,
+        affinity: Affinity::default(),
+        sessions: SessionOptions::new(),
         lone_call: Some(lone_call),
     }
 }

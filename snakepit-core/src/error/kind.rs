@@ -41,6 +41,8 @@ pub enum ErrorKind {
     WorkerAtCapacity,
     /// The worker that a session is bound to is gone.
     SessionWorkerUnavailable,
+    /// There are as many sessions, or values in them, as there may be.
+    SessionQuotaExceeded,
     /// The circuit breaker lets no call through.
     CircuitOpen,
     /// The pool refuses calls that would wait too long.
@@ -117,6 +119,7 @@ impl ErrorKind {
             Self::WorkerBusy => "worker_busy",
             Self::WorkerAtCapacity => "worker_at_capacity",
             Self::SessionWorkerUnavailable => "session_worker_unavailable",
+            Self::SessionQuotaExceeded => "session_quota_exceeded",
             Self::CircuitOpen => "circuit_open",
             Self::LoadShed => "load_shed",
             Self::RateLimited => "rate_limited",
@@ -147,7 +150,7 @@ impl ErrorKind {
     }
 
     /// Every kind; a new one goes here too.
-    pub(super) const ALL: [Self; 38] = [
+    pub(super) const ALL: [Self; 39] = [
         Self::InvalidConfig,
         Self::InterpreterNotFound,
         Self::InterpreterUnsupported,
@@ -165,6 +168,7 @@ impl ErrorKind {
         Self::WorkerBusy,
         Self::WorkerAtCapacity,
         Self::SessionWorkerUnavailable,
+        Self::SessionQuotaExceeded,
         Self::CircuitOpen,
         Self::LoadShed,
         Self::RateLimited,
@@ -212,6 +216,7 @@ impl ErrorKind {
             Self::PoolSaturated
             | Self::WorkerBusy
             | Self::WorkerAtCapacity
+            | Self::SessionQuotaExceeded
             | Self::CircuitOpen
             | Self::LoadShed
             | Self::RateLimited => Category::Resource,

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::state::{Caller, Member, Stage};
@@ -80,6 +81,11 @@ impl Taints {
         self.0.iter().any(|taint| &*taint.command == command && &*taint.seat == seat)
     }
 
+    /// Whether a member's seat gets no calls of a command.
+    pub(super) fn are_between(&self, command: &str, member: &Member) -> bool {
+        !self.0.is_empty() && self.keep(command, member.id())
+    }
+
     /// Lets go of those that are over.
     pub(super) fn expire(&mut self, now: Instant) {
         self.0.retain(|taint| taint.until > now);
@@ -106,6 +112,8 @@ impl Turn<'_> {
         let request = &record.call.request;
         let moved = request.idempotent
             && request.worker.is_none()
+            // It runs where its session is or not at all.
+            && record.held_session().is_none()
             && !record.moved
             && !record.spoken
             && !matches!(record.caller, Caller::Gone)
@@ -154,11 +162,12 @@ impl Turn<'_> {
     }
 
     /// The next call in line that can start although those before it wait for an untainted worker.
-    pub(super) fn start_behind_tainted(&self) -> Option<(CallId, (u64, Option<Lease>))> {
+    pub(super) fn start_behind_tainted(&mut self) -> Option<(CallId, (u64, Option<Lease>))> {
         if self.state.taints.is_empty() {
             return None;
         }
-        let behind = self.state.queue.iter().skip(1).take(LOOKS);
+        let behind: SmallVec<[CallId; LOOKS]> =
+            self.state.queue.iter().skip(1).take(LOOKS).collect();
         behind.into_iter().find_map(|call| self.slot_for(call).map(|slot| (call, slot)))
     }
 }

@@ -132,6 +132,8 @@ impl Turn<'_> {
                 .with_detail("worker", worker.as_str())
         } else if matches!(record.caller, Caller::Gone) {
             return self.retire(record, None);
+        } else if let Some(error) = self.stranded(&record, member) {
+            error
         } else {
             return self.put_back(call, record);
         };

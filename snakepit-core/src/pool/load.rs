@@ -6,7 +6,7 @@ use super::Pool;
 use super::state::{Member, State};
 use crate::ids::WorkerId;
 
-/// The calls that wait for a slot.
+/// The calls that wait for any slot. Those that wait for a certain worker gain nothing by another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backlog {
@@ -39,11 +39,11 @@ impl Pool {
     pub fn backlog(&self) -> Backlog {
         let now = self.0.clock.now();
         let state = self.0.lock();
-        let first = state.queue.first().and_then(|call| state.calls.get(&call));
+        let first = state.queue.first().and_then(|(_, call)| state.calls.get(&call));
         let waited =
             first.map_or(Duration::ZERO, |call| now.saturating_duration_since(call.submitted));
         let expected = waited.max(state.line_takes());
-        Backlog { queued: state.queue.len(), waited, expected }
+        Backlog { queued: state.queue.len_unbound(), waited, expected }
     }
 
     /// What each worker has to do, in no order.
@@ -73,7 +73,7 @@ impl State {
         if count == 0 || slots == 0 {
             return Duration::ZERO;
         }
-        let rounds = self.queue.len() as f64 / slots as f64;
+        let rounds = self.queue.len_unbound() as f64 / slots as f64;
         Duration::try_from_secs_f64((sum / count).as_secs_f64() * rounds).unwrap_or(Duration::MAX)
     }
 }

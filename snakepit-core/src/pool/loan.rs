@@ -75,6 +75,7 @@ impl Drop for Loan {
             if member.lent.take().is_some() {
                 member.freed = now;
             }
+            turn.note_freed(self.member);
         }
         turn.pump();
         turn.end();

@@ -4,6 +4,7 @@
 //! knows no wire. All scheduling state sits behind one short lock; a lock-free scheduler would not
 //! be faster at the rates a Python worker allows and could not be understood.
 
+mod affinity;
 mod answers;
 mod barrier;
 mod caller;
@@ -14,6 +15,7 @@ mod options;
 mod prefetch;
 mod queue;
 mod retire;
+mod sessions;
 mod state;
 mod stats;
 #[cfg(test)]
@@ -64,9 +66,9 @@ impl Pool {
     /// the runtime that serves the links.
     pub fn new(options: PoolOptions, clock: Clock, runtime: &Handle) -> Self {
         let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(options.sessions.clone())),
             options,
             clock,
-            state: Mutex::default(),
             timer: Arc::new(Notify::new()),
             answers: Answers::serve(runtime),
             drained: watch::Sender::new(false),
@@ -89,8 +91,8 @@ impl Pool {
     ///
     /// # Errors
     /// `PoolClosed`, `PoolSaturated`, `PayloadTooLarge`, `WorkerNotFound`, `WorkerBusy`,
-    /// `WorkerAtCapacity`, or the error the pool failed with. What happens later comes out of the
-    /// handle.
+    /// `WorkerAtCapacity`, `SessionWorkerUnavailable`, `SessionQuotaExceeded`, or the error the pool
+    /// failed with. What happens later comes out of the handle.
     pub fn submit(&self, request: Request) -> Result<CallHandle, Error> {
         let mut turn = Turn::new(&self.0);
         let handle = self.submit_in(&mut turn, request);
@@ -149,7 +151,7 @@ impl Pool {
         let mut turn = Turn::new(&self.0);
         let mut gone = None;
         if let Some(key) = turn.state.member_key(worker) {
-            turn.state.shut_member(key);
+            turn.shut(key);
             let left: Vec<CallId> = turn.state.members[&key].assigned.iter().copied().collect();
             for call in left {
                 if let Some(record) = turn.state.remove(call) {
@@ -223,6 +225,7 @@ impl Pool {
             busy,
             queued: state.queue.len(),
             in_flight: state.calls.len() - state.queue.len(),
+            sessions: state.sessions.stats(),
             counters: state.counters,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::ids::PoolName;
+use crate::session::{Affinity, SessionOptions};
 
 /// Settings of a pool's scheduling.
 #[derive(Clone, Debug)]
@@ -31,6 +32,10 @@ pub struct PoolOptions {
     /// For how long a command that has crashed a worker is kept from that worker's seat, and whether
     /// calls lost that way are moved elsewhere at all; `None` has no crash barrier.
     pub barrier: Option<Duration>,
+    /// How closely calls of a session hold to its worker, unless they say otherwise.
+    pub affinity: Affinity,
+    /// Limits of what is kept for sessions.
+    pub sessions: SessionOptions,
     /// Notified when a call that is alone in the pool is sent to its worker, and when it ends: the
     /// moments in which whoever serves the links does well to stay awake for the next event.
     pub lone_call: Option<Arc<Notify>>,
@@ -51,6 +56,8 @@ impl PoolOptions {
             stream_credit: 16,
             max_payload_bytes: 1 << 30,
             barrier: None,
+            affinity: Affinity::default(),
+            sessions: SessionOptions::new(),
             lone_call: None,
         }
     }

@@ -77,7 +77,9 @@ impl Turn<'_> {
         let takes = |(_, key): &&(usize, u64)| {
             let member = &self.state.members[key];
             let capacity = member.worker.slots().capacity();
-            if member.assigned.len() >= (capacity * (1 + limit)).min(WINDOW) || member.is_lending()
+            if member.assigned.len() >= (capacity * (1 + limit)).min(WINDOW)
+                || member.is_lending()
+                || self.state.queue.first_for(*key).is_some()
             {
                 return false;
             }

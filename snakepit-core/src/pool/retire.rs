@@ -12,7 +12,8 @@ use crate::ids::WorkerId;
 
 impl Pool {
     /// Gives a worker no more calls and takes back those that it has not started. Calls bound to it
-    /// are refused with `WorkerNotFound` from now on. The future resolves when no call is left at
+    /// are refused with `WorkerNotFound` from now on; its sessions move to others, and those that are
+    /// bound to it are told. The future resolves when no call is left at
     /// the worker but those that are stuck, or it has left the pool; at once when there is no such
     /// worker.
     ///
@@ -24,7 +25,7 @@ impl Pool {
         let mut turn = Turn::new(&self.0);
         let mut waits = None;
         if let Some(key) = turn.state.member_key(worker) {
-            turn.state.shut_member(key);
+            turn.shut(key);
             turn.revoke(key, usize::MAX);
             if let Some(member) = turn.state.members.get_mut(&key)
                 && !member.is_idle()

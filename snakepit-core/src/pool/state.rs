@@ -10,18 +10,20 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::affinity::Sessions;
 use super::barrier::Taints;
 use super::caller::{Completed, StreamBuffer};
 use super::prefetch::Estimates;
-use super::queue::{FairQueue, Place};
+use super::queue::{FairQueue, Spot};
 use super::stats::Counters;
 use crate::call::Call;
 use crate::error::Error;
 use crate::ids::{CallId, WorkerId};
+use crate::session::{Affinity, SessionKey, SessionOptions};
 use crate::slots::Lease;
 use crate::worker::Worker;
 
@@ -29,11 +31,11 @@ use crate::worker::Worker;
 /// calls, so that a free slot is found before small workers that are full.
 const FULL: usize = 1 << 16;
 
-#[derive(Default)]
 pub(super) struct State {
     /// Boxed: a record goes through many hands, and is large.
     pub(super) calls: FxHashMap<CallId, Box<Record>>,
     pub(super) queue: FairQueue,
+    pub(super) sessions: Sessions,
     pub(super) members: FxHashMap<u64, Member>,
     /// Members that take calls, least busy for their size first, then the longest-serving:
     /// `(rank, key)`.
@@ -64,7 +66,9 @@ pub(super) struct State {
 pub(super) struct Record {
     pub(super) call: Call,
     pub(super) caller: Caller,
-    pub(super) place: Place,
+    /// Its place in line and its session.
+    pub(super) spot: Spot,
+    pub(super) affinity: Affinity,
     pub(super) submitted: Instant,
     pub(super) deadline: Option<Instant>,
     pub(super) queue_deadline: Option<Instant>,
@@ -75,6 +79,13 @@ pub(super) struct Record {
     /// Whether its caller has been given a chunk.
     pub(super) spoken: bool,
     pub(super) stage: Stage,
+}
+
+impl Record {
+    /// The session whose worker alone may run the call.
+    pub(super) fn held_session(&self) -> Option<SessionKey> {
+        self.spot.flow.filter(|_| self.affinity.is_strict())
+    }
 }
 
 pub(super) enum Stage {
@@ -120,6 +131,8 @@ pub(super) struct Member {
     /// Whether it takes calls.
     pub(super) open: bool,
     pub(super) served: u64,
+    /// Sessions that have it for their home.
+    pub(super) sessions: FxHashSet<SessionKey>,
     /// Who is told when it has served so many calls.
     pub(super) milestone: Option<(u64, oneshot::Sender<()>)>,
     /// Who waits for it to have no call left.
@@ -140,6 +153,7 @@ impl Member {
             freed: now,
             open: true,
             served: 0,
+            sessions: FxHashSet::default(),
             milestone: None,
             retiring: Vec::new(),
             borrower: None,
@@ -177,6 +191,29 @@ impl Member {
 }
 
 impl State {
+    pub(super) fn new(sessions: SessionOptions) -> Self {
+        Self {
+            calls: FxHashMap::default(),
+            queue: FairQueue::default(),
+            sessions: Sessions::new(sessions),
+            members: FxHashMap::default(),
+            ready: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            slow_check: None,
+            armed: None,
+            estimates: Estimates::default(),
+            prefetched: 0,
+            taints: Taints::default(),
+            counters: Counters::default(),
+            reached: Vec::new(),
+            sealed: false,
+            closed: false,
+            failure: None,
+            last_call: 0,
+            last_member: 0,
+        }
+    }
+
     /// Sets, moves or clears a call's timer.
     pub(super) fn set_timer(&mut self, call: CallId, at: Option<Instant>) {
         let Some(record) = self.calls.get_mut(&call) else {
@@ -201,7 +238,7 @@ impl State {
         }
         match &record.stage {
             Stage::Queued => {
-                self.queue.remove(record.place, record.call.request.session.as_ref());
+                self.queue.remove(record.spot);
             }
             Stage::Assigned(assignment) => {
                 let member = self.members.get_mut(&assignment.member);
@@ -257,7 +294,7 @@ impl State {
         }
     }
 
-    /// Stops handing calls to a member.
+    /// Takes a member from those that take calls. What follows for its sessions is the turn's.
     pub(super) fn shut_member(&mut self, key: u64) {
         if let Some(member) = self.members.get_mut(&key) {
             member.open = false;
@@ -272,12 +309,15 @@ impl State {
     /// When the timer task has to look next.
     pub(super) fn next_wake(&self) -> Option<Instant> {
         let first = self.timers.first().map(|(at, _)| *at);
-        first.into_iter().chain(self.slow_check).chain(self.taints.next_end()).min()
+        let expiry = self.sessions.store.next_expiry();
+        let others = self.slow_check.into_iter().chain(self.taints.next_end()).chain(expiry);
+        first.into_iter().chain(others).min()
     }
 
     /// Panics if the parts contradict each other.
     #[cfg(test)]
     pub(super) fn check(&self) {
+        self.check_sessions();
         let queued = self.calls.values().filter(|r| matches!(r.stage, Stage::Queued)).count();
         assert_eq!(queued, self.queue.len());
         let timers = self.calls.values().filter(|r| r.timer.is_some()).count();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::seconds::as_seconds;
+use crate::session::SessionStats;
 
 /// Sums since the pool was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -82,6 +83,8 @@ pub struct PoolStats {
     pub queued: usize,
     /// Calls handed to a worker, running or prefetched.
     pub in_flight: usize,
+    /// Its sessions.
+    pub sessions: SessionStats,
     /// Sums since the pool was made.
     #[serde(flatten)]
     pub counters: Counters,

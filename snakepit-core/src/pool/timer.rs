@@ -51,6 +51,7 @@ impl Turn<'_> {
         if self.state.slow_check.is_some_and(|at| at <= self.now) {
             self.revoke_behind_slow();
         }
+        self.expire_sessions();
         self.pump();
     }
 
@@ -66,7 +67,11 @@ impl Turn<'_> {
                 let waited = self.now - record.submitted;
                 if let Some(record) = self.state.remove(call) {
                     self.state.counters.queue_timeouts += 1;
-                    self.retire(record, Some(Answer::Error(queue_timeout(waited))));
+                    let error = match record.spot.member {
+                        Some(_) => session_queue_timeout(waited),
+                        None => queue_timeout(waited),
+                    };
+                    self.retire(record, Some(Answer::Error(error)));
                 }
             }
             Stage::Assigned(assignment) if assignment.expired => {
@@ -122,6 +127,12 @@ fn queue_timeout(waited: Duration) -> Error {
         format!("no slot was free within {}", text(waited)),
     )
     .with_help("add workers, slow down, or allow a longer `queue_timeout`")
+}
+
+fn session_queue_timeout(waited: Duration) -> Error {
+    let message = format!("the worker of the session had no free slot within {}", text(waited));
+    Error::new(ErrorKind::Timeout(Phase::Queue), message)
+        .with_help("allow a longer `queue_timeout`, or use affinity `hint` if any worker will do")
 }
 
 fn call_timeout(waited: Duration) -> Error {

@@ -11,15 +11,17 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::affinity::SessionNews;
 use super::answers::{Answer, Told, together};
 use super::barrier::Crash;
 use super::options::PoolOptions;
 use super::prefetch::{SHORT, SLOW_AFTER};
-
+use super::queue::Spot;
 use super::state::{Assignment, Caller, Record, Stage, State};
 use crate::call::{Call, CancelReason, Progress, ProgressHandler, Request};
 use crate::error::{Error, ErrorKind};
 use crate::ids::{CallId, WorkerId};
+use crate::session::SessionKey;
 use crate::slots::Lease;
 use crate::worker::{CallSink, Reply, Worker};
 
@@ -31,6 +33,8 @@ pub(super) struct Turn<'a> {
     shared: &'a Arc<Shared>,
     pub(super) state: MutexGuard<'a, State>,
     pub(super) now: Instant,
+    /// Members that had a slot freed, while calls wait for certain ones.
+    pub(super) freed: SmallVec<[u64; 2]>,
     effects: Effects,
 }
 
@@ -47,6 +51,7 @@ struct Effects {
     refused: Vec<Request>,
     reader: Option<Waker>,
     reached: Vec<oneshot::Sender<()>>,
+    sessions: Vec<SessionNews>,
     rearm: bool,
     drained: bool,
     /// At most one call is in the pool.
@@ -60,7 +65,8 @@ struct Effects {
 impl<'a> Turn<'a> {
     pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
         let now = shared.clock.now();
-        Self { shared, state: shared.lock(), now, effects: Effects::default() }
+        let (freed, effects) = Default::default();
+        Self { shared, state: shared.lock(), now, freed, effects }
     }
 
     pub(super) fn options(&self) -> &'a PoolOptions {
@@ -97,6 +103,9 @@ impl<'a> Turn<'a> {
 
     /// Lets go of a call, with a last word to its caller if that still waits.
     pub(super) fn retire(&mut self, mut record: Box<Record>, answer: Option<Answer>) {
+        if let Some(session) = record.spot.flow {
+            self.state.sessions.store.leave(session, self.now);
+        }
         if let Some(answer) = answer {
             self.answer(std::mem::replace(&mut record.caller, Caller::Gone), answer);
         }
@@ -115,6 +124,17 @@ impl<'a> Turn<'a> {
         self.effects.crash = Some(crash);
     }
 
+    pub(super) fn tell_of_sessions(&mut self, news: SessionNews) {
+        self.effects.sessions.push(news);
+    }
+
+    /// Notes that a member may have a slot for the calls that wait for it.
+    pub(super) fn note_freed(&mut self, member: u64) {
+        if self.state.queue.has_bound() {
+            self.freed.push(member);
+        }
+    }
+
     pub(super) fn stuck(&mut self, worker: Arc<dyn Worker>, call: CallId) {
         self.effects.stuck.push((worker, call));
     }
@@ -127,8 +147,12 @@ impl<'a> Turn<'a> {
         stream_credit: Option<u32>,
     ) -> Result<CallId, Error> {
         let options = self.options();
-        let pinned = match self.entry_check(&request) {
-            Ok(pinned) => pinned,
+        let affinity = request.affinity.unwrap_or(options.affinity);
+        let checked = self.entry_check(&request);
+        let opened =
+            checked.and_then(|pinned| Ok((pinned, self.open_session(&request, affinity)?)));
+        let (pinned, session) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 self.effects.refused.push(request);
                 return Err(error);
@@ -142,11 +166,15 @@ impl<'a> Turn<'a> {
         let state = &mut *self.state;
         state.last_call += 1;
         let id = CallId::new(state.last_call).ok_or_else(super::pool_gone)?;
-        let place = state.queue.next_place(request.session.as_ref());
+        let place = state.queue.next_place(session);
+        if let Some(session) = session {
+            state.sessions.store.enter(session);
+        }
         let record = Record {
             call: Call { id, request, stream_credit },
             caller,
-            place,
+            spot: Spot { place, flow: session, member: None },
+            affinity,
             submitted: self.now,
             deadline,
             queue_deadline: queue_timeout.map(|t| self.now + t),
@@ -155,13 +183,13 @@ impl<'a> Turn<'a> {
             spoken: false,
             stage: Stage::Queued,
         };
-        let nobody_waits = state.queue.is_empty();
         state.calls.insert(id, Box::new(record));
+        let is_next = self.is_next(session);
         if let Some((member, lease)) = pinned {
             if !self.assign(id, member, Some(lease)) {
                 return Err(self.refuse(id, |request| worker_not_found(request.worker.as_ref())));
             }
-        } else if !(nobody_waits && self.start_at_once(id)) {
+        } else if !(is_next && self.start_at_once(id)) {
             self.line_up(id);
             self.pump();
             if self.is_queued(id) {
@@ -176,17 +204,16 @@ impl<'a> Turn<'a> {
         Ok(id)
     }
 
+    /// Whether a call that comes now has nobody before it: there is no line, or its session's worker
+    /// has a slot that nobody in line could use.
+    fn is_next(&self, session: Option<SessionKey>) -> bool {
+        self.state.queue.is_clear()
+            || session.is_some_and(|session| self.state.home_is_free(session))
+    }
+
     /// Hands a call to a member that can take it, without a place in line.
     fn start_at_once(&mut self, call: CallId) -> bool {
         self.slot_for(call).is_some_and(|(member, lease)| self.assign(call, member, lease))
-    }
-
-    /// Puts a call in its place in line.
-    pub(super) fn line_up(&mut self, call: CallId) {
-        let state = &mut *self.state;
-        if let Some(record) = state.calls.get(&call) {
-            state.queue.put(record.place, record.call.request.session.as_ref(), call);
-        }
     }
 
     /// Takes a call back out that was let in too early.
@@ -248,27 +275,32 @@ impl<'a> Turn<'a> {
 
     /// Hands out calls in the order of the line for as long as somebody can take the first.
     pub(super) fn pump(&mut self) {
-        while let Some((call, (member, lease))) = self.next_start() {
-            // A member that refuses is shut, so the next round looks at others.
+        loop {
+            let bound = self.first_bound();
+            if let Some((place, call)) = self.state.queue.first()
+                && bound.is_none_or(|(other, _)| place < other)
+            {
+                if self.redirect(call) {
+                    continue;
+                }
+                if let Some((member, lease)) = self.slot_for(call) {
+                    // A member that refuses is shut, so the next round looks at others.
+                    self.assign(call, member, lease);
+                    continue;
+                }
+            }
+            // Nobody can take the first of all: those may start that wait for a certain member, or
+            // behind a call that waits for an untainted one.
+            let of_bound = bound.and_then(|(_, call)| self.slot_for(call).map(|slot| (call, slot)));
+            let Some((call, (member, lease))) = of_bound.or_else(|| self.start_behind_tainted())
+            else {
+                break;
+            };
             self.assign(call, member, lease);
         }
-        if self.state.prefetched > 0 && self.state.queue.is_empty() {
+        if self.state.queue.is_clear() && self.state.prefetched > 0 {
             self.steal();
         }
-    }
-
-    /// The call that starts next, and where.
-    fn next_start(&self) -> Option<(CallId, (u64, Option<Lease>))> {
-        let first = self.state.queue.first()?;
-        match self.slot_for(first) {
-            Some(slot) => Some((first, slot)),
-            None => self.start_behind_tainted(),
-        }
-    }
-
-    /// Where a call can go now.
-    pub(super) fn slot_for(&self, call: CallId) -> Option<(u64, Option<Lease>)> {
-        if self.state.taints.is_empty() { self.any_slot(call) } else { self.untainted_slot(call) }
     }
 
     /// Where a call can go that no worker is tainted for: to a free slot, or ahead of time.
@@ -277,7 +309,7 @@ impl<'a> Turn<'a> {
     }
 
     /// The least busy member with a free slot.
-    fn free_slot(&self) -> Option<(u64, Option<Lease>)> {
+    pub(super) fn free_slot(&self) -> Option<(u64, Option<Lease>)> {
         self.state.ready.iter().take(LOOKS).find_map(|(_, key)| {
             let lease = Lease::acquire(self.state.members[key].worker.slots())?;
             Some((*key, Some(lease)))
@@ -297,7 +329,7 @@ impl<'a> Turn<'a> {
         let worker = Arc::clone(&member.worker);
         if let Err(reply) = worker.submit(&record.call, timeout, Reply::new(sink, key, call)) {
             reply.disarm();
-            state.shut_member(key);
+            self.shut(key);
             return false;
         }
         if lease.is_none() {
@@ -321,9 +353,12 @@ impl<'a> Turn<'a> {
         let idle = self.shared.options.stream_idle_timeout;
         let idle = record.call.stream_credit.and(idle).map(|t| self.now + t);
         let timer = record.deadline.into_iter().chain(idle).min();
-        let (place, session) = (record.place, record.call.request.session.clone());
-        state.queue.start(place, session.as_ref());
+        let (spot, affinity) = (record.spot, record.affinity);
+        state.queue.start(spot);
         state.give_to_member(key, call);
+        if let Some(session) = spot.flow {
+            state.session_ran(session, affinity, key);
+        }
         state.set_timer(call, timer);
         self.flush(&worker);
         true
@@ -353,7 +388,10 @@ impl<'a> Turn<'a> {
                 member.lent = Some(lease);
                 state.reached.push(told);
             }
-            None => member.freed = self.now,
+            None => {
+                member.freed = self.now;
+                self.note_freed(key);
+            }
         }
     }
 
@@ -401,7 +439,8 @@ impl<'a> Turn<'a> {
 
     /// Ends every call in line with an error.
     pub(super) fn fail_queue(&mut self, error: impl Fn() -> Error) {
-        while let Some(call) = self.state.queue.first() {
+        let waiting: Vec<CallId> = self.state.queue.calls().collect();
+        for call in waiting {
             if let Some(record) = self.state.remove(call) {
                 self.state.counters.failed += 1;
                 self.retire(record, Some(Answer::Error(error())));
@@ -444,6 +483,9 @@ impl Effects {
             if std::panic::catch_unwind(told).is_err() {
                 tracing::warn!(pool = %shared.options.name, "a progress handler panicked");
             }
+        }
+        for news in self.sessions {
+            news.tell(&shared.options.name, shared.options.sessions.quota);
         }
         for told in self.reached {
             // Whoever no longer waits need not be told.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{CountedSlots, lock};
 use crate::call::{Call, CallEvent, CancelReason};
 use crate::error::{Error, ErrorKind};
-use crate::ids::{CallId, WorkerId};
+use crate::ids::{CallId, SessionId, WorkerId};
 use crate::payload::{Codec, Payload};
 use crate::slots::Slots;
 use crate::worker::{BoxFuture, CreditExceeded, Reply, Worker, WorkerExit, WorkerInfo};
@@ -37,6 +37,7 @@ struct Said {
     revoked: Vec<u64>,
     granted: Vec<(u64, u32)>,
     stuck: Vec<u64>,
+    ended: Vec<SessionId>,
     unflushed: usize,
     refuses: bool,
     forgets: bool,
@@ -152,6 +153,12 @@ impl FakeWorker {
     /// Calls it was told to be stuck in.
     pub fn stuck_calls(&self) -> Vec<u64> {
         lock(&self.said).stuck.clone()
+    }
+
+    /// Takes the list of sessions it was told are over.
+    pub fn take_ended_sessions(&self) -> Vec<String> {
+        let ended = std::mem::take(&mut lock(&self.said).ended);
+        ended.iter().map(|session| session.as_str().to_owned()).collect()
     }
 
     /// Takes the list of calls it was asked to give back.
@@ -339,6 +346,10 @@ impl Worker for FakeWorker {
 
     fn grant(&self, call: CallId, chunks: u32) {
         self.note(|said| said.granted.push((call.get(), chunks)));
+    }
+
+    fn end_session(&self, session: &SessionId) {
+        self.note(|said| said.ended.push(session.clone()));
     }
 
     fn flush(&self) {

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ids::SessionId;
 use crate::payload::{Codec, Payload};
 use crate::pool::{Completed, Pool, PoolOptions};
+use crate::session::Affinity;
 
 pub(super) use crate::testkit::FakeWorker;
 
@@ -26,6 +27,11 @@ pub(super) fn request(command: &str) -> Request {
 
 pub(super) fn session_request(command: &str, session: &str) -> Request {
     Request { session: Some(SessionId::from(session)), ..request(command) }
+}
+
+/// A call of a session that holds to its worker.
+pub(super) fn bound_request(session: &str, affinity: Affinity) -> Request {
+    Request { affinity: Some(affinity), ..session_request("x", session) }
 }
 
 /// The number a fake worker answered with: the call's own.

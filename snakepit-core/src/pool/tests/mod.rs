@@ -11,4 +11,5 @@ mod prefetch;
 mod random;
 mod retire;
 mod scheduling;
+mod sessions;
 mod streams;
