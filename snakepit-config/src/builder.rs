@@ -13,6 +13,7 @@ use crate::resilience::{
     BarrierBuilder, BreakerBuilder, FallbackBuilder, HedgeBuilder, RateLimitBuilder, RetryBuilder,
     ShedBuilder,
 };
+use crate::session::Affinity;
 use crate::start::Start;
 use crate::timeouts::TimeoutProfile;
 use crate::validate;
@@ -203,6 +204,30 @@ impl PoolBuilder {
     /// How many workers may exist beside the pool's number while others are replaced.
     pub fn max_surge(mut self, workers: usize) -> Self {
         self.raw.lifecycle.max_surge = Some(workers as u64);
+        self
+    }
+
+    /// How closely calls of a session hold to its worker, unless they say otherwise.
+    pub fn affinity(mut self, affinity: Affinity) -> Self {
+        self.raw.session.affinity = Some(affinity.name().to_owned());
+        self
+    }
+
+    /// Time without use after which a session ends, or `None` for never.
+    pub fn session_ttl(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.raw.session.ttl = Some(time.into());
+        self
+    }
+
+    /// How many sessions there may be.
+    pub fn session_quota(mut self, sessions: usize) -> Self {
+        self.raw.session.quota = Some(sessions as u64);
+        self
+    }
+
+    /// How many bytes the values kept for all sessions may take.
+    pub fn session_data(mut self, bytes: u64) -> Self {
+        self.raw.session.max_data = Some(bytes);
         self
     }
 

@@ -105,6 +105,12 @@ impl Reader {
                 self.lifecycle(raw, &Scope { table, path });
             }
         }
+        if let Some(value) = scope.table.get("session") {
+            let path = scope.key_path("session");
+            if let Some(table) = self.table(value, &path) {
+                self.session(raw, &Scope { table, path });
+            }
+        }
         if let Some(value) = scope.table.get("timeouts") {
             let path = scope.key_path("timeouts");
             if let Some(table) = self.table(value, &path) {
@@ -144,6 +150,17 @@ impl Reader {
         raw.lifecycle.memory_interval = self.duration(scope, "memory_interval");
         raw.lifecycle.jitter = self.share(scope, "jitter");
         raw.lifecycle.max_surge = self.count(scope, "max_surge");
+    }
+
+    fn session(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {
+        self.check_keys(scope, &keys::SESSION);
+        for entry in &scope.table.entries {
+            raw.places.note(&format!("session.{}", entry.key), &entry.node.place);
+        }
+        raw.session.affinity = self.string(scope, "affinity");
+        raw.session.ttl = self.unit(scope, "ttl", parse_limit);
+        raw.session.quota = self.count(scope, "quota");
+        raw.session.max_data = self.unit(scope, "max_data", parse_size);
     }
 
     fn timeouts(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {
@@ -226,7 +243,8 @@ impl Reader {
             Ok(parsed) => Some(parsed),
             Err(error) => {
                 let path = scope.key_path(key);
-                let code = if key == "ttl" { Code::InvalidWorkerTtl } else { Code::InvalidValue };
+                let is_worker_ttl = key == "ttl" && scope.path.ends_with(".lifecycle");
+                let code = if is_worker_ttl { Code::InvalidWorkerTtl } else { Code::InvalidValue };
                 self.report(Problem::new(code, path, error.to_string()), &node.place);
                 None
             }
@@ -310,7 +328,7 @@ impl Reader {
         let code = match key {
             "workers" | "min_workers" | "max_workers" => Code::InvalidPoolSize,
             "profile" if !scope.path.ends_with(".timeouts") => Code::InvalidProfile,
-            "ttl" => Code::InvalidWorkerTtl,
+            "ttl" if scope.path.ends_with(".lifecycle") => Code::InvalidWorkerTtl,
             "max_requests" => Code::InvalidWorkerMaxRequests,
             _ => Code::InvalidValue,
         };

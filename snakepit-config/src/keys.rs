@@ -9,11 +9,12 @@ use crate::resilience::{
     BUDGET, COUNTS, CircuitPer, ERROR_KINDS, RATES, RETRY_JITTER, RETRY_TIMES, RetryCalls,
     RetrySchedule,
 };
+use crate::session::Affinity;
 use crate::start::Start;
 use crate::timeouts::TimeoutProfile;
 use crate::validate::{
     GRACE, HEARTBEAT, JITTER, MAX_MEMORY, MAX_PAYLOAD, MAX_REQUESTS, MEMORY_INTERVAL, PAUSES,
-    PREFETCH, QUEUE, STREAM_CREDIT, TIMES, TTL, WORKERS,
+    PREFETCH, QUEUE, SESSION_DATA, SESSION_QUOTA, STREAM_CREDIT, TIMES, TTL, WORKERS,
 };
 
 pub(crate) struct Key {
@@ -69,7 +70,7 @@ const TIMEOUT_PROFILES: [&str; TimeoutProfile::ALL.len()] = {
 };
 
 /// Keys of one pool's table.
-pub(crate) static POOL: [Key; 30] = [
+pub(crate) static POOL: [Key; 31] = [
     key("profile", Kind::Choice(&Profile::NAMES), "How a worker turns into slots"),
     key("threads", Kind::Count(THREADS), "Calls a worker of profile thread runs at a time"),
     key("gil", Kind::Choice(&GilPolicy::NAMES), "What becomes of a thread worker whose GIL is on"),
@@ -104,6 +105,7 @@ pub(crate) static POOL: [Key; 30] = [
         "Chunks under way before the caller takes them",
     ),
     key("lifecycle", Kind::Table(&LIFECYCLE), "When a worker is replaced although it is well"),
+    key("session", Kind::Table(&SESSION), "What is kept for sessions, and where their calls run"),
     key("timeouts", Kind::Table(&TIMEOUTS), "How long each phase may take"),
     key("barrier", Kind::Table(&BARRIER), "Keeps calls that crash workers from doing so again"),
     key("shed", Kind::Table(&SHED), "Refuses calls that would wait too long"),
@@ -209,6 +211,18 @@ pub(crate) fn table(name: &str) -> Option<&'static [Key]> {
         _ => None,
     })
 }
+
+/// Keys of a pool's `session` table.
+pub(crate) static SESSION: [Key; 4] = [
+    key(
+        "affinity",
+        Kind::Choice(&Affinity::NAMES),
+        "How closely calls hold to the session's worker",
+    ),
+    key("ttl", limit(TTL), "Time without use after which a session ends"),
+    key("quota", Kind::Count(SESSION_QUOTA), "Sessions there may be"),
+    key("max_data", Kind::Size(SESSION_DATA), "What the values kept for all sessions may take"),
+];
 
 /// Says what was probably meant, or what there is.
 pub(crate) fn suggestion(written: &str, known: &[&str]) -> String {

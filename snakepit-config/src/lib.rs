@@ -21,6 +21,7 @@ mod raw;
 mod remark;
 mod resilience;
 mod schema;
+mod session;
 mod start;
 mod timeouts;
 mod translation;
@@ -44,6 +45,7 @@ pub use resilience::{
     RetrySchedule, Shed, ShedBuilder,
 };
 pub use schema::schema;
+pub use session::{Affinity, Sessions};
 pub use start::Start;
 pub use timeouts::{TimeoutProfile, Timeouts};
 pub use translation::Translation;

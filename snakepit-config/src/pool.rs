@@ -12,8 +12,9 @@ use crate::adapter::AdapterSpec;
 use crate::builder::PoolBuilder;
 use crate::lifecycle::Lifecycle;
 use crate::profile::Profile;
-use crate::raw::{Places, RawLifecycle, RawPool, RawTimeouts};
+use crate::raw::{Places, RawLifecycle, RawPool, RawSession, RawTimeouts};
 use crate::resilience::{Layers, Resilience};
+use crate::session::Sessions;
 use crate::start::Start;
 use crate::timeouts::Timeouts;
 use crate::units::{format_duration, format_limit, format_size};
@@ -50,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) health_interval: Option<Duration>,
     pub(crate) cancel_grace: Duration,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) session: Sessions,
     pub(crate) timeouts: Timeouts,
     pub(crate) resilience: Resilience,
 }
@@ -79,6 +81,12 @@ impl PoolConfig {
             memory_interval: Some(settings.lifecycle.memory_interval),
             jitter: Some(settings.lifecycle.jitter),
             max_surge: Some(settings.lifecycle.max_surge as u64),
+        };
+        let session = RawSession {
+            affinity: Some(settings.session.affinity.name().to_owned()),
+            ttl: Some(settings.session.ttl),
+            quota: Some(settings.session.quota as u64),
+            max_data: Some(settings.session.max_data),
         };
         let (threads, gil) = match settings.profile {
             Profile::Thread { threads, gil } => (Some(threads as u64), Some(gil.name().to_owned())),
@@ -110,6 +118,7 @@ impl PoolConfig {
             cancel_grace: Some(settings.cancel_grace),
             stream_credit: Some(settings.stream_credit as u64),
             lifecycle,
+            session,
             timeouts,
             layers: Layers::from(&settings.resilience),
             // Relative files have been based already.
@@ -228,6 +237,11 @@ impl PoolConfig {
         self.settings.lifecycle
     }
 
+    /// What is kept for sessions, and where their calls run.
+    pub fn session(&self) -> Sessions {
+        self.settings.session
+    }
+
     /// How long each phase may take.
     pub fn timeouts(&self) -> Timeouts {
         self.settings.timeouts
@@ -294,6 +308,7 @@ impl Serialize for PoolConfig {
             map.serialize_entry("env", &settings.env)?;
         }
         map.serialize_entry("lifecycle", &settings.lifecycle)?;
+        map.serialize_entry("session", &settings.session)?;
         map.serialize_entry("timeouts", &settings.timeouts)?;
         Layers::from(&settings.resilience).write(&mut map)?;
         map.end()

@@ -37,6 +37,7 @@ pub(crate) struct RawPool {
     pub(crate) cancel_grace: Option<Duration>,
     pub(crate) stream_credit: Option<u64>,
     pub(crate) lifecycle: RawLifecycle,
+    pub(crate) session: RawSession,
     pub(crate) timeouts: RawTimeouts,
     pub(crate) layers: Layers,
     /// Where relative files are taken from.
@@ -54,6 +55,15 @@ pub(crate) struct RawLifecycle {
     pub(crate) memory_interval: Option<Duration>,
     pub(crate) jitter: Option<f64>,
     pub(crate) max_surge: Option<u64>,
+}
+
+/// A pool's `session` as given. An inner `None` is "never".
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RawSession {
+    pub(crate) affinity: Option<String>,
+    pub(crate) ttl: Option<Option<Duration>>,
+    pub(crate) quota: Option<u64>,
+    pub(crate) max_data: Option<u64>,
 }
 
 /// A pool's `timeouts` as given. The outer `None` is "not said", the inner one "no limit".
@@ -114,6 +124,7 @@ impl RawPool {
             max_payload, heartbeat, health_interval, cancel_grace, stream_credit);
         take!(self.lifecycle, document.lifecycle, "lifecycle.": ttl, max_requests, max_memory, idle,
             memory_interval, jitter, max_surge);
+        take!(self.session, document.session, "session.": affinity, ttl, quota, max_data);
         take!(self.timeouts, document.timeouts, "timeouts.": profile, call, stream_idle, queue,
             start, drain);
         self.layers.over(&mut document.layers, places);

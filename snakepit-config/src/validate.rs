@@ -17,6 +17,7 @@ use crate::pool::{PoolConfig, Settings};
 use crate::profile::{GilPolicy, Profile, THREADS};
 use crate::raw::RawPool;
 use crate::resilience::Resilience;
+use crate::session::{Affinity, DEFAULT_MAX_DATA, DEFAULT_QUOTA, DEFAULT_TTL, Sessions};
 use crate::start::Start;
 use crate::timeouts::{TimeoutProfile, Timeouts};
 use crate::units::{format_duration, format_size};
@@ -50,6 +51,11 @@ pub(crate) const MEMORY_INTERVAL: RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(3600);
 /// Beyond a half a limit says little.
 pub(crate) const JITTER: RangeInclusive<f64> = 0.0..=0.5;
+
+/// Each takes some hundred bytes; past this a typing error is likelier.
+pub(crate) const SESSION_QUOTA: RangeInclusive<u64> = 1..=10_000_000;
+/// As large as payloads may be.
+pub(crate) const SESSION_DATA: RangeInclusive<u64> = 1 << 10..=1 << 40;
 
 /// Below, every pause between two calls would cost a worker, and checks would be all it does.
 pub(crate) const PAUSES: RangeInclusive<Duration> =
@@ -113,6 +119,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
             GRACE,
         ),
         lifecycle: check.lifecycle(),
+        session: check.session(),
         timeouts: check.timeouts(),
         resilience: Resilience::default(),
     };
@@ -439,6 +446,25 @@ impl Check<'_> {
                 DEFAULT_MAX_SURGE,
                 WORKERS,
             ),
+        }
+    }
+
+    fn session(&mut self) -> Sessions {
+        let given = &self.raw.session;
+        let affinity =
+            given.affinity.as_deref().map_or(Some(Affinity::default()), Affinity::from_name);
+        if let (None, Some(name)) = (affinity, &given.affinity) {
+            let message = format!("there is no such affinity as `{name}`");
+            self.problem(Code::InvalidValue, "session.affinity", message).help =
+                Some(keys::suggestion(name, &Affinity::NAMES));
+        }
+        let ttl = given.ttl.unwrap_or(Some(DEFAULT_TTL));
+        let bytes = given.max_data.unwrap_or(DEFAULT_MAX_DATA);
+        Sessions {
+            affinity: affinity.unwrap_or_default(),
+            ttl: ttl.map(|time| self.time("session.ttl", time, TTL)),
+            quota: self.count("session.quota", given.quota, DEFAULT_QUOTA, SESSION_QUOTA),
+            max_data: self.size("session.max_data", bytes, SESSION_DATA),
         }
     }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use snakepit_config::{Config, GilPolicy, PoolBuilder, PoolConfig, Profile, Start, TimeoutProfile};
+use snakepit_config::{
+    Affinity, Config, GilPolicy, PoolBuilder, PoolConfig, Profile, Start, TimeoutProfile,
+};
 
 fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![
@@ -85,6 +87,7 @@ prop_compose! {
             prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_secs), duration())),
             prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_millis), duration())),
         )),
+        // In boxes: all of them together are too much for the stack of a test.
         lifecycle in prop::option::of((
             prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_secs), duration())),
             prop::option::of(mostly(1..1_000_000_u64, any::<u64>())),
@@ -93,7 +96,13 @@ prop_compose! {
             mostly((50..3_600_000_u64).prop_map(Duration::from_millis), duration()),
             mostly(0.0..=0.5, any::<f64>()),
             mostly(1..4096_usize, any::<usize>()),
-        )),
+        )).boxed(),
+        session in prop::option::of((
+            prop::sample::select(vec![Affinity::Hint, Affinity::StrictQueue, Affinity::StrictFailFast]),
+            prop::option::of(mostly((1..31_000_000_u64).prop_map(Duration::from_secs), duration())),
+            mostly(1..10_000_000_usize, any::<usize>()),
+            mostly(1024..1_u64 << 40, any::<u64>()),
+        )).boxed(),
     ) -> PoolBuilder {
         let mut pool = PoolConfig::builder(name);
         if let Some(adapter) = adapter.filter(|_| !no_adapter) { pool = pool.adapter(adapter); }
@@ -119,6 +128,9 @@ prop_compose! {
         if let Some((ttl, requests, memory, idle, interval, jitter, surge)) = lifecycle {
             pool = pool.ttl(ttl).max_requests(requests).max_memory(memory).idle(idle);
             pool = pool.memory_interval(interval).jitter(jitter).max_surge(surge);
+        }
+        if let Some((affinity, ttl, quota, data)) = session {
+            pool = pool.affinity(affinity).session_ttl(ttl).session_quota(quota).session_data(data);
         }
         pool
     }
@@ -151,14 +163,14 @@ proptest! {
         lines in prop::collection::vec((
             prop::sample::select(vec![
                 "profile", "workers", "adapter", "adapter_args", "python", "cwd", "env", "prefetch",
-                "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "lifecycle",
+                "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "lifecycle", "session",
                 "min_workers", "max_workers", "idle_timeout", "health_interval", "start", "x",
                 "threads", "gil",
             ]),
             prop::sample::select(vec![
                 "1", "-1", "0x10", "'process'", "'thread'", "'degrade'", "'spawn'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
                 "nan", "[1, 'a']", "{a = 1}", "{call = '1s'}", "{call = 1, x = 2}",
-                "{ttl = 'none', jitter = 0}", "{max_requests = 0, jitter = nan}", "1979-05-27",
+                "{ttl = 'none', jitter = 0}", "{max_requests = 0, jitter = nan}", "{affinity = 'hint', quota = 1}", "1979-05-27",
             ]),
         ), 0..8)
     ) {
@@ -188,6 +200,9 @@ fn the_defaults_are_the_documented_ones() {
         (Duration::from_secs(2), Duration::from_secs(2))
     );
     assert_eq!(pool.health_interval(), seconds(300));
+    let session = pool.session();
+    assert_eq!((session.affinity, session.ttl), (Affinity::Hint, seconds(3600)));
+    assert_eq!((session.quota, session.max_data), (10_000, 256 << 20));
     assert_eq!(pool.start(), Start::Zygote, "where processes have descriptors");
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!((pool.workers(), pool.min_workers(), pool.max_workers()), (cores, cores, cores));

@@ -62,6 +62,10 @@ fn what_the_schema_refuses_is_refused_by_the_code_too() {
         "lifecycle = { jitter = 0.6 }",
         "lifecycle = { ttl = 5 }",
         "lifecycle = { max_requests = 0 }",
+        "session = { affinity = 'strict' }",
+        "session = { quota = 0 }",
+        "session = { ttl = 5 }",
+        "session = { max_data = 5 }",
         "timeouts = { profile = 'slow' }",
         "timeouts = { cal = '1s' }",
         "cwd = 5",
@@ -93,7 +97,7 @@ fn every_key_of_the_schema_is_read() {
         paths.extend(keys.map(|key| format!("{table}.{key}")));
     }
     let layers = 1 + 2 + 3 + 5 + 9 + 2 + 2;
-    assert_eq!(paths.len(), 30 + 7 + 6 + layers);
+    assert_eq!(paths.len(), 31 + 7 + 4 + 6 + layers);
     for path in paths {
         // No key takes a truth value.
         let text = format!("[pool.default]\n{path} = true");

@@ -204,9 +204,26 @@ fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
         stream_credit: config.stream_credit() as u32,
         max_payload_bytes: config.max_payload(),
         barrier: None,
-        affinity: Affinity::default(),
-        sessions: SessionOptions::new(),
+        affinity: affinity(config.session().affinity),
+        sessions: session_options(config),
         lone_call: Some(lone_call),
+    }
+}
+
+fn session_options(config: &PoolConfig) -> SessionOptions {
+    let session = config.session();
+    let mut options = SessionOptions::new();
+    options.ttl = session.ttl;
+    options.quota = session.quota;
+    options.max_data_bytes = session.max_data;
+    options
+}
+
+fn affinity(affinity: config::Affinity) -> Affinity {
+    match affinity {
+        config::Affinity::StrictQueue => Affinity::StrictQueue,
+        config::Affinity::StrictFailFast => Affinity::StrictFailFast,
+        _ => Affinity::Hint,
     }
 }
 

@@ -82,7 +82,7 @@ const KEYS: [(&str, Meaning); 69] = [
     ("pool_startup_batch_delay_ms", Nothing(STARTUP)),
     ("strategy", Nothing("the least loaded worker takes the call")),
     ("capacity_strategy", Nothing(LATER)),
-    ("affinity", Nothing(LATER)),
+    ("affinity", Setting("session.affinity", Same)),
     ("pool_identifier", Nothing("a pool is known by its name")),
     ("health_check_interval", Nothing(HEARTBEATS)),
     ("worker_health_check_interval", Nothing(HEARTBEATS)),

@@ -7,6 +7,7 @@ use crate::call::Request;
 use crate::error::ErrorKind;
 use crate::ids::WorkerId;
 use crate::pool::{Pool, PoolOptions};
+use crate::session::Affinity;
 use crate::testkit::Told;
 
 const TAINT: Duration = Duration::from_secs(60);
@@ -53,6 +54,24 @@ async fn a_call_that_may_run_twice_moves_to_another_worker_once() {
     let text = told.text();
     assert!(text.contains("worker_id=p.0.0") && text.contains("command=risky"), "{text}");
     assert!(text.contains("moved=true") && text.contains("moved=false"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_call_moves_with_no_crash_and_a_hint_keeps_away_from_the_tainted_seat() {
+    let pool = barrier(|_| {});
+    let [a, b] = join(&pool, ["p.0.0", "p.1.0"]);
+    let strict = Request { idempotent: true, ..bound_request("s", Affinity::StrictQueue) };
+    let lost_call = pool.submit(strict).unwrap();
+    a.crash("SIGSEGV");
+    assert_eq!(kind(lost_call.await), lost(), "its session was there and nowhere else");
+    pool.leave(&WorkerId::from("p.0.0"));
+    let [again] = join(&pool, ["p.0.1"]);
+    // Away from the seat: both are idle, and the hint's home is where the command is tainted.
+    let named = Request { worker: Some(WorkerId::from("p.0.1")), ..session_request("y", "h") };
+    let _first = pool.submit(named).unwrap();
+    again.finish(again.holds()[0]);
+    let _steered = pool.submit(bound_request("h", Affinity::Hint)).unwrap();
+    assert_eq!((again.holds().len(), b.holds().len()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
