@@ -252,12 +252,44 @@ def test_the_showcase_shows() -> None:
         assert [adapter.calling(session_id=s).call("counter") for s in "aba"] == [1, 1, 2]
 
 
+def test_what_a_tool_keeps_belongs_to_its_session_and_the_adapter_hears_of_its_end() -> None:
+    class Keeps:
+        def __init__(self) -> None:
+            self.over: list[tuple[str, dict[str, Any]]] = []
+
+        async def session_ended(self, session_id: str, session: dict[str, Any]) -> None:
+            self.over.append((session_id, session))
+
+        @snakepit.tool
+        def keep(self, value: int) -> list[int]:
+            kept: list[int] = snakepit.context.session.setdefault("kept", [])
+            kept.append(value)
+            return kept
+
+        @snakepit.tool
+        def ended(self) -> list[Any]:
+            return self.over
+
+    with run(Keeps) as adapter:
+        ada, bob = adapter.calling(session_id="ada"), adapter.calling(session_id="bob")
+        assert [each.call("keep", value=n) for n, each in enumerate((ada, bob, ada))] == [
+            [0],
+            [1],
+            [0, 2],
+        ]
+        assert [adapter.call("keep", value=n) for n in range(2)] == [[0], [1]], "no session"
+        adapter.end_session("ada")
+        adapter.end_session("nobody")
+        assert adapter.call("ended") == [["ada", {"kept": [0, 2]}]]
+        assert ada.call("keep", value=3) == [3]
+    assert snakepit.context.session == {}, "outside of a call"
+
+
 def test_the_showcase_counts_in_many_threads_and_forgets_old_sessions() -> None:
     with run_threads("snakepit.showcase", threads=4) as adapter:
         counting = adapter.calling(session_id="s")
         adapter.together(lambda _each, _: counting.call("counter"), times=50)
         assert counting.call("counter", amount=0) == 200
-        for index in range(1000):
-            adapter.calling(session_id=f"s{index}").call("counter")
+        adapter.end_session("s")
         assert counting.call("counter") == 1
         assert adapter.report.findings == []

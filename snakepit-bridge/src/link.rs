@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snakepit_core::{Call, CallId, CancelReason, Error, ErrorKind, PoolName, Reply, WorkerId};
+use snakepit_core::{
+    Call, CallId, CancelReason, Error, ErrorKind, PoolName, Reply, SessionId, WorkerId,
+};
 use snakepit_proto::v1;
 use snakepit_proto::v1::host_message::Frame;
 use tokio::sync::watch;
@@ -103,6 +105,12 @@ impl Link {
         if chunks > 0 {
             self.shared.push(Frame::Credit(v1::Credit { call_id: call.get(), chunks }));
         }
+    }
+
+    /// Queues the news that a session is over.
+    pub fn end_session(&self, session: &SessionId) {
+        let session_id = session.as_str().to_owned();
+        self.shared.push(Frame::SessionEnd(v1::SessionEnd { session_id }));
     }
 
     /// Sends what was queued. Wakes the link's writer only if it is waiting.

@@ -12,7 +12,9 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use snakepit_core::{Call, CallEvent, CallId, Error, ErrorKind, PoolName, Reply, WorkerId};
+use snakepit_core::{
+    Call, CallEvent, CallId, Error, ErrorKind, PoolName, Reply, SessionId, WorkerId,
+};
 use snakepit_proto::v1;
 use snakepit_proto::v1::host_message::Frame;
 use snakepit_shm::ControlReader;
@@ -209,7 +211,7 @@ impl Shared {
             command: request.command.as_ref().to_owned(),
             arguments: None,
             timeout_us: convert::timeout_to_wire(timeout),
-            session_id: request.session.as_ref().map_or_else(String::new, ToString::to_string),
+            session_id: request.session.as_ref().map_or("", SessionId::as_str).to_owned(),
             streaming: call.stream_credit.is_some(),
             credit: call.stream_credit.unwrap_or(0),
             traceparent: request.traceparent.as_deref().unwrap_or_default().to_owned(),

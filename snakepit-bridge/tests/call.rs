@@ -39,6 +39,22 @@ async fn a_call_reaches_the_worker_and_its_result_the_sink() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_session_comes_between_its_calls_and_those_of_the_next_one() {
+    let server = server();
+    let (link, mut worker) = attached(&server).await;
+    let (sink, _events) = sink();
+    queue(&link, &sink, &call(1, "add", ""));
+    link.end_session(&"s".into());
+    submit(&link, &sink, &call(2, "add", ""));
+    assert_eq!(worker.next_call().await.call_id, 1);
+    match worker.next().await {
+        Some(HostFrame::SessionEnd(end)) => assert_eq!(end.session_id, "s"),
+        other => panic!("expected the end of a session, got {other:?}"),
+    }
+    assert_eq!(worker.next_call().await.call_id, 2);
+}
+
+#[tokio::test]
 async fn what_was_queued_before_a_flush_goes_out_in_order_and_in_one_write() {
     let server = server();
     let (link, _worker, relay) = attached_through_relay(&server).await;

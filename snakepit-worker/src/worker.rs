@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use snakepit_bridge::{Link, LinkEnd};
 use snakepit_core::{
-    BoxFuture, Call, CallId, CancelReason, Error, Reply, Slots, Worker, WorkerExit, WorkerInfo,
+    BoxFuture, Call, CallId, CancelReason, Error, Reply, SessionId, Slots, Worker, WorkerExit,
+    WorkerInfo,
 };
 use snakepit_lifecycle::process::{Child, ExitReport, ExitStatus};
 use tokio::runtime::Handle;
@@ -261,6 +262,10 @@ impl Worker for PythonWorker {
 
     fn grant(&self, call: CallId, chunks: u32) {
         self.body.link.grant(call, chunks);
+    }
+
+    fn end_session(&self, session: &SessionId) {
+        self.body.link.end_session(session);
     }
 
     fn flush(&self) {

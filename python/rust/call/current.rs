@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 use snakepit_proto::v1;
 
+use super::session::Session;
 use super::state::{CallState, StopReason};
 use crate::link::Outbox;
 
@@ -22,6 +25,8 @@ pub(crate) struct CurrentCall {
     progress: ProgressTo,
     /// The deadline on Python's monotonic clock, fixed when it is first asked for.
     deadline: OnceLock<f64>,
+    /// What a tool keeps in a call without a session.
+    scratch: PyOnceLock<Py<PyDict>>,
 }
 
 /// Where progress goes.
@@ -33,7 +38,11 @@ enum ProgressTo {
 
 impl CurrentCall {
     pub(crate) fn new(state: Arc<CallState>, outbox: Arc<Outbox>) -> Self {
-        Self { state, progress: ProgressTo::Host(outbox), deadline: OnceLock::new() }
+        Self::with(state, ProgressTo::Host(outbox))
+    }
+
+    fn with(state: Arc<CallState>, progress: ProgressTo) -> Self {
+        Self { state, progress, deadline: OnceLock::new(), scratch: PyOnceLock::new() }
     }
 }
 
@@ -41,25 +50,22 @@ impl CurrentCall {
 impl CurrentCall {
     /// A call without a host, for tests of adapters.
     #[staticmethod]
-    #[pyo3(signature = (command, on_progress, *, timeout=None, session_id="", metadata=None, streaming=false))]
+    #[pyo3(signature = (command, on_progress, *, timeout=None, session=None, metadata=None, streaming=false))]
     fn local(
+        py: Python<'_>,
         command: String,
         on_progress: Py<PyAny>,
         timeout: Option<f64>,
-        session_id: &str,
+        session: Option<(String, Py<PyDict>)>,
         metadata: Option<HashMap<String, String>>,
         streaming: bool,
     ) -> Self {
         let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let mut state = CallState::new(1, command, timeout);
-        state.session_id = session_id.to_owned();
+        state.session = session.map(|(id, storage)| Arc::new(Session::of(py, id, storage)));
         state.metadata = metadata.unwrap_or_default();
         state.streaming = streaming;
-        Self {
-            state: Arc::new(state),
-            progress: ProgressTo::Function(on_progress),
-            deadline: OnceLock::new(),
-        }
+        Self::with(Arc::new(state), ProgressTo::Function(on_progress))
     }
 
     /// Cancels a call that has no host.
@@ -79,7 +85,16 @@ impl CurrentCall {
 
     #[getter]
     fn session_id(&self) -> Option<&str> {
-        Some(&*self.state.session_id).filter(|id| !id.is_empty())
+        self.state.session.as_ref().map(|session| &*session.id)
+    }
+
+    /// What is kept for the session in this worker; without one, for the call.
+    #[getter]
+    fn session(&self, py: Python<'_>) -> Py<PyDict> {
+        match &self.state.session {
+            Some(session) => session.storage(py),
+            None => self.scratch.get_or_init(py, || PyDict::new(py).unbind()).clone_ref(py),
+        }
     }
 
     /// Whether the caller takes a stream.

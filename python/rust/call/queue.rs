@@ -14,6 +14,7 @@ use bytes::Bytes;
 use snakepit_proto::v1::Codec;
 use snakepit_shm::ControlWriter;
 
+use super::session::Session;
 use super::state::{CallState, StopReason};
 
 /// The dispatch thread that is Python's main thread.
@@ -34,6 +35,8 @@ pub(crate) enum Next {
     Call(Pending),
     /// Ask the adapter how it is.
     Check(u64),
+    /// Tell the adapter that a session is over.
+    SessionEnd(Arc<Session>),
     /// Say that this call's time was over before it started.
     Expired(Arc<CallState>),
     /// Say that everything is done.
@@ -63,8 +66,10 @@ struct Inner {
     waiting: VecDeque<Pending>,
     /// Health checks that wait; they come before calls.
     checks: VecDeque<u64>,
-    /// Dispatch threads in a health check.
-    checking: usize,
+    /// Sessions that are over, and have yet to be told of.
+    ended: VecDeque<Arc<Session>>,
+    /// Dispatch threads in a health check, or at the end of a session.
+    aside: usize,
     /// One entry per dispatch thread.
     running: Vec<Option<Arc<CallState>>>,
     /// Dispatch threads that wait for something to do, by their slot.
@@ -88,7 +93,8 @@ impl Queue {
         let inner = Inner {
             waiting: VecDeque::new(),
             checks: VecDeque::new(),
-            checking: 0,
+            ended: VecDeque::new(),
+            aside: 0,
             running: vec![None; capacity],
             sleepers: std::iter::repeat_with(|| None).take(capacity).collect(),
             draining: false,
@@ -117,9 +123,16 @@ impl Queue {
         wake_one(inner);
     }
 
-    /// A check has been answered.
-    pub(crate) fn checked(&self) {
-        self.lock().checking -= 1;
+    /// Has the adapter told that a session is over, when none of its calls is left.
+    pub(crate) fn end_session(&self, session: Arc<Session>) {
+        let mut inner = self.lock();
+        inner.ended.push_back(session);
+        wake_one(inner);
+    }
+
+    /// A check has been answered, or the end of a session told.
+    pub(crate) fn done_aside(&self) {
+        self.lock().aside -= 1;
     }
 
     /// Takes the next call for dispatch thread `slot`, without waiting.
@@ -131,8 +144,12 @@ impl Queue {
             return Next::Stop;
         }
         if let Some(check) = inner.checks.pop_front() {
-            inner.checking += 1;
+            inner.aside += 1;
             return Next::Check(check);
+        }
+        if let Some(session) = inner.take_ended() {
+            inner.aside += 1;
+            return Next::SessionEnd(session);
         }
         if let Some(call) = inner.waiting.pop_front() {
             if call.state.remaining() == Some(Duration::ZERO) {
@@ -157,7 +174,7 @@ impl Queue {
     pub(crate) async fn ready(&self, slot: usize, drives: bool) {
         poll_fn(|context| {
             let mut inner = self.lock();
-            let work = !inner.waiting.is_empty() || !inner.checks.is_empty();
+            let work = !inner.waiting.is_empty() || !inner.checks.is_empty() || inner.has_ended();
             let roused = slot == MAIN && std::mem::take(&mut inner.roused);
             // Who ends the last call says that all is done; until then there is nothing to do.
             if inner.stopping || inner.is_drained() || work || roused {
@@ -275,8 +292,24 @@ fn wake_one(mut inner: MutexGuard<'_, Inner>) {
 impl Inner {
     /// Whether the last call has ended and nobody has said so.
     fn is_drained(&self) -> bool {
-        let busy = self.checking > 0 || self.running.iter().any(Option::is_some);
+        let busy = self.aside > 0 || self.running.iter().any(Option::is_some);
         self.draining && !self.drain_said && !busy
+    }
+
+    /// Takes a session that is over and has no call left.
+    fn take_ended(&mut self) -> Option<Arc<Session>> {
+        let position = self.ended.iter().position(|session| !self.has_calls_of(session))?;
+        self.ended.remove(position)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.iter().any(|session| !self.has_calls_of(session))
+    }
+
+    fn has_calls_of(&self, session: &Arc<Session>) -> bool {
+        let waiting = self.waiting.iter().map(|call| &call.state);
+        let mut calls = waiting.chain(self.running.iter().flatten());
+        calls.any(|call| call.session.as_ref().is_some_and(|own| Arc::ptr_eq(own, session)))
     }
 
     fn wake_all(&mut self) {

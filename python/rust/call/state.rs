@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
+
+use super::session::Session;
 
 /// Why a running call should stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,8 @@ pub(crate) enum StopReason {
 pub(crate) struct CallState {
     pub(crate) id: u64,
     pub(crate) command: String,
-    pub(crate) session_id: String,
+    /// The session it belongs to.
+    pub(crate) session: Option<Arc<Session>>,
     pub(crate) traceparent: String,
     pub(crate) metadata: HashMap<String, String>,
     pub(crate) streaming: bool,
@@ -46,7 +49,7 @@ impl CallState {
         Self {
             id,
             command,
-            session_id: String::new(),
+            session: None,
             traceparent: String::new(),
             metadata: HashMap::new(),
             streaming: false,

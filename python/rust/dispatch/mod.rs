@@ -10,6 +10,7 @@ mod failure;
 mod health;
 mod host_error;
 mod invoke;
+mod session;
 mod stream;
 
 use std::sync::Arc;
@@ -48,6 +49,9 @@ pub(crate) struct Hooks {
     /// Asks the adapter how it is.
     #[pyo3(attribute)]
     health: Py<PyAny>,
+    /// Tells the adapter that a session is over, if it wants to know.
+    #[pyo3(attribute)]
+    session_ended: Option<Py<PyAny>>,
     /// Says which module has turned the GIL on, None if it is off.
     #[pyo3(attribute)]
     gil: Py<PyAny>,
@@ -120,7 +124,13 @@ fn run(py: Python<'_>, serving: &Serving, slot: usize) -> PyResult<()> {
                 let failure = health::check(py, hooks);
                 let report = v1::HealthReport { check_id: id, failure };
                 shared.outbox.push(Frame::HealthReport(report));
-                shared.queue.checked();
+                shared.queue.done_aside();
+                gil.sample(py, serving)?;
+            }
+            Next::SessionEnd(session) => {
+                driver.entrust();
+                session::end(py, hooks, &session);
+                shared.queue.done_aside();
                 gil.sample(py, serving)?;
             }
             Next::Expired(state) => {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use snakepit_proto::v1::host_message::Frame;
 use snakepit_proto::v1::worker_message::Frame as Answer;
 use snakepit_proto::v1::{self, CancelReason, ErrorKind};
 
 use super::assembly::Assembly;
 use super::{Shared, Violation};
-use crate::call::{CallState, Cancelled, Pending, StopReason};
+use crate::call::{CallState, Cancelled, Pending, Session, StopReason};
 
 /// What the link has to do after a frame.
 pub(super) enum After {
@@ -27,6 +28,8 @@ pub(super) enum After {
 pub(super) struct Reader {
     shared: Arc<Shared>,
     assembly: Assembly,
+    /// Those that have had a call here and have not ended; as many as the host has at most.
+    sessions: FxHashMap<String, Arc<Session>>,
 }
 
 impl Reader {
@@ -41,7 +44,8 @@ impl Reader {
         if welcome.fragment_bytes > 0 {
             shared.outbox.set_fragment_bytes(welcome.fragment_bytes as usize);
         }
-        Self { shared, assembly: Assembly::new(max_payload_bytes) }
+        let (assembly, sessions) = (Assembly::new(max_payload_bytes), FxHashMap::default());
+        Self { shared, assembly, sessions }
     }
 
     pub(super) fn handle(&mut self, frame: Frame) -> Result<After, Violation> {
@@ -70,7 +74,12 @@ impl Reader {
             Frame::ToolResult(_) => self.unimplemented("ToolResult"),
             Frame::ToolError(_) => self.unimplemented("ToolError"),
             Frame::ShmGrant(_) => self.unimplemented("ShmGrant"),
-            Frame::SessionEnd(_) => self.unimplemented("SessionEnd"),
+            Frame::SessionEnd(end) => {
+                // Its calls have come before; one that comes after it is another session's.
+                if let Some(session) = self.sessions.remove(&end.session_id) {
+                    self.shared.queue.end_session(session);
+                }
+            }
             // The host lacks something this worker can do without.
             Frame::Unimplemented(_) => {}
             Frame::Welcome(_) => return Err(Violation("a second Welcome".to_owned())),
@@ -84,7 +93,7 @@ impl Reader {
         }
         let timeout = (call.timeout_us > 0).then(|| Duration::from_micros(call.timeout_us));
         let mut state = CallState::new(call.call_id, call.command, timeout);
-        state.session_id = call.session_id;
+        state.session = self.session(call.session_id);
         state.traceparent = call.traceparent;
         state.metadata = call.metadata;
         state.streaming = call.streaming;
@@ -95,6 +104,18 @@ impl Reader {
             self.enqueue(call);
         }
         Ok(())
+    }
+
+    fn session(&mut self, id: String) -> Option<Arc<Session>> {
+        if id.is_empty() {
+            return None;
+        }
+        if let Some(session) = self.sessions.get(&id) {
+            return Some(Arc::clone(session));
+        }
+        let session = Arc::new(Session::new(id.clone()));
+        self.sessions.insert(id, Arc::clone(&session));
+        Some(session)
     }
 
     fn enqueue(&self, call: Pending) {

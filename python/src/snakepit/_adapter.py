@@ -8,6 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from typing import Any
 
 
 class Adapter:
@@ -27,6 +28,16 @@ class Adapter:
 
     def teardown(self) -> Awaitable[None] | None:
         """Runs in every worker after its last call."""
+
+    def session_ended(self, session_id: str, session: dict[str, Any]) -> Awaitable[None] | None:
+        """Runs when a session is over that had calls in this worker, after the last of them.
+
+        It must be quick: calls wait meanwhile. A worker that ends itself runs `teardown` alone.
+
+        Args:
+            session_id: The session.
+            session: What its tools kept in `context.session`.
+        """
 
     def health(self) -> Awaitable[object] | object:
         """Says that the adapter is well by not raising and not returning `False`.

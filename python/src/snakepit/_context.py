@@ -10,6 +10,10 @@ from contextvars import ContextVar
 
 from snakepit._native import Cancelled, CurrentCall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 current: ContextVar[CurrentCall | None] = ContextVar("snakepit_call", default=None)
 
 
@@ -35,6 +39,17 @@ class CallContext:
         """Session the call belongs to."""
         call = current.get()
         return None if call is None else call.session_id
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """What tools keep for the session in this worker; the same dict for all its calls.
+
+        It ends with the session, and with the worker; calls of the session that run elsewhere do
+        not see it. In a call without a session it ends with the call. Where a worker runs several
+        calls at a time, those of one session share it.
+        """
+        call = current.get()
+        return {} if call is None else call.session
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -170,6 +170,19 @@ class Lifecycle:
         """
         return all(self._finish(function()) is not False for function in self._hooks("health"))
 
+    @property
+    def session_ended(self) -> Callable[[str, dict[str, Any]], None] | None:
+        """What tells the adapter that a session is over, if it wants to know."""
+        return self._end_session if self._hooks("session_ended") else None
+
+    def _end_session(self, session_id: str, session: dict[str, Any]) -> None:
+        for function in self._hooks("session_ended"):
+            try:
+                self._finish(function(session_id, session))
+            except BaseException:
+                # Nobody waits for it, and the worker is as good as before.
+                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+
     def runner(self) -> Runner | LoopThread:
         """Returns the event loop's runner, made when it is first needed."""
         if self._runner is None:
@@ -203,7 +216,7 @@ class Lifecycle:
 
             self.checker = start(self._object, mode)
 
-    def _hooks(self, name: str) -> list[Callable[[], Any]]:
+    def _hooks(self, name: str) -> list[Callable[..., Any]]:
         if self._original is not None:
             # Its hooks are those of each call.
             return []

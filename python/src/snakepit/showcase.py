@@ -13,9 +13,6 @@ from snakepit import ThreadSafeAdapter, context, tool
 # Long enough for a cancelled call to end soon, short enough to cost nothing.
 _NAP_SECONDS = 0.05
 
-# Sessions are not told of their end; the one that has not counted for longest is forgotten.
-_MAX_COUNTERS = 1000
-
 
 class Showcase(ThreadSafeAdapter):
     """Shows plain, streaming and coroutine tools, progress, cancellation and errors.
@@ -73,13 +70,10 @@ class Showcase(ThreadSafeAdapter):
         Returns:
             The count so far, in this worker.
         """
-        session = context.session_id or ""
         with self.lock("counters"):
-            count = self._counters.pop(session, 0) + amount
-            self._counters[session] = count
-            if len(self._counters) > _MAX_COUNTERS:
-                del self._counters[next(iter(self._counters))]
-            return count
+            counters = context.session if context.session_id else self._counters
+            counters["count"] = counters.get("count", 0) + amount
+            return counters["count"]
 
     @tool
     def sleep(self, seconds: float) -> float:

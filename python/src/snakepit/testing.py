@@ -95,9 +95,11 @@ class LocalAdapter:
         tools: dict[str, Tool],
         progress: list[Progress],
         options: _CallOptions,
+        sessions: dict[str, dict[str, Any]],
     ) -> None:
         self._lifecycle = lifecycle
         self._options = options
+        self._sessions = sessions
         self.tools = tools
         self.progress = progress
 
@@ -116,7 +118,18 @@ class LocalAdapter:
             metadata: Key-value pairs from its caller.
         """
         options = _CallOptions(timeout, session_id, metadata or {})
-        return LocalAdapter(self._lifecycle, self.tools, self.progress, options)
+        return LocalAdapter(self._lifecycle, self.tools, self.progress, options, self._sessions)
+
+    def end_session(self, session_id: str) -> None:
+        """Ends a session: the adapter is told, and what its tools kept is gone.
+
+        Args:
+            session_id: The session; one that had no call is over already.
+        """
+        session = self._sessions.pop(session_id, None)
+        told = self._lifecycle.session_ended
+        if session is not None and told is not None:
+            told(session_id, session)
 
     def health(self) -> bool:
         """Asks the adapter how it is, as a host does every few minutes.
@@ -205,11 +218,15 @@ class LocalAdapter:
         def note(done: float, total: float, message: str) -> None:
             self.progress.append(Progress(command, done, total, message))
 
+        session_id = self._options.session_id
+        session = None
+        if session_id:
+            session = (session_id, self._sessions.setdefault(session_id, {}))
         call = CurrentCall.local(
             command,
             note,
             timeout=self._options.timeout,
-            session_id=self._options.session_id,
+            session=session,
             metadata=dict(self._options.metadata),
             streaming=streaming,
         )
@@ -236,7 +253,7 @@ def run(
         The adapter, ready for calls.
     """
     with _started(Lifecycle(), adapter, adapter_args, preload=preload) as tools:
-        yield LocalAdapter(*tools, [], _CallOptions())
+        yield LocalAdapter(*tools, [], _CallOptions(), {})
 
 
 class ThreadedAdapter(LocalAdapter):
@@ -315,7 +332,7 @@ def run_threads(
     lifecycle = Lifecycle(capacity=threads)
     lifecycle.thread_check = check
     with _started(lifecycle, adapter, adapter_args, preload=preload) as tools:
-        threaded = ThreadedAdapter(*tools, [], _CallOptions())
+        threaded = ThreadedAdapter(*tools, [], _CallOptions(), {})
         threaded.threads = threads
         yield threaded
 

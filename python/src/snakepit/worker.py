@@ -56,6 +56,7 @@ class _Hooks:
         self.context = context
         self.runner: Callable[[], object] = lifecycle.runner
         self.health = lifecycle.health
+        self.session_ended = lifecycle.session_ended
         self.gil = gil.module
 
 
