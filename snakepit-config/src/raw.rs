@@ -93,7 +93,8 @@ impl Places {
 
     /// The place of a setting, or of the table it would stand in.
     pub(crate) fn of(&self, path: &str) -> Option<&Place> {
-        self.0.get(path).or_else(|| self.0.get(""))
+        let above = || path.rsplit_once('.').and_then(|(above, _)| self.0.get(above));
+        self.0.get(path).or_else(above).or_else(|| self.0.get(""))
     }
 
     /// The place of a setting itself.

@@ -15,10 +15,10 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::stream::FuturesUnordered;
 use serde::de::DeserializeOwned;
-use snakepit_core::{CallHandle, Completed, Error, ErrorKind, Request};
+use snakepit_core::{BoxFuture, CallHandle, Completed, Error, ErrorKind};
 
 use crate::call::{Call, Prepared};
-use crate::host::{PoolEntry, Snakepit};
+use crate::host::Snakepit;
 use crate::pace::Pace;
 
 /// The longest a call of a batch waits for a slot unless it says otherwise: its deadline ends it
@@ -53,24 +53,33 @@ impl<T, I> Unpin for BatchStream<T, I> {}
 
 struct Waiting {
     position: usize,
-    pool: Arc<PoolEntry>,
-    request: Request,
-    alive: Snakepit,
+    call: Prepared,
 }
 
 struct Numbered {
     position: usize,
-    handle: CallHandle,
+    running: Running,
+    /// The same call, should the queue be full when it gets there.
+    again: Option<Prepared>,
     /// Keeps the pools running.
     _alive: Snakepit,
 }
 
+/// A call under way, alone or through the layers of its pool.
+enum Running {
+    Alone(CallHandle),
+    Layered(BoxFuture<'static, Result<Completed, Error>>),
+}
+
 impl Future for Numbered {
-    type Output = (usize, Result<Completed, Error>);
+    type Output = (usize, Result<Completed, Error>, Option<Prepared>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = std::task::ready!(Pin::new(&mut self.handle).poll(cx));
-        Poll::Ready((self.position, result))
+        let result = std::task::ready!(match &mut self.running {
+            Running::Alone(handle) => Pin::new(handle).poll(cx),
+            Running::Layered(call) => call.as_mut().poll(cx),
+        });
+        Poll::Ready((self.position, result, self.again.take()))
     }
 }
 
@@ -101,9 +110,10 @@ impl<T: DeserializeOwned, I: Iterator<Item = Call>> BatchStream<T, I> {
         let position = self.next_position;
         self.next_position += 1;
         match call.prepare() {
-            Ok(Prepared { entry: pool, mut request, alive }) => {
-                request.queue_timeout = request.queue_timeout.or(Some(QUEUE_TIMEOUT));
-                self.waiting.push_back(Waiting { position, pool, request, alive });
+            Ok(mut call) => {
+                let limit = &mut call.request.queue_timeout;
+                *limit = limit.or(Some(QUEUE_TIMEOUT));
+                self.waiting.push_back(Waiting { position, call });
             }
             Err(error) => self.failed.push_back((position, error)),
         }
@@ -113,7 +123,7 @@ impl<T: DeserializeOwned, I: Iterator<Item = Call>> BatchStream<T, I> {
     /// Whether one more call would be submitted at once.
     pub fn has_room(&mut self) -> bool {
         // Which pool the next call goes to is not known, so the last one's size has to do.
-        let window = self.pace.window(self.waiting.back().map(|waiting| &*waiting.pool));
+        let window = self.pace.window(self.waiting.back().map(|waiting| &*waiting.call.entry));
         self.waiting.len() + self.under_way.len() < window
     }
 
@@ -135,22 +145,32 @@ impl<T: DeserializeOwned, I: Iterator<Item = Call>> BatchStream<T, I> {
     fn refill(&mut self) {
         self.make();
         while let Some(first) = self.waiting.front() {
-            let pool = Arc::clone(&first.pool);
+            let (pool, layered) = (Arc::clone(&first.call.entry), first.call.has_layers());
             let room = self.pace.window(Some(&pool)).saturating_sub(self.under_way.len());
-            let same = self.waiting.iter().take(room).take_while(|w| Arc::ptr_eq(&w.pool, &pool));
-            let count = same.count();
-            if count == 0 {
+            if room == 0 {
                 return;
             }
+            if layered && let Some(Waiting { position, call }) = self.waiting.pop_front() {
+                let (_alive, again) = (call.alive.clone(), Some(call.clone()));
+                let running = Running::Layered(call.errand().complete());
+                self.under_way.push(Numbered { position, running, again, _alive });
+                continue;
+            }
+            let same = |waiting: &&Waiting| {
+                Arc::ptr_eq(&waiting.call.entry, &pool) && !waiting.call.has_layers()
+            };
+            let count = self.waiting.iter().take(room).take_while(same).count();
             let run: Vec<Waiting> = self.waiting.drain(..count).collect();
-            let handles = pool.pool.submit_many(run.iter().map(|waiting| waiting.request.clone()));
+            let requests = run.iter().map(|waiting| waiting.call.request.clone());
+            let handles = pool.pool.submit_many(requests);
             let mut refused = Vec::new();
             for (waiting, handle) in run.into_iter().zip(handles) {
                 let position = waiting.position;
                 match handle {
                     Ok(handle) => {
-                        let _alive = waiting.alive;
-                        self.under_way.push(Numbered { position, handle, _alive });
+                        let (_alive, running) = (waiting.call.alive, Running::Alone(handle));
+                        let again = None;
+                        self.under_way.push(Numbered { position, running, again, _alive });
                     }
                     // Others fill the queue: the end of a call of our own tells when to try again.
                     Err(error)
@@ -180,14 +200,23 @@ impl<T: DeserializeOwned, I: Iterator<Item = Call>> Stream for BatchStream<T, I>
         if let Some((position, error)) = self.failed.pop_front() {
             return Poll::Ready(Some((position, Err(error))));
         }
-        let ended = std::task::ready!(Pin::new(&mut self.under_way).poll_next(cx));
-        Poll::Ready(ended.map(|(position, result)| {
+        loop {
+            let ended = std::task::ready!(Pin::new(&mut self.under_way).poll_next(cx));
+            let Some((position, result, again)) = ended else { return Poll::Ready(None) };
+            if let (Err(error), Some(call)) = (&result, again)
+                && error.kind() == ErrorKind::PoolSaturated
+                && !self.under_way.is_empty()
+            {
+                // As for those that were refused at once.
+                self.waiting.push_front(Waiting { position, call });
+                continue;
+            }
             let result = result.and_then(|completed| {
                 self.pace.ended(completed.run_time);
                 completed.payload.decode()
             });
-            (position, result)
-        }))
+            return Poll::Ready(Some((position, result)));
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

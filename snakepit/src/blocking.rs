@@ -176,6 +176,14 @@ impl Snakepit {
         block_on(self.0.recycle(pool, worker))
     }
 
+    /// As [`crate::Snakepit::reset_breaker`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reset_breaker(&self, pool: &str, command: Option<&str>) -> Result<bool, Error> {
+        self.0.reset_breaker(pool, command)
+    }
+
     /// As [`crate::Snakepit::scale`].
     ///
     /// # Errors
@@ -346,6 +354,16 @@ impl Call {
     /// As [`crate::Call::session`].
     pub fn session(self, id: impl Into<SessionId>) -> Self {
         Self(self.0.session(id))
+    }
+
+    /// As [`crate::Call::idempotent`].
+    pub fn idempotent(self) -> Self {
+        Self(self.0.idempotent())
+    }
+
+    /// As [`crate::Call::retry`].
+    pub fn retry(self, policy: crate::RetryPolicy) -> Self {
+        Self(self.0.retry(policy))
     }
 
     /// As [`crate::Call::metadata`].

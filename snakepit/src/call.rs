@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use snakepit_core::resilience::RetryPolicy;
 use snakepit_core::{
     Codec, Completed, Error, ErrorKind, Payload, Progress, Request, SessionId, Value, WorkerId,
 };
 
 use crate::host::{PoolEntry, Snakepit};
+use crate::layers::Errand;
 use crate::stream::ResultStream;
 
 /// One call in the making; each method sets one thing.
@@ -38,6 +40,7 @@ pub struct Call {
     /// What went wrong while the call was made comes out of its result.
     arguments: Result<Payload, Error>,
     request: Request,
+    policy: Option<Arc<RetryPolicy>>,
 }
 
 /// Where a call goes.
@@ -56,6 +59,7 @@ impl Call {
             codec: Codec::default(),
             arguments: Ok(none.clone()),
             request: Request::new(command, none),
+            policy: None,
         }
     }
 
@@ -122,6 +126,21 @@ impl Call {
         self
     }
 
+    /// Says that it does no harm to run the call twice. Only such calls are tried again after a failure,
+    /// moved away from a worker that crashed, given a second attempt when they are slow, or made in the
+    /// fallback pool although they may have run, as the pool's settings have it.
+    pub fn idempotent(mut self) -> Self {
+        self.request.idempotent = true;
+        self
+    }
+
+    /// How often this call is tried, when, and after which failures, whatever the pool's settings say;
+    /// [`RetryPolicy::never`] has one attempt. The pool's budget for further attempts still counts.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.policy = Some(Arc::new(policy));
+        self
+    }
+
     /// Adds an entry to `context.metadata` in Python.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.request.metadata.push((key.into(), value.into()));
@@ -161,7 +180,11 @@ impl Call {
     /// # Cancel safety
     /// As [`execute`](Self::execute).
     pub async fn complete(self) -> Result<Completed, Error> {
-        let Prepared { entry, request, alive } = self.prepare()?;
+        let prepared = self.prepare()?;
+        if prepared.has_layers() {
+            return prepared.errand().complete().await;
+        }
+        let Prepared { entry, request, alive, .. } = prepared;
         let completed = entry.pool.submit(request)?.await;
         // Whoever waits for a call needs the pools as much as one who holds a handle.
         drop((entry, alive));
@@ -176,29 +199,48 @@ impl Call {
     /// # Cancel safety
     /// Dropping the stream cancels the call.
     pub async fn stream<T: DeserializeOwned>(self) -> Result<ResultStream<T>, Error> {
-        let Prepared { entry, request, alive } = self.prepare()?;
+        let prepared = self.prepare()?;
+        if prepared.has_layers() {
+            let alive = prepared.alive.clone();
+            return ResultStream::open(prepared.errand().open(), alive).await;
+        }
+        let Prepared { entry, request, alive, .. } = prepared;
         Ok(ResultStream::new(entry.pool.submit_stream(request)?, alive))
     }
 
     /// Finds the pool and finishes the request.
     pub(crate) fn prepare(self) -> Result<Prepared, Error> {
+        let mut request = self.request;
         let entry = match self.target {
-            Target::Default => self.snakepit.entry(None)?,
-            Target::Named(name) => self.snakepit.entry(Some(&name))?,
+            Target::Default => self.snakepit.serving(None, &request)?,
+            Target::Named(name) => self.snakepit.serving(Some(&name), &request)?,
             Target::Pool(entry) => entry,
         };
-        let mut request = self.request;
         request.arguments = self.arguments?;
-        Ok(Prepared { entry, request, alive: self.snakepit })
+        Ok(Prepared { entry, request, policy: self.policy, alive: self.snakepit })
     }
 }
 
 /// A call that is ready to be submitted.
+#[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) entry: Arc<PoolEntry>,
     pub(crate) request: Request,
+    pub(crate) policy: Option<Arc<RetryPolicy>>,
     /// Keeps the pools running.
     pub(crate) alive: Snakepit,
+}
+
+impl Prepared {
+    /// Whether more is done with it than to submit it.
+    pub(crate) fn has_layers(&self) -> bool {
+        self.entry.layers.are_on() || self.policy.is_some()
+    }
+
+    pub(crate) fn errand(self) -> Errand {
+        let Self { entry, request, policy, alive: host } = self;
+        Errand { host, entry, request, policy }
+    }
 }
 
 /// `None` in MessagePack.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snakepit_config::{Config, DEFAULT_POOL, WORKERS};
-use snakepit_core::{BoxFuture, Error, ErrorKind, Pool, Tool, WorkerId, WorkerStatus};
+use snakepit_core::{BoxFuture, Error, ErrorKind, Pool, Request, Tool, WorkerId, WorkerStatus};
 use snakepit_lifecycle::WorkerState;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use crate::call::Call;
 #[cfg(feature = "control")]
 use crate::control::ControlServer;
 use crate::io::{IoThread, ended};
+use crate::layers::Layers;
 use crate::pace::Room;
 use crate::pools::Pools;
 use crate::report::{PoolReport, Stats, Totals, WorkerReport};
@@ -73,6 +74,7 @@ pub(crate) struct Inner {
 pub(crate) struct PoolEntry {
     pub(crate) pool: Pool,
     pub(crate) supervised: Supervised,
+    pub(crate) layers: Layers,
 }
 
 impl Snakepit {
@@ -256,6 +258,17 @@ impl Snakepit {
         entry.scale(workers)?.await
     }
 
+    /// Closes the circuit of a command in a pool, or all of the pool's circuits; says whether one of
+    /// them was not closed. [`stats`](Self::stats) tells how they are.
+    ///
+    /// # Errors
+    /// `PoolNotFound`, `InvalidConfig` when the pool has no circuit breaker, or the error the pool
+    /// failed to start with.
+    pub fn reset_breaker(&self, pool: &str, command: Option<&str>) -> Result<bool, Error> {
+        let entry = self.entry(Some(pool))?;
+        entry.layers.reset(entry.pool.name(), command)
+    }
+
     /// The runtime of the I/O thread, for callers that want to live there. What runs on it must
     /// never block: every call of every pool passes through.
     pub fn handle(&self) -> &Handle {
@@ -354,6 +367,22 @@ impl Snakepit {
         let name = name.unwrap_or(DEFAULT_POOL);
         match self.0.pools.get(name) {
             Some(slot) => slot.map_err(|failed| failed.error.clone()),
+            None => Err(self.no_pool(name)),
+        }
+    }
+
+    /// The pool that a request to this one goes to: its fallback, if it did not start.
+    pub(crate) fn serving(
+        &self,
+        name: Option<&str>,
+        request: &Request,
+    ) -> Result<Arc<PoolEntry>, Error> {
+        let name = name.unwrap_or(DEFAULT_POOL);
+        match self.0.pools.get(name) {
+            Some(Ok(entry)) => Ok(entry),
+            Some(Err(failed)) => {
+                failed.serving_instead(self, request).ok_or_else(|| failed.error.clone())
+            }
             None => Err(self.no_pool(name)),
         }
     }
@@ -457,6 +486,8 @@ impl PoolEntry {
             near_limits: status.near_limits,
             exits: status.exits,
             failed_checks: status.failed_checks,
+            layers: self.layers.counts(),
+            circuits: self.layers.circuits(),
         }
     }
 }

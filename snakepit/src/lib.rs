@@ -10,6 +10,7 @@ mod call;
 mod host;
 mod interpreter;
 mod io;
+mod layers;
 mod linger;
 mod named;
 mod pace;
@@ -26,6 +27,7 @@ pub use snakepit_core::{
     Value, WorkerId, WorkerInfo,
 };
 
+pub use snakepit_core::resilience::{CircuitState, CircuitStatus, RetryPolicy, Schedule};
 pub use snakepit_lifecycle::process::adopt_orphans;
 pub use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};
 
@@ -33,6 +35,7 @@ pub use self::batch::BatchStream;
 pub use self::builder::Builder;
 pub use self::call::Call;
 pub use self::host::Snakepit;
+pub use self::layers::LayerCounts;
 pub use self::named::PoolHandle;
 pub use self::report::{PoolReport, PoolState, Stats, Totals, WorkerReport};
 pub use self::stream::ResultStream;

@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use snakepit_config::PoolConfig;
-use snakepit_core::{Directory, Error, ErrorKind};
+use snakepit_core::{Directory, Error, ErrorKind, Request};
 
-use crate::host::PoolEntry;
+use crate::host::{PoolEntry, Snakepit};
 use crate::io::ended;
+use crate::layers::Detour;
 use crate::report::PoolState;
 
 /// A pool, or what is known of one that did not start.
@@ -21,6 +22,24 @@ pub(crate) type Slot = Result<Arc<PoolEntry>, Arc<FailedPool>>;
 pub(crate) struct FailedPool {
     pub(crate) config: PoolConfig,
     pub(crate) error: Error,
+    /// Where its calls go.
+    detour: Option<Detour>,
+}
+
+impl FailedPool {
+    pub(crate) fn new(config: PoolConfig, error: Error) -> Self {
+        let detour = Detour::new(&config);
+        Self { config, error, detour }
+    }
+
+    /// The pool that serves a request to this one, if its fallback does.
+    pub(crate) fn serving_instead(
+        &self,
+        host: &Snakepit,
+        request: &Request,
+    ) -> Option<Arc<PoolEntry>> {
+        self.detour.as_ref()?.of_failed(host, request, &self.error)
+    }
 }
 
 /// All pools of a host.

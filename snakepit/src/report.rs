@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use snakepit_core::resilience::CircuitStatus;
 use snakepit_core::{Counters, Error, PoolStats, WorkerInfo, as_seconds};
 use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};
+
+use crate::layers::LayerCounts;
 
 /// What every pool is doing, and the sums so far.
 #[derive(Clone, Debug, Serialize)]
@@ -50,6 +53,8 @@ pub struct Totals {
     pub exits: Exits,
     /// Health checks that were failed.
     pub failed_checks: u64,
+    /// What the layers round the pools have done.
+    pub layers: LayerCounts,
 }
 
 impl Totals {
@@ -67,6 +72,8 @@ impl Totals {
                 near_limits,
                 exits,
                 failed_checks,
+                layers,
+                circuits: _,
             } = report
             else {
                 continue;
@@ -85,6 +92,7 @@ impl Totals {
             total.near_limits += *near_limits;
             total.exits += *exits;
             total.failed_checks += failed_checks;
+            total.layers += *layers;
         }
         total
     }
@@ -119,6 +127,10 @@ pub enum PoolReport {
         exits: Exits,
         /// Health checks that were failed, by silence or by the adapter's own account.
         failed_checks: u64,
+        /// What the layers round the pool have done.
+        layers: LayerCounts,
+        /// The circuits of its breaker: the pool's, or those of commands that have failed.
+        circuits: Vec<CircuitStatus>,
     },
     /// It could not start; every call to it fails with this error.
     Failed {

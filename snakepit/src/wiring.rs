@@ -29,6 +29,7 @@ use crate::control::{ControlServer, ControlSocket};
 use crate::host::{PoolEntry, Snakepit};
 use crate::interpreter::{self, Resolved};
 use crate::io::{Duty, IoThread, LastDuties, ended};
+use crate::layers::Layers;
 use crate::pools::{FailedPool, Pools, Slot};
 use crate::report::PoolState;
 
@@ -122,7 +123,7 @@ async fn start_pools(config: Config, onto: Onto) -> Vec<Slot> {
 async fn start_slot(config: PoolConfig, onto: &Onto) -> Slot {
     match start_pool(config.clone(), 0, onto).await {
         Ok(entry) => Ok(Arc::new(entry)),
-        Err(error) => Err(Arc::new(FailedPool { config, error })),
+        Err(error) => Err(Arc::new(FailedPool::new(config, error))),
     }
 }
 
@@ -170,6 +171,7 @@ pub(crate) async fn start_pool(
         }
     };
     let tools = pool.workers().into_iter().next().map(|worker| worker.info.tools);
+    let layers = Layers::new(&config, runtime);
     let supervised = Supervised {
         observer: supervisor.observer(),
         supervisor: Mutex::new(Some(supervisor)),
@@ -179,7 +181,7 @@ pub(crate) async fn start_pool(
         state: watch::Sender::new(PoolState::Running),
         tools: tools.unwrap_or_default(),
     };
-    Ok(PoolEntry { pool, supervised })
+    Ok(PoolEntry { pool, supervised, layers })
 }
 
 /// Waits in the background until nothing is left of what a profile has made, and lets go of it.
@@ -203,7 +205,7 @@ fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
         // Validated to fit.
         stream_credit: config.stream_credit() as u32,
         max_payload_bytes: config.max_payload(),
-        barrier: None,
+        barrier: config.resilience().barrier.as_ref().map(|barrier| barrier.taint),
         affinity: affinity(config.session().affinity),
         sessions: session_options(config),
         lone_call: Some(lone_call),

@@ -15,6 +15,9 @@ const LOOM_CRATES: [&str; 2] = ["snakepit-profile-process", "snakepit-profile-th
 const EXAMPLES: [(&str, &str); 2] =
     [("snakepit-lifecycle", "watch"), ("snakepit-lifecycle", "recycle")];
 
+/// Examples of the facade that check what they show, run with one interpreter.
+const FACADE_EXAMPLES: [&str; 2] = ["errors", "crash_recovery"];
+
 /// A profile outside of the workspace, which passes the suite that every profile passes.
 pub(crate) const THIRD_PROFILE: &str = "examples/third-profile/Cargo.toml";
 
@@ -64,6 +67,12 @@ fn rust(workspace: &Workspace) -> Result<()> {
         let mut command = workspace.cargo();
         command.args(["run", "--package", name, "--example", example]);
         run::step(&format!("example {example} of {name}"), command)?;
+    }
+    for example in FACADE_EXAMPLES {
+        let mut command = workspace.cargo();
+        command.args(["run", "--package", "snakepit", "--example", example, "--"]);
+        command.arg(workspace.program(Venv::Gil, "python"));
+        run::step(&format!("example {example} of snakepit"), command)?;
     }
     let mut command = workspace.cargo();
     command.args(["run", "--package", "snakepit", "--example", "hybrid", "--"]);

@@ -97,7 +97,9 @@ impl Check<'_> {
             self.problem(Code::InvalidValue, key, message).help =
                 Some("give a smaller number, or raise `queue`".to_owned());
         }
-        if given.queue.is_none() && given.wait.is_none() {
+        let said = |key| self.raw.places.has(key);
+        let unsaid = given.queue.is_none() && given.wait.is_none();
+        if unsaid && !said("shed.queue") && !said("shed.wait") {
             let message = "it is not said when calls are shed";
             self.missing("shed", message, "set `shed.queue`, `shed.wait` or both");
         }
@@ -194,7 +196,7 @@ impl Check<'_> {
 
     /// Tells of a setting without a default, unless it was said in a form that was refused already.
     fn missing(&mut self, key: &str, message: &str, help: &str) {
-        let said = self.raw.places.has(key) && key.contains('.');
+        let said = key.contains('.') && self.raw.places.has(key);
         if !said {
             self.problem(Code::MissingRequiredFields, key, message).help = Some(help.to_owned());
         }

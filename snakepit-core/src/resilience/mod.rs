@@ -30,6 +30,8 @@ mod schedule;
 mod shed;
 mod subject;
 mod timing;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use breaker::{Breaker, BreakerCounts, BreakerOptions, CircuitStatus, Permit};
 pub use budget::Budget;

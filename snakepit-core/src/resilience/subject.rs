@@ -95,6 +95,8 @@ pub(super) fn is_callers_own(error: &Error) -> bool {
             ErrorKind::Cancelled
                 | ErrorKind::PoolNotFound
                 | ErrorKind::PoolClosed
+                // A full queue refuses as a layer does, a batch's own calls among them.
+                | ErrorKind::PoolSaturated
                 | ErrorKind::WorkerNotFound
                 | ErrorKind::WorkerBusy
                 | ErrorKind::WorkerAtCapacity

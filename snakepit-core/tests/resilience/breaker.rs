@@ -79,7 +79,12 @@ async fn a_probe_that_fails_opens_it_for_as_long_again() {
 async fn what_says_nothing_about_the_pool_neither_opens_nor_closes_it() {
     let breaker = breaker(|_| {});
     fail(&breaker, 4).await;
-    for kind in [ErrorKind::Cancelled, ErrorKind::RateLimited, ErrorKind::WorkerBusy] {
+    for kind in [
+        ErrorKind::Cancelled,
+        ErrorKind::RateLimited,
+        ErrorKind::PoolSaturated,
+        ErrorKind::WorkerBusy,
+    ] {
         call(&breaker, "c", Err(Error::new(kind, "no"))).await.unwrap_err();
     }
     for _ in 0..9 {

@@ -5,6 +5,8 @@ mod breaker;
 mod hedge;
 mod limits;
 mod retry;
+#[cfg(feature = "tower")]
+mod services;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -85,6 +85,8 @@ enum Command {
     Recycle(control::RecycleArgs),
     /// Change how many workers a pool of a running host has
     Scale(control::ScaleArgs),
+    /// Closes circuits of a running host's pool
+    Reset(control::ResetArgs),
     /// End a pool of a running host, or the whole host, in good order
     Drain(control::DrainArgs),
 }
@@ -151,6 +153,7 @@ fn run(command: Command, reporter: Reporter) -> Result<Outcome, Failure> {
         Command::Stats(args) => runtime.block_on(control::stats(args, reporter)),
         Command::Recycle(args) => runtime.block_on(control::recycle(args, reporter)),
         Command::Scale(args) => runtime.block_on(control::scale(args, reporter)),
+        Command::Reset(args) => runtime.block_on(control::reset(args, reporter)),
         Command::Drain(args) => runtime.block_on(control::drain(args, reporter)),
     };
     // A thread that waits for standard input cannot be ended; the process ends without it.

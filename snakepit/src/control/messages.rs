@@ -6,11 +6,13 @@ use std::time::Duration;
 use prost::Message;
 use serde::Serialize;
 use snakepit_config::PoolConfig;
+use snakepit_core::resilience::CircuitStatus;
 use snakepit_core::{Error, ErrorKind, Phase, PoolName, WorkerId, WorkerStatus};
 use snakepit_lifecycle::{WorkerLife, WorkerState};
 use snakepit_proto::control::v1;
 use tonic::{Code, Status};
 
+use crate::layers::LayerCounts;
 use crate::report::{PoolReport, PoolState};
 
 /// A refusal with all its particulars.
@@ -99,6 +101,8 @@ fn numbers(report: &PoolReport) -> v1::Pool {
             near_limits,
             exits,
             failed_checks,
+            layers,
+            circuits,
         } => v1::Pool {
             name: stats.pool.clone(),
             state: pool_state(*state, *degraded).into(),
@@ -116,6 +120,8 @@ fn numbers(report: &PoolReport) -> v1::Pool {
             nominal_recycles: *nominal_recycles,
             near_limits: by_name(near_limits),
             failed_checks: *failed_checks,
+            layers: by_layer(layers),
+            circuits: circuits.iter().map(circuit).collect(),
             ..v1::Pool::default()
         },
     }
@@ -135,6 +141,25 @@ fn by_name(counts: &impl Serialize) -> HashMap<String, u64> {
     let value = serde_json::to_value(counts).unwrap_or_default();
     let counts = value.as_object().into_iter().flatten();
     counts.filter_map(|(name, count)| Some((name.clone(), count.as_u64()?))).collect()
+}
+
+/// Counts of each layer, under its name, a point and theirs.
+fn by_layer(layers: &LayerCounts) -> HashMap<String, u64> {
+    let value = serde_json::to_value(layers).unwrap_or_default();
+    let layers = value.as_object().into_iter().flatten();
+    let named = layers.flat_map(|(layer, counts)| {
+        by_name(counts).into_iter().map(move |(name, count)| (format!("{layer}.{name}"), count))
+    });
+    named.collect()
+}
+
+fn circuit(status: &CircuitStatus) -> v1::Circuit {
+    v1::Circuit {
+        command: status.command.clone(),
+        state: status.state.name().to_owned(),
+        failures: status.failures,
+        retry_in: status.retry_in.and_then(duration),
+    }
 }
 
 /// A duration as the wire has it.

@@ -125,6 +125,17 @@ impl ControlService for Service {
         Ok(Response::new(v1::ScaleResponse { done: !no_wait }))
     }
 
+    async fn reset_breaker(
+        &self,
+        request: Request<v1::ResetBreakerRequest>,
+    ) -> Result<Response<v1::ResetBreakerResponse>, Status> {
+        let v1::ResetBreakerRequest { pool, command } = request.into_inner();
+        let command = Some(&*command).filter(|command| !command.is_empty());
+        let changed = self.host()?.reset_breaker(&pool, command).map_err(refusal)?;
+        tracing::info!(%pool, command, changed, "an operator resets circuits");
+        Ok(Response::new(v1::ResetBreakerResponse { changed }))
+    }
+
     async fn drain(
         &self,
         request: Request<v1::DrainRequest>,

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use snakepit::config::PoolConfig;
+use snakepit::config::{CircuitPer, PoolConfig};
 use snakepit::{Error, ErrorKind, Snakepit};
 
 use crate::support::{PATIENCE, adapter, builder, python, wait};
@@ -152,4 +152,41 @@ fn one_pool_is_drained_by_the_program_itself() {
     assert_eq!(missing.kind(), ErrorKind::PoolNotFound);
     snakepit.shutdown(PATIENCE).unwrap();
     snakepit.ended();
+}
+
+#[test]
+fn circuits_are_shown_and_can_be_closed() {
+    let place = Place::new();
+    let socket = place.path().join("own.sock");
+    let fragile = builder("fragile.py").default_pool(|pool| {
+        pool.breaker(|breaker| breaker.failures(1).per(CircuitPer::Command))
+            .retry(|retry| retry.attempts(2).base(Duration::from_millis(1)))
+    });
+    let snakepit = wait(fragile.control_socket(&socket).start()).unwrap();
+    let socket = socket.to_str().unwrap();
+    let here = place.path().to_str().unwrap();
+    let fail = || wait(snakepit.execute::<Value>("depends", [here])).unwrap_err().kind();
+    assert_eq!(fail(), ErrorKind::Python);
+    assert_eq!(fail(), ErrorKind::CircuitOpen);
+    let stats = place.json(&["stats", "--socket", socket]);
+    let (pool, total) = (&stats["pools"][0], &stats["total"]["layers"]);
+    let circuit = &pool["circuits"][0];
+    assert_eq!((&circuit["command"], &circuit["state"]), (&json!("depends"), &json!("open")));
+    assert!(circuit["retry_in_seconds"].as_f64().is_some_and(|time| time <= 30.0), "{circuit}");
+    assert_eq!(pool["layers"]["breaker"], json!({"opened": 1, "closed": 0, "refused": 1}));
+    assert_eq!((&total["breaker"]["refused"], &total["retry"]["retries"]), (&json!(1), &json!(0)));
+    // The same form as the library's.
+    let own = serde_json::to_value(snakepit.stats()).unwrap();
+    assert_eq!(own["pools"][0]["layers"], pool["layers"]);
+    let shown = place.prints(&["stats", "--socket", socket]);
+    assert!(shown.contains("the circuit of depends is open"), "{shown}");
+    assert!(shown.contains("breaker opened"), "{shown}");
+
+    let closed = place.json(&["reset", "default", "depends", "--socket", socket]);
+    assert_eq!(closed, json!({"pool": "default", "command": "depends", "changed": true}));
+    assert_eq!(place.prints(&["reset", "default", "--socket", socket]), "was closed already\n");
+    assert_eq!(fail(), ErrorKind::Python, "calls pass again");
+    let error = place.error(2, &["reset", "defualt", "--socket", socket]);
+    assert_eq!(error["kind"], "pool_not_found");
+    wait(snakepit.shutdown(PATIENCE)).unwrap();
 }

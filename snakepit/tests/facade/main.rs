@@ -12,6 +12,7 @@ mod conversion;
 mod crashes;
 mod health;
 mod heartbeats;
+mod layers;
 mod named;
 mod original_adapters;
 mod originals;

@@ -1,11 +1,12 @@
 //! `snakepit stats`: the numbers of each pool, and of all together.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use snakepit::Error;
-use snakepit_proto::control::v1::{GetStatsRequest, Pool, PoolState};
+use snakepit_proto::control::v1::{Circuit, GetStatsRequest, Pool, PoolState};
 
 use super::{Target, error_of, soon};
 use crate::cli::Outcome;
@@ -40,6 +41,8 @@ struct Numbers {
     nominal_recycles: u64,
     near_limits: BTreeMap<String, u64>,
     failed_checks: u64,
+    /// Of each layer, by its name.
+    layers: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 struct Column {
@@ -47,6 +50,7 @@ struct Column {
     state: &'static str,
     error: Option<Error>,
     numbers: Numbers,
+    circuits: Vec<Circuit>,
 }
 
 pub(in crate::cli) async fn run(args: Args, reporter: Reporter) -> Result<Outcome, Failure> {
@@ -80,8 +84,10 @@ impl From<Pool> for Column {
             nominal_recycles: pool.nominal_recycles,
             near_limits: pool.near_limits.into_iter().collect(),
             failed_checks: pool.failed_checks,
+            layers: nested(pool.layers),
         };
-        Self { name: pool.name, state, error: pool.failure.map(error_of), numbers }
+        let error = pool.failure.map(error_of);
+        Self { name: pool.name, state, error, numbers, circuits: pool.circuits }
     }
 }
 
@@ -100,7 +106,11 @@ pub(super) fn state(state: PoolState) -> &'static str {
 impl Column {
     fn json(&self) -> Value {
         let mut value = match &self.error {
-            None => json!(self.numbers),
+            None => {
+                let mut numbers = json!(self.numbers);
+                numbers["circuits"] = self.circuits.iter().map(circuit).collect();
+                numbers
+            }
             Some(error) => json!({ "error": error }),
         };
         value["pool"] = json!(self.name);
@@ -120,6 +130,12 @@ impl Numbers {
         self.in_flight += other.in_flight;
         self.nominal_recycles += other.nominal_recycles;
         self.failed_checks += other.failed_checks;
+        for (layer, counts) in &other.layers {
+            let sums = self.layers.entry(layer.clone()).or_default();
+            for (name, count) in counts {
+                *sums.entry(name.clone()).or_default() += count;
+            }
+        }
         for (sums, counts) in [
             (&mut self.counters, &other.counters),
             (&mut self.recycles, &other.recycles),
@@ -135,6 +151,29 @@ impl Numbers {
     fn counter(&self, name: &str) -> u64 {
         self.counters.get(name).copied().unwrap_or_default()
     }
+}
+
+/// Counts by layer, out of those under the layer's name, a point and theirs.
+fn nested(
+    counts: impl IntoIterator<Item = (String, u64)>,
+) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let mut layers: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for (path, count) in counts {
+        let (layer, name) = path.split_once('.').unwrap_or(("", &path));
+        layers.entry(layer.to_owned()).or_default().insert(name.to_owned(), count);
+    }
+    layers
+}
+
+/// A circuit, as the library's statistics have it.
+fn circuit(circuit: &Circuit) -> Value {
+    let retry_in = circuit.retry_in.and_then(|time| Duration::try_from(time).ok());
+    json!({
+        "command": circuit.command,
+        "state": circuit.state,
+        "failures": circuit.failures,
+        "retry_in_seconds": retry_in.map(|time| time.as_secs_f64()),
+    })
 }
 
 /// The counters that people are shown, by the words they know them by.
@@ -191,7 +230,26 @@ fn shown(columns: &[Column], total: &Numbers) -> String {
     by_reason("near a limit", |n| &n.near_limits);
     by_reason("recycles", |n| &n.recycles);
     by_reason("exits", |n| &n.exits);
+    // Of the layers only what has happened.
+    for name in ["tainted", "moved"].into_iter().filter(|name| total.counter(name) > 0) {
+        row(&format!("barrier {name}"), &|n| n.counter(name));
+    }
+    for (layer, counts) in &total.layers {
+        for (name, _) in counts.iter().filter(|(_, count)| **count > 0) {
+            row(&format!("{layer} {name}").replace('_', " "), &|n| {
+                n.layers.get(layer).and_then(|counts| counts.get(name)).copied().unwrap_or_default()
+            });
+        }
+    }
     let mut text = table(header, rows, 1);
+    for column in columns {
+        for circuit in column.circuits.iter().filter(|circuit| circuit.state != "closed") {
+            let whose =
+                circuit.command.as_ref().map_or(String::new(), |name| format!(" of {name}"));
+            let state = circuit.state.replace('_', " ");
+            text.push_str(&format!("\n{}: the circuit{whose} is {state}\n", column.name));
+        }
+    }
     for Column { name, error, .. } in columns {
         if let Some(error) = error {
             text.push_str(&format!("\n{name} did not start: {error} ({})\n", error.kind().code()));
