@@ -128,6 +128,43 @@ impl PoolConfig {
         PoolBuilder::new(raw)
     }
 
+    /// Whether a worker made by these settings is as one made by the others: what differs can be
+    /// changed under workers that serve. What is not known to be so is taken not to be.
+    pub fn makes_same_workers(&self, other: &Self) -> bool {
+        let mut same = self.clone();
+        let (mine, theirs) = (&mut same.settings, &other.settings);
+        mine.workers = theirs.workers;
+        mine.min_workers = theirs.min_workers;
+        mine.max_workers = theirs.max_workers;
+        mine.idle_timeout = theirs.idle_timeout;
+        mine.prefetch = theirs.prefetch;
+        mine.queue = theirs.queue;
+        mine.stream_credit = theirs.stream_credit;
+        mine.health_interval = theirs.health_interval;
+        mine.cancel_grace = theirs.cancel_grace;
+        mine.lifecycle = theirs.lifecycle;
+        mine.session = theirs.session;
+        mine.resilience.clone_from(&theirs.resilience);
+        mine.timeouts = theirs.timeouts;
+        same == *other
+    }
+
+    /// The keys whose values differ, as `workers` or `lifecycle.ttl`, in the order of their names.
+    ///
+    /// # Panics
+    /// Never: what has no JSON form cannot be held.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let flat = |config: &Self| {
+            let tree = serde_json::to_value(config).expect("valid settings have a JSON form");
+            let mut leaves = BTreeMap::new();
+            flatten("", tree, &mut leaves);
+            leaves
+        };
+        let (mine, theirs) = (flat(self), flat(other));
+        let keys: std::collections::BTreeSet<_> = mine.keys().chain(theirs.keys()).collect();
+        keys.into_iter().filter(|key| mine.get(*key) != theirs.get(*key)).cloned().collect()
+    }
+
     pub(crate) fn new(adapter: AdapterSpec, settings: Settings) -> Self {
         Self { adapter, settings }
     }
@@ -250,6 +287,21 @@ impl PoolConfig {
     /// What the pool does about failures besides telling them.
     pub fn resilience(&self) -> &Resilience {
         &self.settings.resilience
+    }
+}
+
+fn flatten(above: &str, value: Value, leaves: &mut BTreeMap<String, Value>) {
+    match value {
+        // What is inside an argument is the argument's.
+        Value::Object(table) if above != "adapter_args" => {
+            for (key, value) in table {
+                let path = if above.is_empty() { key } else { format!("{above}.{key}") };
+                flatten(&path, value, leaves);
+            }
+        }
+        value => {
+            leaves.insert(above.to_owned(), value);
+        }
     }
 }
 

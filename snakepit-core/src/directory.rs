@@ -4,11 +4,11 @@
 //! Invariants: a look-up waits for nobody, writes nothing that another look-up reads, and allocates
 //! nothing; a change is seen whole or not at all.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use rustc_hash::FxHashMap;
 
 /// Things by name. Reading is lock-free; each change copies the table.
 ///
@@ -25,11 +25,12 @@ pub struct Directory<T> {
     changing: Mutex<()>,
 }
 
-type Table<T> = HashMap<Arc<str>, T>;
+/// Names come from whoever runs the program, so that nobody makes them collide on purpose.
+type Table<T> = FxHashMap<Arc<str>, T>;
 
 impl<T> Default for Directory<T> {
     fn default() -> Self {
-        Self { table: ArcSwap::from_pointee(Table::new()), changing: Mutex::new(()) }
+        Self { table: ArcSwap::from_pointee(Table::default()), changing: Mutex::new(()) }
     }
 }
 

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use snakepit_config::{Config, PoolBuilder, PoolConfig};
 use snakepit_core::{Completed, Error, Progress, SessionId, Tool, WorkerId};
 
-use crate::{Codec, Stats};
+use crate::{Codec, Reloaded, Stats};
 
 /// Pools of Python workers. Clones are handles to the same pools.
 ///
@@ -145,6 +145,22 @@ impl Snakepit {
     /// As there.
     pub fn stop_pool(&self, name: &str, deadline: Duration) -> Result<(), Error> {
         block_on(self.0.stop_pool(name, deadline))
+    }
+
+    /// As [`crate::Snakepit::reload`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reload(&self, config: Config) -> Result<Reloaded, Error> {
+        block_on(self.0.reload(config))
+    }
+
+    /// As [`crate::Snakepit::reload_file`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reload_file(&self) -> Result<Reloaded, Error> {
+        block_on(self.0.reload_file())
     }
 
     /// As [`crate::Snakepit::pool`].
@@ -298,6 +314,11 @@ impl Builder {
     /// Sets any setting of the pool `default`.
     pub fn default_pool(self, set: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         Self(self.0.default_pool(set))
+    }
+
+    /// As [`crate::Builder::reload_from`].
+    pub fn reload_from(self, path: impl Into<std::path::PathBuf>) -> Self {
+        Self(self.0.reload_from(path))
     }
 
     /// As [`crate::Builder::control_socket`].

@@ -1,7 +1,7 @@
 //! From settings to running pools. Owns how settings given in several ways come together; their
 //! rules are the config crate's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use snakepit_config::{Config, ConfigError, DEFAULT_POOL, PoolBuilder, PoolConfig};
 use snakepit_core::Error;
@@ -90,6 +90,23 @@ impl Builder {
     pub fn control_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.options.control_socket = Some(path.into());
         self
+    }
+
+    /// Reads this file when the host is told to [reload](Snakepit::reload_file), with the environment
+    /// over it, in place of all documents. It is not read before.
+    pub fn reload_from(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.file = Some(path.into());
+        self
+    }
+
+    /// The file that is read on reload.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.options.file.as_deref()
+    }
+
+    /// The same with one document in place of all of them.
+    pub(crate) fn with_document(&self, config: Config) -> Self {
+        Self { documents: config.pools().to_vec(), ..self.clone() }
     }
 
     /// All of it together.

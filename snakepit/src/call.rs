@@ -234,7 +234,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Whether more is done with it than to submit it.
     pub(crate) fn has_layers(&self) -> bool {
-        self.entry.layers.are_on() || self.policy.is_some()
+        self.entry.layers.load().are_on() || self.policy.is_some()
     }
 
     pub(crate) fn errand(self) -> Errand {

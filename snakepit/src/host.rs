@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snakepit_config::{Config, DEFAULT_POOL, WORKERS};
@@ -63,8 +64,9 @@ pub(crate) struct Inner {
     /// What pools that come later stand on.
     pub(crate) onto: Onto,
     /// What it was started from.
-    #[expect(dead_code, reason = "reload")]
     pub(crate) settings: Builder,
+    /// Held while the settings are read again.
+    pub(crate) reloading: Arc<tokio::sync::Mutex<()>>,
     /// Whether all of it was shut down or drained.
     ended: watch::Sender<bool>,
     pub(crate) io: IoThread,
@@ -74,7 +76,8 @@ pub(crate) struct Inner {
 pub(crate) struct PoolEntry {
     pub(crate) pool: Pool,
     pub(crate) supervised: Supervised,
-    pub(crate) layers: Layers,
+    /// A reload puts others in their place; calls under way go on through those they began with.
+    pub(crate) layers: ArcSwap<Layers>,
 }
 
 impl Snakepit {
@@ -89,7 +92,8 @@ impl Snakepit {
     /// # Errors
     /// As [`Builder::start`].
     pub async fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::builder().config(Config::load(path)?).start().await
+        let path = path.as_ref();
+        Self::builder().config(Config::load(path)?).reload_from(path).start().await
     }
 
     pub(crate) fn new(
@@ -105,6 +109,7 @@ impl Snakepit {
             pools,
             onto,
             settings,
+            reloading: Arc::default(),
             ended: watch::Sender::new(false),
             io,
         });
@@ -266,7 +271,7 @@ impl Snakepit {
     /// failed to start with.
     pub fn reset_breaker(&self, pool: &str, command: Option<&str>) -> Result<bool, Error> {
         let entry = self.entry(Some(pool))?;
-        entry.layers.reset(entry.pool.name(), command)
+        entry.layers.load().reset(entry.pool.name(), command)
     }
 
     /// The runtime of the I/O thread, for callers that want to live there. What runs on it must
@@ -450,7 +455,7 @@ impl PoolEntry {
 
     /// How many calls of one batch may be under way.
     pub(crate) fn room(&self) -> Room {
-        Room::of(self.supervised.most_slots(), self.pool.options())
+        Room::of(self.supervised.most_slots(), &self.pool.options())
     }
 
     pub(crate) fn report(&self) -> PoolReport {
@@ -475,6 +480,7 @@ impl PoolEntry {
             },
         );
         let starting = status.workers.iter().filter(|life| life.state == WorkerState::Starting);
+        let layers = self.layers.load();
         PoolReport::Running {
             stats: self.pool.stats(),
             state: self.supervised.state(),
@@ -486,8 +492,8 @@ impl PoolEntry {
             near_limits: status.near_limits,
             exits: status.exits,
             failed_checks: status.failed_checks,
-            layers: self.layers.counts(),
-            circuits: self.layers.circuits(),
+            layers: layers.counts(),
+            circuits: layers.circuits(),
         }
     }
 }

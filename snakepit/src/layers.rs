@@ -55,6 +55,8 @@ impl std::ops::AddAssign for LayerCounts {
 pub(crate) struct Layers {
     /// Whether there is any.
     on: bool,
+    /// What those did that were here before.
+    carried: LayerCounts,
     timing: Timing,
     /// Never tries again by itself where the pool has no retries; calls may have a policy of their own.
     retry: Retry,
@@ -110,7 +112,14 @@ impl Layers {
             || shed.is_some()
             || hedge.is_some()
             || detour.is_some();
-        Self { on, timing, retry, breaker, rate_limit, shed, hedge, detour }
+        let carried = LayerCounts::default();
+        Self { on, carried, timing, retry, breaker, rate_limit, shed, hedge, detour }
+    }
+
+    /// Layers by other settings, which begin anew but go on counting where these are: circuits are
+    /// closed, budgets and rates unused.
+    pub(crate) fn replaced(&self, config: &PoolConfig, runtime: &Handle) -> Self {
+        Self { carried: self.counts(), ..Self::new(config, runtime) }
     }
 
     /// Whether calls have to come here.
@@ -119,14 +128,16 @@ impl Layers {
     }
 
     pub(crate) fn counts(&self) -> LayerCounts {
-        LayerCounts {
+        let mut counts = self.carried;
+        counts += LayerCounts {
             retry: self.retry.counts(),
             breaker: self.breaker.as_ref().map(Breaker::counts).unwrap_or_default(),
             rate_limit: self.rate_limit.as_ref().map(RateLimit::counts).unwrap_or_default(),
             shed: self.shed.as_ref().map(Shed::counts).unwrap_or_default(),
             hedge: self.hedge.as_ref().map(Hedge::counts).unwrap_or_default(),
             fallback: self.detour.as_ref().map(|d| d.layer.counts()).unwrap_or_default(),
-        }
+        };
+        counts
     }
 
     /// The circuits of the breaker, if there is one.
@@ -265,7 +276,7 @@ where
 {
     Box::pin(async move {
         let Errand { host, entry, request, policy } = &errand;
-        let layers = &entry.layers;
+        let layers = entry.layers.load_full();
         let now = layers.timing.now();
         let subject = Subject::of(entry.pool.name(), request, default, now);
         let here = || layers.here(&errand, &subject, &send, may_hedge);

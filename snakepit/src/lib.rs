@@ -15,6 +15,7 @@ mod linger;
 mod named;
 mod pace;
 mod pools;
+mod reload;
 mod report;
 mod stream;
 mod wiring;
@@ -37,6 +38,7 @@ pub use self::call::Call;
 pub use self::host::Snakepit;
 pub use self::layers::LayerCounts;
 pub use self::named::PoolHandle;
+pub use self::reload::{PoolChange, ReloadOutcome, Reloaded};
 pub use self::report::{PoolReport, PoolState, Stats, Totals, WorkerReport};
 pub use self::stream::ResultStream;
 

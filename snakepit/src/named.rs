@@ -153,7 +153,7 @@ impl Snakepit {
 
 pub(crate) fn config_of(slot: &Slot) -> PoolConfig {
     match slot {
-        Ok(entry) => entry.supervised.config().clone(),
+        Ok(entry) => PoolConfig::clone(&entry.supervised.config()),
         Err(failed) => failed.config.clone(),
     }
 }
@@ -201,7 +201,7 @@ impl PoolHandle {
 
     /// The settings it runs with.
     pub fn config(&self) -> PoolConfig {
-        self.entry.supervised.config().clone()
+        PoolConfig::clone(&self.entry.supervised.config())
     }
 
     /// What can be called in it.

@@ -55,6 +55,8 @@ struct Claims {
     starting: BTreeSet<Arc<str>>,
     /// The host ends.
     over: bool,
+    /// Names of pools that the settings want, as they were last read.
+    of_settings: BTreeSet<String>,
     /// More than any incarnation of a worker whose pool has given up its name.
     incarnations: u64,
 }
@@ -132,6 +134,13 @@ impl Pools {
         if let Some(Ok(entry)) = self.by_name.remove_if(name, same) {
             claims.incarnations = claims.incarnations.max(entry.supervised.incarnations());
         }
+    }
+
+    /// Notes which pools the settings want; gives those that they wanted before and want no more.
+    pub(crate) fn settle(&self, names: impl IntoIterator<Item = String>) -> Vec<String> {
+        let names: BTreeSet<String> = names.into_iter().collect();
+        let before = std::mem::replace(&mut self.claims().of_settings, names.clone());
+        before.difference(&names).cloned().collect()
     }
 
     /// Takes in no pool any more; gives those there are.

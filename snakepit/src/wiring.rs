@@ -1,12 +1,11 @@
 //! From settings to running pools, and back to nothing: the one place that turns plain settings into
 //! each part's options and joins the parts.
 
-use std::path::Path;
-#[cfg(feature = "control")]
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use snakepit_bridge::LinkServer;
 use snakepit_config::{self as config, Config, PoolConfig, Start};
@@ -35,22 +34,28 @@ use crate::report::PoolState;
 
 /// The part of a shutdown's deadline that calls in flight may use up; the rest is for workers to
 /// tear down and, if they do not, to be killed.
-const DRAIN_SHARE: f64 = 0.75;
+pub(crate) const DRAIN_SHARE: f64 = 0.75;
 
 /// Keeps the workers of one pool alive.
 pub(crate) struct Supervised {
     /// Taken when the pool is shut down.
     supervisor: Mutex<Option<Supervisor>>,
     observer: Observer,
-    config: PoolConfig,
-    making: Making,
+    /// What a reload changes.
+    settled: Mutex<Settled>,
     duties: LastDuties,
     state: watch::Sender<PoolState>,
+}
+
+struct Settled {
+    config: Arc<PoolConfig>,
+    making: Making,
     /// What could be called when the pool became ready, for moments without a worker.
     tools: Vec<Tool>,
 }
 
 /// What makes a pool's workers, and the duty to see the last of them off.
+#[derive(Clone)]
 struct Making {
     profile: Arc<dyn Profile>,
     duty: Duty,
@@ -59,6 +64,8 @@ struct Making {
 /// What a host has beside its pools.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostOptions {
+    /// What is read on reload.
+    pub(crate) file: Option<PathBuf>,
     #[cfg(feature = "control")]
     pub(crate) control_socket: Option<PathBuf>,
 }
@@ -90,6 +97,7 @@ pub(crate) async fn start(settings: Builder, options: HostOptions) -> Result<Sna
         return Err(first.error.clone());
     }
     let pools = Arc::new(Pools::default());
+    pools.settle(slots.iter().map(|slot| name_of(slot).to_owned()));
     for slot in slots {
         if let Err(failed) = &slot {
             let (pool, error) = (failed.config.name(), &failed.error);
@@ -150,14 +158,7 @@ pub(crate) async fn start_pool(
     onto: &Onto,
 ) -> Result<PoolEntry, Error> {
     let Onto { runtime, last_duties, lone_call, .. } = onto;
-    let named = config.clone();
-    let resolving = runtime.spawn_blocking(move || interpreter::resolve(&named));
-    // A blocking task ends early only when its runtime does.
-    let resolved = resolving.await.map_err(|_| ended())??;
-    let profile = profile(&config, resolved, onto)?;
-    // Workers whose last handle is dropped are killed at once and reaped here.
-    let all_gone = Arc::clone(&profile);
-    let duty = last_duties.add(async move { all_gone.all_gone().await });
+    let Making { profile, duty } = make(&config, onto).await?;
     let pool = Pool::new(pool_options(&config, Arc::clone(lone_call)), Clock::system(), runtime);
     let mut options = supervisor_options(&config);
     options.first_incarnation = first_incarnation;
@@ -175,13 +176,99 @@ pub(crate) async fn start_pool(
     let supervised = Supervised {
         observer: supervisor.observer(),
         supervisor: Mutex::new(Some(supervisor)),
-        config,
-        making: Making { profile, duty },
+        settled: Mutex::new(Settled {
+            config: Arc::new(config),
+            making: Making { profile, duty },
+            tools: tools.unwrap_or_default(),
+        }),
         duties: last_duties.clone(),
         state: watch::Sender::new(PoolState::Running),
-        tools: tools.unwrap_or_default(),
     };
-    Ok(PoolEntry { pool, supervised, layers })
+    Ok(PoolEntry { pool, supervised, layers: ArcSwap::from_pointee(layers) })
+}
+
+/// Finds the interpreter, and makes what makes the workers.
+async fn make(config: &PoolConfig, onto: &Onto) -> Result<Making, Error> {
+    let named = config.clone();
+    let resolving = onto.runtime.spawn_blocking(move || interpreter::resolve(&named));
+    // A blocking task ends early only when its runtime does.
+    let resolved = resolving.await.map_err(|_| ended())??;
+    let profile = profile(config, resolved, onto)?;
+    // Workers whose last handle is dropped are killed at once and reaped here.
+    let all_gone = Arc::clone(&profile);
+    let duty = onto.last_duties.add(async move { all_gone.all_gone().await });
+    Ok(Making { profile, duty })
+}
+
+/// Has a running pool go by other settings; says whether its workers were replaced for that. Resolves
+/// when none of the old kind is left.
+///
+/// # Errors
+/// Why the first worker of the new kind did not start; then nothing has changed.
+pub(crate) async fn change_pool(
+    entry: &PoolEntry,
+    config: PoolConfig,
+    onto: &Onto,
+) -> Result<bool, Error> {
+    let PoolEntry { pool, supervised, .. } = entry;
+    let before = supervised.config();
+    let same_workers = before.makes_same_workers(&config);
+    let wanted = pool_options(&config, Arc::clone(&onto.lone_call));
+    let options = supervisor_options(&config);
+    if same_workers && before.timeouts().start == config.timeouts().start {
+        let profile = supervised.settled().making.profile.clone();
+        supervised.supervising(pool, |supervisor| {
+            supervisor.adjust(profile, options);
+            Ok(())
+        })?;
+        pool.reconfigure(wanted);
+        change_layers(entry, &before, &config, &onto.runtime);
+        supervised.settled().config = Arc::new(config);
+        return Ok(false);
+    }
+    let making = make(&config, onto).await?;
+    let profile = Arc::clone(&making.profile);
+    let begun = if same_workers {
+        // Only those that come later are made another way.
+        supervised.supervising(pool, |supervisor| {
+            supervisor.adjust(profile, options);
+            Ok(None)
+        })
+    } else {
+        supervised.supervising(pool, |supervisor| Ok(Some(supervisor.renew(profile, options))))
+    };
+    let tried = match begun {
+        Ok(Some(trial)) => trial.await,
+        begun => begun.map(drop),
+    };
+    if let Err(error) = tried {
+        see_off(making, onto.last_duties.clone(), &onto.runtime);
+        return Err(error);
+    }
+    {
+        let mut settled = supervised.settled();
+        let old = std::mem::replace(&mut settled.making, making);
+        see_off(old, onto.last_duties.clone(), &onto.runtime);
+        change_layers(entry, &before, &config, &onto.runtime);
+        settled.config = Arc::new(config);
+    }
+    // While there are both kinds of workers, calls are such as both take.
+    let max_payload_bytes = wanted.max_payload_bytes.min(pool.options().max_payload_bytes);
+    pool.reconfigure(PoolOptions { max_payload_bytes, ..wanted.clone() });
+    if !same_workers {
+        supervised.supervising(pool, |supervisor| Ok(supervisor.rolled()))?.await;
+    }
+    pool.reconfigure(wanted);
+    let tools = supervised.tools(pool);
+    supervised.settled().tools = tools;
+    Ok(!same_workers)
+}
+
+fn change_layers(entry: &PoolEntry, before: &PoolConfig, after: &PoolConfig, runtime: &Handle) {
+    if before.resilience() != after.resilience() {
+        let layers = entry.layers.load().replaced(after, runtime);
+        entry.layers.store(Arc::new(layers));
+    }
 }
 
 /// Waits in the background until nothing is left of what a profile has made, and lets go of it.
@@ -341,12 +428,20 @@ impl Supervised {
     /// What can be called now, or could when there was a worker last.
     pub(crate) fn tools(&self, pool: &Pool) -> Vec<Tool> {
         let workers = pool.workers();
-        workers.into_iter().next().map_or_else(|| self.tools.clone(), |worker| worker.info.tools)
+        workers
+            .into_iter()
+            .next()
+            .map_or_else(|| self.settled().tools.clone(), |worker| worker.info.tools)
     }
 
     /// The settings it runs with.
-    pub(crate) fn config(&self) -> &PoolConfig {
-        &self.config
+    pub(crate) fn config(&self) -> Arc<PoolConfig> {
+        Arc::clone(&self.settled().config)
+    }
+
+    fn settled(&self) -> MutexGuard<'_, Settled> {
+        // Plain assignments only: what a panic has left is whole.
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// More than the incarnation of any worker it had.
@@ -372,7 +467,7 @@ impl Supervised {
 
     /// How many slots the pool has or may grow to by itself.
     pub(crate) fn most_slots(&self) -> usize {
-        self.observer.most_workers() * self.config.profile().slots()
+        self.observer.most_workers() * self.config().profile().slots()
     }
 
     /// Has one worker replaced, or all of them; the future resolves when they are gone.
@@ -385,7 +480,7 @@ impl Supervised {
             Some(worker) => Ok(Box::pin(supervisor.recycle(worker)?) as _),
             None => {
                 // All of it: what is on disk now, too.
-                self.making.profile.renew();
+                self.settled().making.profile.renew();
                 Ok(Box::pin(supervisor.recycle_all()) as _)
             }
         })
@@ -421,7 +516,8 @@ pub(crate) async fn shutdown(
     deadline: Duration,
 ) -> Result<(), Error> {
     let share = deadline.mul_f64(DRAIN_SHARE);
-    stop_all(&entries, deadline, |entry| entry.supervised.config.timeouts().drain.min(share)).await
+    stop_all(&entries, deadline, |entry| entry.supervised.config().timeouts().drain.min(share))
+        .await
 }
 
 /// As [`shutdown`], with calls taking all of their three quarters: whoever names a time for one pool
@@ -453,7 +549,7 @@ async fn stop_one(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Res
         }
     }
     let end = Instant::now() + deadline;
-    let Supervised { supervisor, making, duties, state, .. } = &entry.supervised;
+    let Supervised { supervisor, duties, state, .. } = &entry.supervised;
     let Some(supervisor) = supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         // Somebody else is at it, with a deadline of his own.
         let stopped = timeout_at(end, entry.supervised.stopped()).await;
@@ -466,6 +562,7 @@ async fn stop_one(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Res
     entry.pool.close();
     let stopped = supervisor.shutdown(end.saturating_duration_since(Instant::now())).await;
     // Workers that had been replaced may still be on their way out.
+    let making = entry.supervised.settled().making.clone();
     let gone = timeout_at(end, making.profile.all_gone()).await;
     if gone.is_ok() {
         duties.done(making.duty);

@@ -7,7 +7,7 @@ use super::Shared;
 use super::answers::Answer;
 use super::caller::Completed;
 use super::state::{Caller, Record, Stage};
-use super::turn::{Turn, closed};
+use super::turn::Turn;
 use crate::call::CallEvent;
 use crate::error::Error;
 use crate::ids::{CallId, WorkerId};
@@ -126,7 +126,7 @@ impl Turn<'_> {
         }
         self.state.counters.returned += 1;
         let error = if self.state.closed {
-            closed(self.options())
+            self.closed()
         } else if let Some(worker) = &record.call.request.worker {
             Error::worker_lost(false, "it went before the call started")
                 .with_detail("worker", worker.as_str())

@@ -25,6 +25,7 @@ mod turn;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -51,7 +52,10 @@ use crate::worker::Worker;
 pub struct Pool(Arc<Shared>);
 
 struct Shared {
-    options: PoolOptions,
+    name: PoolName,
+    /// As last changed. A turn goes by those it began with.
+    options: ArcSwap<PoolOptions>,
+    lone_call: Option<Arc<Notify>>,
     clock: Clock,
     state: Mutex<State>,
     /// Tells the timer task that something is due earlier than it thinks.
@@ -67,7 +71,9 @@ impl Pool {
     pub fn new(options: PoolOptions, clock: Clock, runtime: &Handle) -> Self {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(options.sessions.clone())),
-            options,
+            name: options.name.clone(),
+            lone_call: options.lone_call.clone(),
+            options: ArcSwap::from_pointee(options),
             clock,
             timer: Arc::new(Notify::new()),
             answers: Answers::serve(runtime),
@@ -79,12 +85,24 @@ impl Pool {
 
     /// The pool's name.
     pub fn name(&self) -> &PoolName {
-        &self.0.options.name
+        &self.0.name
     }
 
-    /// The settings it was made with.
-    pub fn options(&self) -> &PoolOptions {
-        &self.0.options
+    /// The settings it goes by.
+    pub fn options(&self) -> Arc<PoolOptions> {
+        self.0.options.load_full()
+    }
+
+    /// Changes the settings, but for the name and who is notified of lone calls. Calls that have been
+    /// submitted keep their deadlines, and those in line their places.
+    pub fn reconfigure(&self, options: PoolOptions) {
+        let (name, lone_call) = (self.0.name.clone(), self.0.lone_call.clone());
+        let sessions = options.sessions.clone();
+        self.0.options.store(Arc::new(PoolOptions { name, lone_call, ..options }));
+        let mut turn = Turn::new(&self.0);
+        turn.state.sessions.store.set_options(sessions);
+        turn.pump();
+        turn.end();
     }
 
     /// Submits a call.
@@ -125,7 +143,7 @@ impl Pool {
     /// # Errors
     /// As for [`submit`](Self::submit).
     pub fn submit_stream(&self, request: Request) -> Result<CallStream, Error> {
-        let credit = self.0.options.stream_credit.max(1);
+        let credit = self.0.options.load().stream_credit.max(1);
         let buffer = Arc::new(StreamBuffer::new(credit));
         let mut turn = Turn::new(&self.0);
         let call = turn.admit(request, Caller::Stream(Arc::clone(&buffer)), Some(credit));
@@ -194,8 +212,8 @@ impl Pool {
         let mut turn = Turn::new(&self.0);
         turn.state.sealed = true;
         turn.state.closed = true;
-        let options = turn.options();
-        turn.fail_queue(|| closed(options));
+        let error = closed(&self.0.name);
+        turn.fail_queue(|| error.clone());
         turn.revoke_all();
         turn.end();
     }

@@ -6,6 +6,7 @@
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 
+use arc_swap::Guard;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ use super::queue::Spot;
 use super::state::{Assignment, Caller, Record, Stage, State};
 use crate::call::{Call, CancelReason, Progress, ProgressHandler, Request};
 use crate::error::{Error, ErrorKind};
-use crate::ids::{CallId, WorkerId};
+use crate::ids::{CallId, PoolName, WorkerId};
 use crate::session::SessionKey;
 use crate::slots::Lease;
 use crate::worker::{CallSink, Reply, Worker};
@@ -35,6 +36,7 @@ pub(super) struct Turn<'a> {
     pub(super) now: Instant,
     /// Members that had a slot freed, while calls wait for certain ones.
     pub(super) freed: SmallVec<[u64; 2]>,
+    options: Guard<Arc<PoolOptions>>,
     effects: Effects,
 }
 
@@ -65,12 +67,18 @@ struct Effects {
 impl<'a> Turn<'a> {
     pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
         let now = shared.clock.now();
+        let options = shared.options.load();
         let (freed, effects) = Default::default();
-        Self { shared, state: shared.lock(), now, freed, effects }
+        Self { shared, state: shared.lock(), now, options, freed, effects }
     }
 
-    pub(super) fn options(&self) -> &'a PoolOptions {
-        &self.shared.options
+    pub(super) fn options(&self) -> &PoolOptions {
+        &self.options
+    }
+
+    /// The error of a pool that takes no more calls.
+    pub(super) fn closed(&self) -> Error {
+        closed(&self.shared.name)
     }
 
     /// Ends the turn: releases the lock, then does what was noted.
@@ -146,8 +154,7 @@ impl<'a> Turn<'a> {
         caller: Caller,
         stream_credit: Option<u32>,
     ) -> Result<CallId, Error> {
-        let options = self.options();
-        let affinity = request.affinity.unwrap_or(options.affinity);
+        let affinity = request.affinity.unwrap_or(self.options().affinity);
         let checked = self.entry_check(&request);
         let opened =
             checked.and_then(|pinned| Ok((pinned, self.open_session(&request, affinity)?)));
@@ -159,9 +166,9 @@ impl<'a> Turn<'a> {
             }
         };
         // A stream lasts as long as items keep coming, unless its caller says otherwise.
-        let default = if stream_credit.is_some() { None } else { options.call_timeout };
+        let default = if stream_credit.is_some() { None } else { self.options().call_timeout };
         let deadline = request.timeout.or(default).map(|t| self.now + t);
-        let queue_timeout = request.queue_timeout.or(options.queue_timeout);
+        let queue_timeout = request.queue_timeout.or(self.options().queue_timeout);
 
         let state = &mut *self.state;
         state.last_call += 1;
@@ -193,9 +200,10 @@ impl<'a> Turn<'a> {
             self.line_up(id);
             self.pump();
             if self.is_queued(id) {
-                if self.state.queue.len() > options.queue_limit {
+                if self.state.queue.len() > self.options().queue_limit {
                     self.state.counters.saturated += 1;
-                    return Err(self.refuse(id, |_| saturated(options)));
+                    let error = saturated(self.options());
+                    return Err(self.refuse(id, |_| error.clone()));
                 }
                 self.time_queued(id);
             }
@@ -229,7 +237,7 @@ impl<'a> Turn<'a> {
     /// Refuses what need not even be lined up; for a call bound to a worker, takes its slot.
     fn entry_check(&self, request: &Request) -> Result<Option<(u64, Lease)>, Error> {
         if self.state.sealed {
-            return Err(closed(self.options()));
+            return Err(self.closed());
         }
         if let Some(failure) = &self.state.failure {
             return Err(failure.clone());
@@ -350,7 +358,7 @@ impl<'a> Turn<'a> {
             stuck: false,
             last_chunk: self.now,
         });
-        let idle = self.shared.options.stream_idle_timeout;
+        let idle = self.options.stream_idle_timeout;
         let idle = record.call.stream_credit.and(idle).map(|t| self.now + t);
         let timer = record.deadline.into_iter().chain(idle).min();
         let (spot, affinity) = (record.spot, record.affinity);
@@ -453,7 +461,7 @@ impl Effects {
     fn run(self, shared: &Shared) {
         if self.lone_call
             && !(self.flush.is_empty() && self.answers.is_empty())
-            && let Some(told) = &shared.options.lone_call
+            && let Some(told) = &shared.lone_call
         {
             told.notify_one();
         }
@@ -476,16 +484,16 @@ impl Effects {
             reader.wake();
         }
         if let Some(crash) = self.crash {
-            crash.tell(&shared.options.name);
+            crash.tell(&shared.name);
         }
         if let Some((handler, progress)) = self.progress {
             let told = std::panic::AssertUnwindSafe(|| handler(progress));
             if std::panic::catch_unwind(told).is_err() {
-                tracing::warn!(pool = %shared.options.name, "a progress handler panicked");
+                tracing::warn!(pool = %shared.name, "a progress handler panicked");
             }
         }
         for news in self.sessions {
-            news.tell(&shared.options.name, shared.options.sessions.quota);
+            news.tell(&shared.name, shared.options.load().sessions.quota);
         }
         for told in self.reached {
             // Whoever no longer waits need not be told.
@@ -505,8 +513,8 @@ fn saturated(options: &PoolOptions) -> Error {
     .with_help("slow down, add workers, or raise `queue` of the pool")
 }
 
-pub(super) fn closed(options: &PoolOptions) -> Error {
-    Error::new(ErrorKind::PoolClosed, format!("pool `{}` is shutting down", options.name))
+pub(super) fn closed(pool: &PoolName) -> Error {
+    Error::new(ErrorKind::PoolClosed, format!("pool `{pool}` is shutting down"))
 }
 
 fn full(worker: &WorkerId, capacity: usize) -> Error {

@@ -112,6 +112,20 @@ impl<T: Default> SessionStore<T> {
         &self.options
     }
 
+    /// Changes its limits. Sessions that are there already last for the new time from their last use;
+    /// none ends because there are too many of them now.
+    pub fn set_options(&mut self, options: SessionOptions) {
+        if self.options.ttl != options.ttl {
+            self.due.clear();
+            for (index, entry) in &mut self.entries {
+                let ttl = options.ttl.filter(|_| !entry.ended);
+                entry.due = ttl.map(|ttl| entry.used + ttl);
+                self.due.extend(entry.due.map(|due| (due, SessionKey(index))));
+            }
+        }
+        self.options = options;
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.ids.len()

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::index::Indices;
 use super::pace::Crashes;
+use super::plan::Trial;
 use super::policy::{Limits, NearLimits, RecycleReason};
 use super::state::{Step, WorkerState};
 use super::status::{Exits, Recycles, SeatState, SeatStatus, SupervisorStatus, WorkerLife};
@@ -28,6 +29,8 @@ pub(super) struct Book {
     /// Limits' worth of life that workers have used up who are gone.
     used_up: f64,
     pub(super) first_error: Option<Error>,
+    /// How the first start by the latest plan ended.
+    first_outcome: Option<(u64, Result<(), Error>)>,
     /// The supervisor was dropped.
     pub(super) abandoned: bool,
 }
@@ -43,12 +46,16 @@ pub(super) struct Place {
 pub(super) struct Orders {
     /// The worker that is to be replaced.
     pub(super) replace: Option<WorkerId>,
+    /// A new kind of worker is to be tried out in its place.
+    pub(super) trial: Option<Trial>,
     /// The seat is one too many.
     pub(super) leave: bool,
 }
 
 struct Entry {
     seat: Seat,
+    /// The edition of the plan it was made by.
+    edition: u64,
     /// The number of its place.
     place: usize,
     state: WorkerState,
@@ -73,6 +80,7 @@ impl Book {
             failed_checks: 0,
             used_up: 0.0,
             first_error: None,
+            first_outcome: None,
             abandoned: false,
         }
     }
@@ -121,11 +129,12 @@ impl Book {
     }
 
     /// Enters a worker whose start begins.
-    pub(super) fn enter(&mut self, pool: &PoolName, place: usize) -> Seat {
+    pub(super) fn enter(&mut self, pool: &PoolName, place: usize, edition: u64) -> Seat {
         let (index, incarnation) = self.indices.take();
         let seat = Seat { pool: pool.clone(), index, incarnation };
         let entry = Entry {
             seat: seat.clone(),
+            edition,
             place,
             state: WorkerState::Starting,
             ready: None,
@@ -182,6 +191,46 @@ impl Book {
         if let Some(entry) = self.workers.get_mut(worker) {
             entry.recycled = Some(reason);
         }
+    }
+
+    /// Notes that a worker is not to be replaced after all.
+    pub(super) fn called_off(&mut self, worker: &WorkerId) {
+        self.step(worker, Step::CalledOff);
+        if let Some(entry) = self.workers.get_mut(worker) {
+            entry.recycled = None;
+        }
+    }
+
+    /// Tells the seat of a worker to try out another kind in its place.
+    pub(super) fn try_out(&self, trial: Trial, worker: &WorkerId) {
+        let place = self.workers.get(worker).and_then(|entry| self.seats.get(&entry.place));
+        if let Some(place) = place {
+            place.orders.send_modify(|orders| orders.trial = Some(trial));
+        }
+    }
+
+    /// A worker that takes calls and may go on doing so.
+    pub(super) fn first_ready(&self) -> Option<WorkerId> {
+        let ready = self.workers.iter().find(|(_, entry)| entry.state == WorkerState::Ready);
+        ready.map(|(id, _)| id.clone())
+    }
+
+    /// Notes how a start ended.
+    pub(super) fn started(&mut self, edition: u64, outcome: Result<(), Error>) {
+        if self.first_outcome.as_ref().is_none_or(|(known, _)| *known < edition) {
+            self.first_outcome = Some((edition, outcome));
+        }
+    }
+
+    /// How the first start by a plan ended, if it has.
+    pub(super) fn first_outcome(&self, edition: u64) -> Option<Result<(), Error>> {
+        let known = self.first_outcome.as_ref().filter(|(known, _)| *known == edition);
+        known.map(|(_, outcome)| outcome.clone())
+    }
+
+    /// Whether there are workers of other plans.
+    pub(super) fn has_others(&self, edition: u64) -> bool {
+        self.workers.values().any(|entry| entry.edition != edition)
     }
 
     /// Notes that a replaced worker is gone, and whether it stopped in good order.

@@ -21,19 +21,26 @@ use super::status::SeatState;
 pub(super) async fn lead(shared: Arc<Shared>) -> Result<(), Error> {
     let mut stop = shared.stop.subscribe();
     let mut wanted = shared.wanted.subscribe();
+    let mut plan = shared.plan.subscribe();
+    let mut news = shared.news.subscribe();
+    let mut surge = Surge { granted: plan.borrow().options.most_surge(), owed: 0 };
     let mut seats = JoinSet::new();
     let mut outcome = Ok(());
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = Looks::default();
     loop {
+        let elastic = plan.borrow_and_update().options.elastic.is_some();
+        surge.fit(&shared);
         fit(&shared, *wanted.borrow_and_update(), &mut seats);
         tokio::select! {
             biased;
             _ = stop_asked(&mut stop) => break,
             // The sender lives in `shared`.
             _ = wanted.changed() => {}
-            _ = ticks.tick(), if shared.options.elastic.is_some() => resize(&shared, &mut looks),
+            _ = plan.changed() => {}
+            _ = news.changed(), if surge.owed > 0 => {}
+            _ = ticks.tick(), if elastic => resize(&shared, &mut looks),
             Some(ended) = seats.join_next() => match ended {
                 Ok(number) => shared.close_seat(number),
                 Err(error) => outcome = Err(broken(&error)),
@@ -46,6 +53,29 @@ pub(super) async fn lead(shared: Arc<Shared>) -> Result<(), Error> {
         }
     }
     outcome
+}
+
+/// The room for workers beside the pool's number.
+struct Surge {
+    granted: usize,
+    /// Room that is to be taken back as soon as nobody uses it.
+    owed: usize,
+}
+
+impl Surge {
+    /// Follows the plan.
+    fn fit(&mut self, shared: &Shared) {
+        let wanted = shared.plan().options.most_surge();
+        if wanted > self.granted {
+            let more = wanted - self.granted;
+            let kept = more.min(self.owed);
+            self.owed -= kept;
+            shared.surge.add_permits(more - kept);
+        }
+        self.owed += self.granted.saturating_sub(wanted);
+        self.granted = wanted;
+        self.owed -= shared.surge.forget_permits(self.owed);
+    }
 }
 
 /// Adds seats that are missing, and tells surplus ones to leave.
@@ -77,7 +107,7 @@ fn fit(shared: &Arc<Shared>, wanted: usize, seats: &mut JoinSet<usize>) {
 
 /// Changes what is wanted if calls wait, or workers have nothing to do.
 fn resize(shared: &Shared, looks: &mut Looks) {
-    let Some(elastic) = shared.options.elastic else { return };
+    let Some(elastic) = shared.plan().options.elastic else { return };
     let wanted = *shared.wanted.borrow();
     let unused = if wanted > elastic.min_workers {
         looks.unused(shared.pool.loads(), elastic.idle_timeout)

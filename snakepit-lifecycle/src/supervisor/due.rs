@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Shared;
 use super::book::Orders;
 use super::health::unwell;
+use super::plan::outdated;
 use super::policy::{Limits, RecycleReason, Samples, Verdict, Vitals, judge};
 use super::seat::Serving;
 
@@ -25,13 +26,19 @@ pub(super) struct Due {
     pub(super) spoilt: Option<Loan>,
 }
 
+impl Due {
+    pub(super) fn because(reason: RecycleReason) -> Self {
+        Self { reason, spoilt: None }
+    }
+}
+
 /// Resolves with the first reason to replace a worker.
 pub(super) async fn due(
     shared: &Shared,
     serving: &Serving,
     orders: &mut watch::Receiver<Orders>,
 ) -> Due {
-    let because = |reason| Due { reason, spoilt: None };
+    let because = Due::because;
     let Serving { id, since, limits, .. } = serving;
     let mut memory = Samples::default();
     let mut unused = Unused::default();
@@ -40,6 +47,7 @@ pub(super) async fn due(
         _ = orders.wait_for(|orders| orders.replace.as_ref() == Some(id)) => {
             return because(RecycleReason::Manual);
         }
+        () = outdated(shared, serving.edition) => return because(RecycleReason::Reload),
         () = aged(serving) => {}
         () = worked(shared, serving) => {}
         () = grown(shared, serving, &mut memory) => {}
@@ -82,7 +90,7 @@ async fn grown(shared: &Shared, serving: &Serving, memory: &mut Samples) {
         std::future::pending().await
     }
     loop {
-        sleep(shared.options.memory_interval).await;
+        sleep(shared.plan().options.memory_interval).await;
         let worker = Arc::clone(worker);
         // Reading takes the longer the more memory there is, and calls pass through this thread.
         let reading = tokio::task::spawn_blocking(move || worker.private_bytes());

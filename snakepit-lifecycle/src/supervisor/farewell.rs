@@ -48,7 +48,7 @@ pub(super) fn dismiss(
         // `None` is the supervisor's own end.
         let exit = tokio::select! {
             biased;
-            ended = end_of(&shared, worker, id) => Some(ended),
+            ended = end_of(&shared, &leaving) => Some(ended),
             deadline = stop_asked(&mut stop) => {
                 shared.book().step(id, Step::StopAsked);
                 let _ = timeout_at(deadline, worker.stop(grace_until(deadline))).await;
@@ -119,7 +119,7 @@ fn tell_recycled(
 /// pool's drain time is told of and waited for.
 async fn drained(shared: &Shared, id: &WorkerId, idle: impl Future<Output = ()>) {
     let mut idle = pin!(idle);
-    let limit = shared.options.drain;
+    let limit = shared.plan().options.drain;
     if timeout(limit, idle.as_mut()).await.is_err() {
         let pool = shared.pool.name();
         tracing::warn!(%pool, worker = %id, ?limit, "a worker on its way out still has calls to end");

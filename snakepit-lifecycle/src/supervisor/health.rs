@@ -21,7 +21,9 @@ pub(super) const AT_A_TIME: usize = 2;
 
 /// Resolves when a worker is not well. A check that hangs keeps its slot: no call should go there.
 pub(super) async fn unwell(shared: &Shared, serving: &Serving) -> Option<Loan> {
-    let Some(interval) = shared.options.health_interval else { std::future::pending().await };
+    let Some(interval) = shared.plan().options.health_interval else {
+        std::future::pending().await
+    };
     let mut failures = 0;
     while failures < FAILURES {
         let pause = if failures == 0 { interval } else { interval / SOONER };

@@ -13,6 +13,7 @@ mod farewell;
 mod health;
 mod index;
 mod pace;
+mod plan;
 mod policy;
 mod pulse;
 mod rest;
@@ -21,6 +22,7 @@ mod state;
 mod status;
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use tokio::time::Instant;
 
 use book::Book;
 pub use elastic::Elastic;
+use plan::Plan;
 pub use policy::{Limits, NearLimits, RecycleReason};
 use state::Step;
 pub use state::WorkerState;
@@ -72,6 +75,11 @@ pub struct SupervisorOptions {
 }
 
 impl SupervisorOptions {
+    /// How many workers there may really be beside the pool's number.
+    fn most_surge(&self) -> usize {
+        self.max_surge.clamp(1, Semaphore::MAX_PERMITS)
+    }
+
     /// So many workers without limits, each with a minute to become ready.
     pub fn new(workers: usize) -> Self {
         Self {
@@ -110,7 +118,7 @@ impl Observer {
     pub fn status(&self) -> SupervisorStatus {
         let served = self.0.pool.loads().into_iter().map(|load| (load.worker, load.served));
         let served = served.collect();
-        self.0.book().status(Instant::now(), &served, &self.0.options.limits)
+        self.0.book().status(Instant::now(), &served, &self.0.plan().options.limits)
     }
 
     /// More than the incarnation of any worker there was.
@@ -127,8 +135,9 @@ impl Observer {
 /// What the seats' tasks and the supervisor's owner share.
 struct Shared {
     pool: Pool,
-    profile: Arc<dyn Profile>,
-    options: SupervisorOptions,
+    plan: watch::Sender<Arc<Plan>>,
+    /// How many editions of plans there were.
+    editions: AtomicU64,
     book: Mutex<Book>,
     /// The instant by which everything must have stopped, once it must.
     stop: watch::Sender<Option<Instant>>,
@@ -154,7 +163,7 @@ impl Shared {
     /// Strikes a worker out that has ended so many calls.
     fn gone(&self, worker: &WorkerId, since: Instant, served: u64) {
         let mut book = self.book();
-        book.outlived(&self.options.limits, since.elapsed(), served);
+        book.outlived(&self.plan().options.limits, since.elapsed(), served);
         book.step(worker, Step::Exited);
         drop(book);
         self.news.send_replace(());
@@ -187,17 +196,44 @@ impl Shared {
     /// How many workers there may be, those on their way out included.
     fn most_workers(&self) -> usize {
         let wanted = *self.wanted.borrow();
-        self.options.elastic.map_or(wanted, |elastic| wanted.max(elastic.max_workers))
+        self.plan().options.elastic.map_or(wanted, |elastic| wanted.max(elastic.max_workers))
     }
 
-    /// The limits of the next worker.
-    fn draw_limits(&self) -> Limits {
-        self.options.limits.shortened(self.options.jitter, || self.draw())
+    /// What is in force.
+    fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.borrow())
+    }
+
+    /// The limits of a worker.
+    fn draw_limits(&self, options: &SupervisorOptions) -> Limits {
+        options.limits.shortened(options.jitter, || self.draw())
+    }
+
+    /// The error of whoever asks for something when no worker is to be had any more.
+    fn stopping(&self) -> Error {
+        let message = format!("pool `{}` is shutting down", self.pool.name());
+        Error::new(ErrorKind::PoolClosed, message)
+    }
+
+    /// Follows a change of how many workers the settings want.
+    fn resize(&self, before: &SupervisorOptions, now: &SupervisorOptions) {
+        let mut wanted = *self.wanted.borrow();
+        if before.workers != now.workers {
+            wanted = now.workers;
+        }
+        if let Some(elastic) = now.elastic {
+            wanted = wanted.clamp(elastic.min_workers.max(1), elastic.max_workers);
+        } else if before.elastic.is_some() {
+            // Where it had got to by itself means nothing any more.
+            wanted = now.workers;
+        }
+        self.wanted.send_replace(wanted);
+        self.news.send_replace(());
     }
 
     /// A time, shortened by chance.
     fn shorten(&self, time: Duration) -> Duration {
-        policy::shorten(time, self.options.jitter, || self.draw())
+        policy::shorten(time, self.plan().options.jitter, || self.draw())
     }
 
     fn draw(&self) -> f64 {
@@ -239,13 +275,13 @@ impl Supervisor {
     ) -> Result<Self, Error> {
         let workers = options.workers;
         let name = pool.name().clone();
-        let surge = Arc::new(Semaphore::new(options.max_surge.clamp(1, Semaphore::MAX_PERMITS)));
+        let surge = Arc::new(Semaphore::new(options.most_surge()));
         let dice = Mutex::new(Dice::seeded(options.seed));
         let shared = Arc::new(Shared {
             pool,
-            profile,
             book: Mutex::new(Book::new(options.first_incarnation)),
-            options,
+            plan: watch::Sender::new(Arc::new(Plan { profile, options, edition: 0 })),
+            editions: AtomicU64::new(0),
             stop: watch::Sender::new(None),
             settled: watch::Sender::new(0),
             wanted: watch::Sender::new(workers),
@@ -341,7 +377,7 @@ impl Supervisor {
         workers: usize,
     ) -> Result<impl Future<Output = Result<(), Error>> + Send + use<>, Error> {
         let shared = Arc::clone(&self.shared);
-        let bounds = shared.options.elastic.map(|e| e.min_workers.max(1)..=e.max_workers);
+        let bounds = shared.plan().options.elastic.map(|e| e.min_workers.max(1)..=e.max_workers);
         let bounds = bounds.unwrap_or(1..=usize::MAX);
         if !bounds.contains(&workers) {
             let message = format!("pool `{}` cannot have {workers} workers", shared.pool.name());
@@ -364,9 +400,55 @@ impl Supervisor {
             if !shared.is_over() {
                 return Ok(());
             }
-            let message = format!("pool `{}` is shutting down", shared.pool.name());
-            Err(Error::new(ErrorKind::PoolClosed, message))
+            Err(shared.stopping())
         })
+    }
+
+    /// Looks after the pool by other options from now on. Workers stay what they are: their limits,
+    /// their number and the checks on them follow; how they are made (their profile, their
+    /// heartbeat) does not change for those there are.
+    pub fn adjust(&self, profile: Arc<dyn Profile>, options: SupervisorOptions) {
+        let before = self.shared.plan();
+        let plan = Plan { profile, options: options.clone(), edition: before.edition };
+        self.shared.plan.send_replace(Arc::new(plan));
+        self.shared.resize(&before.options, &options);
+    }
+
+    /// Has workers made by another profile and other options from now on. One of them is tried out
+    /// first: it starts in the place of a worker, which serves meanwhile. When it is ready the future
+    /// resolves, and the others are replaced, as many at a time as `max_surge` allows; see
+    /// [`rolled`](Self::rolled).
+    ///
+    /// # Errors
+    /// Why the first of them did not start: nothing has changed then. `PoolClosed` if the supervisor
+    /// stops.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the change comes into force.
+    pub fn renew(
+        &self,
+        profile: Arc<dyn Profile>,
+        options: SupervisorOptions,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let before = shared.plan().options.clone();
+            // Relaxed: only its own order matters.
+            let edition = shared.editions.fetch_add(1, Ordering::Relaxed) + 1;
+            let plan = Arc::new(Plan { profile, options: options.clone(), edition });
+            plan::try_out(&shared, &plan).await?;
+            shared.resize(&before, &options);
+            Ok(())
+        }
+    }
+
+    /// Resolves when no worker is left that was made before the last [`renew`](Self::renew), or the
+    /// supervisor stops.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing: the workers are replaced all the same.
+    pub fn rolled(&self) -> impl Future<Output = ()> + Send + use<> {
+        plan::rolled(Arc::clone(&self.shared), self.shared.plan().edition)
     }
 
     /// Stops all workers at the same time and resolves when they are gone, at the latest after

@@ -45,6 +45,8 @@ pub enum RecycleReason {
     Unhealthy,
     /// It said itself that it is not what it should be, such as one with a call that does not end.
     Unfit,
+    /// The pool's settings have changed.
+    Reload,
 }
 
 /// What is known of a serving worker.
@@ -69,7 +71,7 @@ pub(super) enum Verdict {
 
 impl RecycleReason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Manual,
         Self::TtlExpired,
         Self::MaxRequests,
@@ -77,6 +79,7 @@ impl RecycleReason {
         Self::Idle,
         Self::Unhealthy,
         Self::Unfit,
+        Self::Reload,
     ];
 
     /// The reason's name in events and statistics.
@@ -89,6 +92,7 @@ impl RecycleReason {
             Self::Idle => "idle",
             Self::Unhealthy => "unhealthy",
             Self::Unfit => "unfit",
+            Self::Reload => "reload",
         }
     }
 }

@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use snakepit_core::{BoxFuture, Worker, WorkerExit, WorkerId};
+use snakepit_core::{BoxFuture, Worker, WorkerExit};
 use tokio::time::sleep;
 
 use super::Shared;
 use super::health::tell_failed;
+use super::seat::Serving;
 
 /// A sign of life is missed after so many intervals: at one every two seconds, after ten.
 const INTERVALS: u32 = 5;
@@ -33,12 +34,12 @@ pub(super) struct Ended {
 /// Resolves when a worker is gone. One that falls silent gets no more calls and is ended.
 pub(super) fn end_of(
     shared: &Arc<Shared>,
-    worker: &Arc<dyn Worker>,
-    id: &WorkerId,
+    Serving { worker, id, heartbeat, .. }: &Serving,
 ) -> BoxFuture<'static, Ended> {
     let (shared, worker, id) = (Arc::clone(shared), Arc::clone(worker), id.clone());
+    let heartbeat = *heartbeat;
     Box::pin(async move {
-        let Some(interval) = shared.options.heartbeat else {
+        let Some(interval) = heartbeat else {
             return Ended { exit: worker.exited().await, silent: false };
         };
         tokio::select! {

@@ -16,9 +16,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Shared;
 use super::book::Orders;
-use super::due::due;
+use super::due::{Due, due};
 use super::farewell::{Cause, dismiss};
 use super::pace::Backoff;
+use super::plan::{Plan, Told};
 use super::policy::{Limits, RecycleReason};
 use super::pulse::{Ended, end_of};
 use super::rest::rest_at_limit;
@@ -33,6 +34,7 @@ const GRACE_SHARE: f64 = 0.75;
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A worker that takes calls.
+#[derive(Clone)]
 pub(super) struct Serving {
     pub(super) worker: Arc<dyn Worker>,
     pub(super) id: WorkerId,
@@ -40,6 +42,12 @@ pub(super) struct Serving {
     pub(super) since: Instant,
     /// Its own limits, jitter included.
     pub(super) limits: Limits,
+    /// The same without jitter.
+    nominal: Limits,
+    /// Time between two signs of its life.
+    pub(super) heartbeat: Option<Duration>,
+    /// The edition of the plan it was made by.
+    pub(super) edition: u64,
 }
 
 /// How a worker's time in its seat ended.
@@ -50,7 +58,12 @@ enum Served {
     Replaced(Serving),
     /// It was stopped or is on its way out, and no other is to come.
     Over,
+    /// It stays, as nothing came of what was to replace it.
+    Kept,
 }
+
+/// A new kind of worker that is tried out, and who waits for the outcome.
+type Trying = (Arc<Plan>, Told);
 
 /// Why a seat is given up.
 enum End {
@@ -70,6 +83,7 @@ pub(super) async fn keep(
         number,
         ending: Ending { stop: shared.stop.subscribe(), orders: orders.clone() },
         orders,
+        plan: shared.plan.subscribe(),
         backoff: Backoff::default(),
         settled: false,
         leaving: JoinSet::new(),
@@ -90,6 +104,7 @@ struct Keeper {
     number: usize,
     ending: Ending,
     orders: watch::Receiver<Orders>,
+    plan: watch::Receiver<Arc<Plan>>,
     backoff: Backoff,
     /// Whether the first start has ended.
     settled: bool,
@@ -118,8 +133,9 @@ impl Keeper {
     async fn run(&mut self) {
         while let Some(mut serving) = self.fill().await {
             let pause = loop {
-                match self.serve(&serving).await {
+                match self.serve(&mut serving).await {
                     Served::Replaced(next) => serving = next,
+                    Served::Kept => {}
                     Served::Gone(pause) => break pause,
                     Served::Over => return,
                 }
@@ -134,7 +150,8 @@ impl Keeper {
     /// Starts workers until one is ready; `None` when the seat is given up.
     async fn fill(&mut self) -> Option<Serving> {
         loop {
-            let start = self.enter();
+            let start = self.enter(self.shared.plan());
+            let plan = Arc::clone(&start.plan);
             self.note(|seat| seat.worker = start.id());
             let started = tokio::select! {
                 started = start.run() => started,
@@ -146,7 +163,7 @@ impl Keeper {
                 self.shared.settled.send_modify(|settled| *settled += 1);
             }
             match started {
-                Ok(worker) => return self.join(worker),
+                Ok(worker) => return self.join(worker, &plan),
                 Err(error) => {
                     let pause = self.start_failed(error);
                     if self.pause(pause).await.is_break() {
@@ -158,30 +175,47 @@ impl Keeper {
     }
 
     /// Has a worker serve until it is gone, has been replaced, or the seat is given up.
-    async fn serve(&mut self, serving: &Serving) -> Served {
-        let mut exited = end_of(&self.shared, &serving.worker, &serving.id);
-        let due = tokio::select! {
+    async fn serve(&mut self, serving: &mut Serving) -> Served {
+        let exited = end_of(&self.shared, serving);
+        self.follow(serving);
+        let shared = Arc::clone(&self.shared);
+        let (mut orders, mut exited) = (self.orders.clone(), exited);
+        let (due, trying) = tokio::select! {
             biased;
             end = self.ending.asked() => return self.end(serving, end).await,
             exit = &mut exited => return Served::Gone(self.lost(serving, exit)),
-            due = due(&self.shared, serving, &mut self.orders) => due,
+            trying = trial(&mut orders, &serving.id) => (Due::because(RecycleReason::Reload), Some(trying)),
+            // The sender lives in `shared`.
+            _ = self.plan.changed() => return Served::Kept,
+            due = due(&shared, serving, &mut self.orders) => (due, None),
         };
         self.shared.book().due(&serving.id, due.reason);
-        let shared = Arc::clone(&self.shared);
         let served = tokio::select! {
-            served = self.replace(serving, due.reason, exited) => served,
+            served = self.replace(serving, due.reason, exited, trying) => served,
             never = rest_at_limit(&shared, serving) => match never {},
         };
         drop(due.spoilt);
         served
     }
 
-    /// Has a worker replaced: it serves until the replacement is ready, however often that fails.
+    /// Takes up what has changed for a worker that serves on.
+    fn follow(&mut self, serving: &mut Serving) {
+        let plan = Arc::clone(&self.plan.borrow_and_update());
+        if plan.options.limits != serving.nominal {
+            serving.nominal = plan.options.limits;
+            serving.limits = self.shared.draw_limits(&plan.options);
+            self.shared.book().limit(&serving.id, serving.limits);
+        }
+    }
+
+    /// Has a worker replaced: it serves until the replacement is ready, however often that fails. One
+    /// that is only tried out is started once.
     async fn replace(
         &mut self,
         serving: &Serving,
         reason: RecycleReason,
         mut exited: BoxFuture<'static, Ended>,
+        trying: Option<Trying>,
     ) -> Served {
         let mut backoff = Backoff::default();
         loop {
@@ -193,7 +227,9 @@ impl Keeper {
             };
             // The semaphore is never closed.
             let Ok(room) = room else { return Served::Gone(Duration::ZERO) };
-            let start = self.enter();
+            let plan =
+                trying.as_ref().map_or_else(|| self.shared.plan(), |(plan, _)| Arc::clone(plan));
+            let start = self.enter(Arc::clone(&plan));
             let replacement = start.id();
             let mut starting = pin!(start.run());
             let started = tokio::select! {
@@ -204,19 +240,27 @@ impl Keeper {
                     // What was to replace it is under way already and fills the empty seat.
                     self.note(|seat| seat.worker = replacement);
                     drop(room);
-                    return self.take_over(starting).await;
+                    return self.take_over(starting, &plan, trying).await;
                 }
                 started = &mut starting => started,
             };
             let error = match started {
                 Ok(worker) => {
-                    let Some(next) = self.join(worker) else { return Served::Over };
+                    let Some(next) = self.join(worker, &plan) else { return Served::Over };
+                    self.come_into_force(trying);
                     self.dismiss(serving, Cause::Replaced(reason, room));
                     return Served::Replaced(next);
                 }
                 Err(error) => error,
             };
             drop(room);
+            if let Some((_, told)) = trying {
+                not_changed(&self.shared, &serving.id, &error);
+                self.shared.book().called_off(&serving.id);
+                // Whoever waits no longer has no use for it.
+                let _ = told.send(Err(error));
+                return Served::Kept;
+            }
             let pause = backoff.after_failed_start();
             not_replaced(&self.shared, self.number, &serving.id, &error, pause);
             tokio::select! {
@@ -224,6 +268,8 @@ impl Keeper {
                 end = self.ending.asked() => return self.end(serving, end).await,
                 exit = &mut exited => return Served::Gone(self.lost(serving, exit)),
                 () = sleep(pause) => {}
+                // What failed is made another way now. The sender lives in `shared`.
+                _ = self.plan.changed() => {}
             }
         }
     }
@@ -232,6 +278,8 @@ impl Keeper {
     async fn take_over(
         &mut self,
         starting: impl Future<Output = Result<Arc<dyn Worker>, Error>>,
+        plan: &Plan,
+        trying: Option<Trying>,
     ) -> Served {
         let started = tokio::select! {
             biased;
@@ -239,13 +287,30 @@ impl Keeper {
             started = starting => started,
         };
         match started {
-            Ok(worker) => self.join(worker).map_or(Served::Over, Served::Replaced),
-            Err(error) => Served::Gone(self.start_failed(error)),
+            Ok(worker) => {
+                let Some(next) = self.join(worker, plan) else { return Served::Over };
+                self.come_into_force(trying);
+                Served::Replaced(next)
+            }
+            Err(error) => {
+                if let Some((_, told)) = trying {
+                    let _ = told.send(Err(error.clone()));
+                }
+                Served::Gone(self.start_failed(error))
+            }
+        }
+    }
+
+    /// What was tried out holds for all workers from now on.
+    fn come_into_force(&self, trying: Option<Trying>) {
+        if let Some((plan, told)) = trying {
+            self.shared.plan.send_replace(plan);
+            let _ = told.send(Ok(()));
         }
     }
 
     /// Takes a ready worker into the pool; `None` if the supervisor was dropped meanwhile.
-    fn join(&mut self, worker: Arc<dyn Worker>) -> Option<Serving> {
+    fn join(&mut self, worker: Arc<dyn Worker>, plan: &Plan) -> Option<Serving> {
         let info = worker.info();
         let (id, pool) = (info.id.clone(), self.shared.pool.name());
         {
@@ -263,16 +328,23 @@ impl Keeper {
             return None;
         }
         self.shared.news.send_replace(());
-        let limits = self.shared.draw_limits();
+        let options = &plan.options;
+        let limits = self.shared.draw_limits(options);
         self.shared.book().limit(&id, limits);
-        Some(Serving { worker, id, since: Instant::now(), limits })
+        Some(Serving {
+            worker,
+            id,
+            since: Instant::now(),
+            limits,
+            nominal: options.limits,
+            heartbeat: options.heartbeat,
+            edition: plan.edition,
+        })
     }
 
     fn dismiss(&mut self, serving: &Serving, cause: Cause) {
         while self.leaving.try_join_next().is_some() {}
-        let Serving { worker, id, since, limits } = serving;
-        let leaving =
-            Serving { worker: Arc::clone(worker), id: id.clone(), since: *since, limits: *limits };
+        let leaving = serving.clone();
         let (shared, stop) = (Arc::clone(&self.shared), self.ending.stop.clone());
         self.leaving.spawn(dismiss(shared, leaving, self.number, cause, stop));
     }
@@ -326,6 +398,8 @@ impl Keeper {
     async fn pause(&mut self, pause: Duration) -> ControlFlow<()> {
         tokio::select! {
             () = sleep(pause) => ControlFlow::Continue(()),
+            // What failed is made another way now. The sender lives in `shared`.
+            _ = self.plan.changed() => ControlFlow::Continue(()),
             _ = self.ending.asked() => ControlFlow::Break(()),
         }
     }
@@ -334,9 +408,10 @@ impl Keeper {
         self.shared.book().seat(self.number).map(change);
     }
 
-    fn enter(&self) -> Start {
-        let seat = self.shared.book().enter(self.shared.pool.name(), self.number);
-        Start { shared: Arc::clone(&self.shared), seat, over: false }
+    fn enter(&self, plan: Arc<Plan>) -> Start {
+        let (pool, edition) = (self.shared.pool.name(), plan.edition);
+        let seat = self.shared.book().enter(pool, self.number, edition);
+        Start { shared: Arc::clone(&self.shared), plan, seat, over: false }
     }
 }
 
@@ -358,6 +433,7 @@ pub(super) fn grace_until(deadline: Instant) -> Duration {
 /// A start that is in the book. Dropping it ends it.
 struct Start {
     shared: Arc<Shared>,
+    plan: Arc<Plan>,
     seat: Seat,
     over: bool,
 }
@@ -368,8 +444,8 @@ impl Start {
     }
 
     async fn run(mut self) -> Result<Arc<dyn Worker>, Error> {
-        let limit = self.shared.options.start_timeout;
-        let starting = self.shared.profile.start(self.seat.clone());
+        let limit = self.plan.options.start_timeout;
+        let starting = self.plan.profile.start(self.seat.clone());
         let started = timeout(limit + LAST_WORD, starting).await;
         self.over = true;
         let worker = self.id();
@@ -379,9 +455,13 @@ impl Start {
                 .with_help("raise the pool's `start_timeout`, or do less in the adapter's setup")
                 .with_detail("worker", worker.as_str()))
         });
+        let mut book = self.shared.book();
         if started.is_err() {
-            self.shared.book().step(&worker, Step::StartFailed);
+            book.step(&worker, Step::StartFailed);
         }
+        book.started(self.plan.edition, started.as_ref().map(|_| ()).map_err(Error::clone));
+        drop(book);
+        self.shared.news.send_replace(());
         started
     }
 }
@@ -392,6 +472,25 @@ impl Drop for Start {
             self.shared.gone_before_ready(&self.id());
         }
     }
+}
+
+/// Resolves when another kind of worker is to be tried out in the place of this one.
+async fn trial(orders: &mut watch::Receiver<Orders>, worker: &WorkerId) -> Trying {
+    let of_it = |orders: &Orders| orders.trial.as_ref().is_some_and(|trial| trial.is_due(worker));
+    loop {
+        // The sender lives in the book for as long as this task runs.
+        let trial = orders.wait_for(of_it).await.ok().and_then(|orders| orders.trial.clone());
+        if let Some(trial) = trial
+            && let Some(told) = trial.begin()
+        {
+            return (trial.plan, told);
+        }
+    }
+}
+
+fn not_changed(shared: &Shared, kept: &WorkerId, error: &Error) {
+    let pool = shared.pool.name();
+    tracing::warn!(%pool, worker = %kept, %error, "a changed worker did not start; the old ones stay");
 }
 
 fn note_first(shared: &Shared, number: usize, started: &Result<Arc<dyn Worker>, Error>) {

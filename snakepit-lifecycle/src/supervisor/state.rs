@@ -29,6 +29,7 @@ pub(super) enum Step {
     Started,
     StartFailed,
     LimitReached,
+    CalledOff,
     Replaced,
     Surplus,
     Drained,
@@ -45,6 +46,7 @@ impl WorkerState {
             // Dropping a start ends it.
             (Starting, Step::StartFailed | Step::StopAsked) => Gone,
             (Ready, Step::LimitReached) => Due,
+            (Due, Step::CalledOff) => Ready,
             (Due, Step::Replaced) => Draining,
             (Ready | Due, Step::Surplus) => Draining,
             (Draining, Step::Drained) => Stopping,
@@ -83,11 +85,21 @@ mod tests {
     #[test]
     fn the_table_is_the_one_that_was_agreed_on() {
         use Step::{
-            Drained, Exited, LimitReached, Replaced, StartFailed, Started, StopAsked, Surplus,
+            CalledOff, Drained, Exited, LimitReached, Replaced, StartFailed, Started, StopAsked,
+            Surplus,
         };
         use WorkerState::{Draining, Due, Gone, Ready, Starting, Stopping};
-        let steps =
-            [Started, StartFailed, LimitReached, Replaced, Surplus, Drained, StopAsked, Exited];
+        let steps = [
+            Started,
+            StartFailed,
+            LimitReached,
+            CalledOff,
+            Replaced,
+            Surplus,
+            Drained,
+            StopAsked,
+            Exited,
+        ];
         let mut table = String::new();
         for state in [Starting, Ready, Due, Draining, Stopping, Gone] {
             for step in steps {

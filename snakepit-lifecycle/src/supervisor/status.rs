@@ -81,6 +81,8 @@ pub struct Recycles {
     pub unhealthy: u64,
     /// They asked for it.
     pub unfit: u64,
+    /// The pool's settings had changed.
+    pub reload: u64,
 }
 
 /// Ends of workers that had been ready, by reason.
@@ -128,8 +130,16 @@ pub struct SupervisorStatus {
 
 impl AddAssign for Recycles {
     fn add_assign(&mut self, other: Self) {
-        let Self { manual, ttl_expired, max_requests, memory_threshold, idle, unhealthy, unfit } =
-            other;
+        let Self {
+            manual,
+            ttl_expired,
+            max_requests,
+            memory_threshold,
+            idle,
+            unhealthy,
+            unfit,
+            reload,
+        } = other;
         self.manual += manual;
         self.ttl_expired += ttl_expired;
         self.max_requests += max_requests;
@@ -137,6 +147,7 @@ impl AddAssign for Recycles {
         self.idle += idle;
         self.unhealthy += unhealthy;
         self.unfit += unfit;
+        self.reload += reload;
     }
 }
 
@@ -165,7 +176,7 @@ impl Recycles {
     /// The sum over all reasons.
     pub fn total(&self) -> u64 {
         let limits = self.ttl_expired + self.max_requests + self.memory_threshold + self.idle;
-        self.manual + limits + self.unhealthy + self.unfit
+        self.manual + limits + self.unhealthy + self.unfit + self.reload
     }
 
     pub(super) fn count(&mut self, reason: RecycleReason) {
@@ -177,6 +188,7 @@ impl Recycles {
             RecycleReason::Idle => &mut self.idle,
             RecycleReason::Unhealthy => &mut self.unhealthy,
             RecycleReason::Unfit => &mut self.unfit,
+            RecycleReason::Reload => &mut self.reload,
         } += 1;
     }
 }

@@ -11,5 +11,6 @@ mod failures;
 mod health;
 mod limits;
 mod order;
+mod renewal;
 mod scale;
 mod silence;

@@ -18,6 +18,7 @@ mod original_adapters;
 mod originals;
 mod profiles;
 mod recycling;
+mod reloading;
 mod scaling;
 mod settings;
 mod shutdown;

@@ -79,6 +79,32 @@ fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output>
     std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
+#[tokio::test(start_paused = true)]
+async fn options_that_change_hold_for_what_comes_then() {
+    let pool = pool(|options| options.queue_limit = 1);
+    let worker = FakeWorker::new("w", 1);
+    pool.join(worker.clone());
+    let running = pool.submit(request("x")).unwrap();
+    let first = pool.submit(request("x")).unwrap();
+    assert_eq!(pool.submit(request("x")).err().unwrap().kind(), ErrorKind::PoolSaturated);
+    let mut options = PoolOptions::clone(&pool.options());
+    options.name = "other".into();
+    options.queue_limit = 2;
+    options.call_timeout = Some(Duration::from_secs(7));
+    pool.reconfigure(options);
+    assert_eq!((pool.name().as_str(), pool.options().queue_limit), ("test", 2), "its name stays");
+    let second = pool.submit(request("x")).unwrap();
+    let late = second.await.unwrap_err();
+    assert_eq!(late.kind().code(), "queue_timeout", "7 s are over");
+    worker.finish(1);
+    worker.finish(2);
+    assert_eq!(
+        (number(running.await), number(first.await)),
+        (1, 2),
+        "these have their old deadline"
+    );
+}
+
 /// Wakes into a worker's view of the world: what had been dispatched when the caller was woken.
 struct Observer {
     worker: Arc<FakeWorker>,
