@@ -335,3 +335,158 @@ def test_adapters_of_this_package_load_nothing_of_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "snakepit_bridge.adapters.showcase.ShowcaseAdapter",
+        "snakepit_bridge.adapters.showcase.showcase_adapter.ShowcaseAdapter",
+        "snakepit.showcase:Showcase",
+    ],
+)
+def test_the_showcase_answers_by_the_originals_names(name: str) -> None:
+    with run(name) as showcase:
+        assert showcase.call("ping")["message"] == "pong"
+        assert showcase.call("echo", message="hi", n=1) == {"echoed": {"message": "hi", "n": 1}}
+        assert showcase.call("echo", value=5) == 5
+        assert showcase.call("basic_add", a=5, b=3) == 8
+        assert showcase.call("process_text", text="ab", operation="reverse")["result"] == "ba"
+        assert showcase.call("process_text", text="a", operation="x")["success"] is False
+        assert showcase.call("process_binary", data=b"abc")["size"] == 3
+        session = showcase.calling(session_id="s")
+        assert session.call("set_counter", value=7) == {"value": 7}
+        assert session.call("increment_counter") == {"value": 8}
+        assert session.call("counter") == 9
+        assert showcase.call("get_counter") == {"value": 0}
+        assert len(list(showcase.stream("stream_progress", steps=2, delay_ms=0))) == 2
+        values = [item["value"] for item in showcase.stream("stream_fibonacci", count=6)]
+        assert values == [0, 1, 1, 2, 3, 5]
+        with pytest.raises(ValueError, match="a demonstration"):
+            showcase.call("error_demo", error_type="value")
+        assert showcase.call("get_stats")["system"]["memory_usage_mb"] > 0
+
+
+def test_the_showcase_of_threads_shares_its_history() -> None:
+    name = "snakepit_bridge.adapters.threaded_showcase.ThreadedShowcaseAdapter"
+    with run_threads(name) as showcase:
+        for _ in range(2):
+            showcase.together(lambda each, _: each.call("compute_intensive", data=[1, 2.5]))
+        stats = showcase.call("get_adapter_stats")
+        assert stats["history_entries"] == 8
+        assert stats["tracker"]["total_requests"] == 9
+        assert showcase.call("get_history", limit=3)["total_entries"] == 8
+
+
+def test_the_base_class_tells_of_its_tools() -> None:
+    with run(adapter("calculator.py")):
+        module = sys.modules["calculator"]
+        tools = {each.name: each for each in module.CalculatorAdapter().get_tools()}
+    assert {"add", "echo", "fail", "journal", "object_calls", "predict", "scale", "whoami"} == set(
+        tools
+    )
+    assert [(p.name, p.type, p.required) for p in tools["add"].parameters] == [
+        ("a", "float", True),
+        ("b", "float", True),
+    ]
+    assert tools["scale"].parameters[1].validation_json == '{"default": 2.0}'
+    assert tools["echo"].metadata["required_variables"] == "api_key"
+    assert module.CalculatorAdapter().register_with_session("s", None) == sorted(tools)
+
+
+def test_events_go_to_a_backend_that_was_set() -> None:
+    from snakepit_bridge import telemetry  # type: ignore[import-not-found]
+
+    told: list[tuple[str, dict[str, object], dict[str, object], str | None]] = []
+
+    class Backend:
+        def emit(self, *event: object) -> None:
+            told.append(event)  # type: ignore[arg-type]
+
+    before = telemetry.get_backend()
+    telemetry.set_backend(Backend())
+    try:
+        with run(adapter("telling.py")) as telling:
+            caller = telling.calling(metadata={"correlation_id": "c-1"})
+            caller.call("predict", items=2)
+            with pytest.raises(ValueError, match="no work"):
+                caller.call("work", fail=True)
+    finally:
+        telemetry.set_backend(before)
+    assert [event[0] for event in told] == [
+        "prediction.made",
+        "work.done.start",
+        "work.done.exception",
+    ]
+    assert told[0][1:] == ({"items": 2, "score": 0.5}, {"model": "small"}, "c-1")
+    assert told[2][2]["error_message"] == "no work today"
+    assert telemetry.get_correlation_id() is None
+    # Without a host, telling of something is no mistake.
+    telemetry.emit("nobody.listens", {"n": 1})
+
+
+def test_values_as_text_keep_the_originals_forms() -> None:
+    import json
+
+    from snakepit_bridge.serialization import (  # type: ignore[import-not-found]
+        GracefulJSONEncoder,
+        TypeSerializer,
+    )
+
+    class Plain:
+        def to_dict(self) -> dict[str, int]:
+            return {"a": 1}
+
+    text = json.dumps({"plain": Plain(), "other": object()}, cls=GracefulJSONEncoder)
+    assert json.loads(text) == {
+        "plain": {"a": 1},
+        "other": {"__ffi_unserializable__": True, "__type__": "builtins.object"},
+    }
+    for value, kind in ((1.5, "float"), (float("inf"), "float"), (7, "integer"), ("a", "string")):
+        encoded, binary = TypeSerializer.encode_any(value, kind)
+        assert binary is None
+        assert TypeSerializer.decode_any(encoded) == value
+    assert TypeSerializer.encode_any(float("nan"), "float")[0].value == b'"NaN"'
+    for value, kind in (("a", "float"), (True, "integer"), (1, "boolean"), (1.5, "integer")):
+        with pytest.raises(ValueError, match=f"expected {kind}"):
+            TypeSerializer.encode_any(value, kind)
+    # A pickle runs what it likes.
+    with pytest.raises(ValueError, match="not unpickled"):
+        TypeSerializer.decode_any(encoded, b"\x80\x04.")
+
+
+def test_the_originals_checker_counts_threads() -> None:
+    import threading
+
+    from snakepit_bridge import thread_safety_checker as checks  # type: ignore[import-not-found]
+
+    checks.enable_checking()
+    try:
+
+        @checks.check_thread_safe
+        def shared() -> None: ...
+
+        def quietly() -> None:
+            import warnings
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                shared()
+
+        quietly()
+        thread = threading.Thread(target=quietly)
+        thread.start()
+        thread.join()
+        report = checks.get_global_checker().get_report()
+        assert report["concurrent_accesses"] == {"shared": 2}
+        assert report["total_threads_seen"] == 2
+        assert report["warnings"] == ["shared_concurrent"]
+        strict = checks.ThreadSafetyChecker(strict_mode=True)
+        strict.check_method_access("m")
+        with pytest.raises(RuntimeError, match="sqlite3"):
+            strict.check_library_safety({"sqlite3"})
+        assert checks.check_common_pitfalls(type("A", (), {})()) == [
+            "the class does not say `__thread_safe__`"
+        ]
+    finally:
+        checks.disable_checking()

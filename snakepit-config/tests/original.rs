@@ -148,6 +148,27 @@ fn the_originals_errors_keep_their_names() {
 }
 
 #[test]
+fn paths_of_the_original_name_its_showcase_and_other_classes() {
+    const SHOWCASE: &str = "snakepit.showcase:Showcase";
+    for (named, adapter) in [
+        ("snakepit_bridge.adapters.showcase", SHOWCASE),
+        ("snakepit_bridge.adapters.showcase.ShowcaseAdapter", SHOWCASE),
+        ("snakepit_bridge.adapters.showcase.showcase_adapter.ShowcaseAdapter", SHOWCASE),
+        // Of another name, so another adapter.
+        ("snakepit_bridge.adapters.showcases.Mine", "snakepit_bridge.adapters.showcases:Mine"),
+        (
+            "snakepit_bridge.adapters.threaded_showcase.ThreadedShowcaseAdapter",
+            "snakepit_bridge.adapters.threaded_showcase:ThreadedShowcaseAdapter",
+        ),
+        ("dspex_adapters.dspy_grpc.DSPyGRPCHandler", "dspex_adapters.dspy_grpc:DSPyGRPCHandler"),
+    ] {
+        let text = format!(r#"{{"adapter_args": ["--adapter", "{named}"]}}"#);
+        let loaded = load(&text, Format::Json);
+        assert_eq!(loaded.config().pools()[0].adapter().to_string(), adapter, "{named}");
+    }
+}
+
+#[test]
 fn no_limit_of_the_original_is_loosened() {
     // There it is the most workers a pool may start with; here the name would let it grow.
     let loaded = load(r#"{"pool_size": 8, "max_workers": 3}"#, Format::Json);

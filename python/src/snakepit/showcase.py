@@ -8,21 +8,23 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 
-from snakepit import ThreadSafeAdapter, context, tool
+from snakepit import context, tool
+from snakepit._showcase_originals import OriginalTools
 
 # Long enough for a cancelled call to end soon, short enough to cost nothing.
 _NAP_SECONDS = 0.05
 
 
-class Showcase(ThreadSafeAdapter):
+class Showcase(OriginalTools):
     """Shows plain, streaming and coroutine tools, progress, cancellation and errors.
 
-    All of it may run in several threads: what tools change is guarded by a lock.
+    All of it may run in several threads: what tools change is guarded by a lock. The tools of the
+    original's showcase are there too, inherited.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._ready_at = 0.0
-        self._counters: dict[str, int] = {}
 
     def setup(self) -> None:
         """Notes when this worker became ready."""
@@ -33,22 +35,29 @@ class Showcase(ThreadSafeAdapter):
         return {"uptime_seconds": time.monotonic() - self._ready_at}
 
     @tool
-    def ping(self) -> dict[str, str | int | float]:
-        """Says that the worker is there."""
+    def ping(self, message: str = "pong") -> dict[str, str | int | float]:
+        """Says that the worker is there.
+
+        Args:
+            message: Comes back.
+        """
         return {
             "status": "pong",
+            "message": message,
             "pid": os.getpid(),
             "uptime_seconds": time.monotonic() - self._ready_at,
         }
 
     @tool
-    def echo(self, value: object = None) -> object:
+    def echo(self, value: object = None, **others: object) -> object:
         """Gives back what it was given.
 
         Args:
             value: Anything.
+            **others: Under any other names: they come back in a map, as `echoed`, which is how the
+                original's showcase gives back all.
         """
-        return value
+        return {"echoed": others} if others and value is None else value
 
     @tool
     def add(self, a: float, b: float) -> float:
@@ -70,10 +79,7 @@ class Showcase(ThreadSafeAdapter):
         Returns:
             The count so far, in this worker.
         """
-        with self.lock("counters"):
-            counters = context.session if context.session_id else self._counters
-            counters["count"] = counters.get("count", 0) + amount
-            return counters["count"]
+        return self.count(amount)
 
     @tool
     def sleep(self, seconds: float) -> float:

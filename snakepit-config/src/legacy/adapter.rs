@@ -108,7 +108,10 @@ fn text(text: String, given: &Given<'_>) -> Node {
 
 /// `package.module.Class` as `package.module:Class`.
 fn python_path(name: &str) -> String {
-    if name.starts_with(ORIGINAL_SHOWCASE) {
+    let is_showcase = name
+        .strip_prefix(ORIGINAL_SHOWCASE)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':']));
+    if is_showcase {
         return SHOWCASE.to_owned();
     }
     let file = name.contains([':', '/']) || name.ends_with(".py");

@@ -239,7 +239,7 @@ impl ErrorKind {
     /// How grave it is: its category's severity, but for what a healthy system does every day.
     pub fn severity(self) -> Severity {
         match self {
-            Self::PoolSaturated | Self::CircuitOpen => Severity::Major,
+            Self::PoolSaturated | Self::CircuitOpen | Self::SessionQuotaExceeded => Severity::Major,
             Self::WorkerBusy | Self::WorkerAtCapacity | Self::LoadShed | Self::RateLimited => {
                 Severity::Minor
             }

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use snakepit::Snakepit;
 
-use crate::support::{free_threaded, python, stop, wait};
+use crate::support::{adapter, free_threaded, python, stop, wait};
 
 fn ping_and_add(snakepit: &Snakepit, pool: &str) {
     let pong: Json = wait(snakepit.call("ping").args(json!({})).pool(pool).execute()).unwrap();
@@ -56,5 +56,46 @@ fn form_with_several_pools_runs_each_with_its_profile() {
     assert_eq!(snakepit.pools(), ["default", "hpc"]);
     ping_and_add(&snakepit, "default");
     ping_and_add(&snakepit, "hpc");
+    // By the names that the original's own showcase has.
+    let counted = |command: &str, arguments: Json| {
+        let call = snakepit.call(command).pool("hpc").session("s").args(arguments);
+        wait(call.execute::<Json>()).unwrap()
+    };
+    assert_eq!(counted("set_counter", json!({"value": 7})), json!({"value": 7}));
+    assert_eq!(counted("increment_counter", json!({})), json!({"value": 8}));
+    assert_eq!(counted("echo", json!({"message": "hi"})), json!({"echoed": {"message": "hi"}}));
+    stop(snakepit);
+}
+
+#[test]
+fn adapters_are_named_and_found_as_in_the_original() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("snakepit.json");
+    let document = json!({
+        "pools": [{
+            "name": "default",
+            "pool_size": 1,
+            "adapter_module": "Snakepit.Adapters.GRPCPython",
+            "adapter_args": ["--adapter", "calculator.CalculatorAdapter"],
+            "adapter_env": { "PYTHONPATH": adapter("original") },
+            "python_path": python(),
+        }, {
+            "name": "threads",
+            "worker_profile": "thread",
+            "pool_size": 1,
+            "threads_per_worker": 2,
+            "adapter_args":
+                ["--adapter", "snakepit_bridge.adapters.threaded_showcase.ThreadedShowcaseAdapter"],
+            "python_path": free_threaded(),
+        }],
+    });
+    std::fs::write(&file, document.to_string()).unwrap();
+    let snakepit = wait(Snakepit::from_file(&file)).unwrap();
+    let sum: i64 = wait(snakepit.execute("add", json!({"a": 5, "b": 3}))).unwrap();
+    assert_eq!(sum, 8);
+    let call = snakepit.call("compute_intensive").pool("threads");
+    let computed: Json =
+        wait(call.args(json!({"data": [1, 2], "iterations": 10})).execute()).unwrap();
+    assert_eq!(computed["input_size"], 2);
     stop(snakepit);
 }
