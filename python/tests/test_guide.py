@@ -1,4 +1,4 @@
-"""What the guide on thread-safe adapters shows works as it says."""
+"""What the guides show works as they say."""
 
 from __future__ import annotations
 
@@ -8,22 +8,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from snakepit.testing import run_threads
+from snakepit.testing import run, run_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GUIDE = Path(__file__).parents[2] / "docs" / "thread-safe-adapters.md"
+DOCS = Path(__file__).parents[2] / "docs"
+
+GUIDES = ("thread-safe-adapters.md", "original-adapters.md")
 
 BLOCK = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def files(adapter_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    blocks = BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
+    texts = [(DOCS / name).read_text(encoding="utf-8") for name in GUIDES]
+    blocks = [block for text in texts for block in BLOCK.findall(text)]
     files = {name: adapter_file(source, name) for name, source in blocks}
+    assert len(files) == len(blocks), "two blocks of the same name"
     monkeypatch.syspath_prepend(str(files["library.py"].parent))
     return files
+
+
+def test_the_guides_adapter_of_the_original_runs_as_it_is(files: dict[str, Path]) -> None:
+    with run(str(files["ledger.py"])) as adapter:
+        assert adapter.call("book", account="a", amount=1)["balance"] == 1
 
 
 def test_the_guides_adapters_may_be_called_by_several_threads(files: dict[str, Path]) -> None:
@@ -33,7 +42,10 @@ def test_the_guides_adapters_may_be_called_by_several_threads(files: dict[str, P
         assert adapter.call("statistics")["calls"] == 1
 
 
-@pytest.mark.parametrize("name", ["test_library.py", "test_forgotten.py"])
+TESTS = ("test_library.py", "test_forgotten.py", "test_ledger.py", "test_counting.py")
+
+
+@pytest.mark.parametrize("name", TESTS)
 def test_the_guides_tests_pass(files: dict[str, Path], name: str) -> None:
     namespace: dict[str, object] = {"__name__": name.removesuffix(".py")}
     exec(compile(files[name].read_text(), str(files[name]), "exec"), namespace)
