@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use snakepit_config::{Config, PoolBuilder, PoolConfig};
 use snakepit_core::{Completed, Error, Progress, SessionId, Tool, WorkerId};
 
-use crate::{Codec, Reloaded, Stats};
+use crate::{Affinity, Codec, Reloaded, Stats};
 
 /// Pools of Python workers. Clones are handles to the same pools.
 ///
@@ -43,6 +43,10 @@ pub struct Builder(crate::Builder);
 /// One pool; see [`crate::PoolHandle`].
 #[derive(Clone, Debug)]
 pub struct PoolHandle(crate::PoolHandle);
+
+/// One session; see [`crate::Session`].
+#[derive(Clone, Debug)]
+pub struct Session(crate::Session);
 
 /// One call in the making; see [`crate::Call`].
 #[must_use = "a call does nothing until it is executed or streamed"]
@@ -171,6 +175,16 @@ impl Snakepit {
         self.0.pool(name).map(PoolHandle)
     }
 
+    /// As [`crate::Snakepit::session`].
+    pub fn session(&self, id: impl Into<SessionId>) -> Session {
+        Session(self.0.session(id))
+    }
+
+    /// As [`crate::Snakepit::new_session`].
+    pub fn new_session(&self) -> Session {
+        Session(self.0.new_session())
+    }
+
     /// What can be called in a pool.
     ///
     /// # Errors
@@ -269,6 +283,11 @@ impl PoolHandle {
     /// Starts a call that says more than command and arguments.
     pub fn call(&self, command: impl Into<Arc<str>>) -> Call {
         Call(self.0.call(command))
+    }
+
+    /// As [`crate::PoolHandle::session`].
+    pub fn session(&self, id: impl Into<SessionId>) -> Session {
+        Session(self.0.session(id))
     }
 
     /// As [`crate::PoolHandle::stop`].
@@ -387,6 +406,11 @@ impl Call {
         Self(self.0.retry(policy))
     }
 
+    /// As [`crate::Call::affinity`].
+    pub fn affinity(self, affinity: Affinity) -> Self {
+        Self(self.0.affinity(affinity))
+    }
+
     /// As [`crate::Call::metadata`].
     pub fn metadata(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         Self(self.0.metadata(key, value))
@@ -424,6 +448,54 @@ impl Call {
     /// As there.
     pub fn stream<T: DeserializeOwned>(self) -> Result<ResultStream<T>, Error> {
         block_on(self.0.stream()).map(ResultStream)
+    }
+}
+
+impl Session {
+    /// As [`crate::Session::pool`].
+    #[must_use]
+    pub fn pool(self, name: impl Into<Arc<str>>) -> Self {
+        Self(self.0.pool(name))
+    }
+
+    /// As [`crate::Session::affinity`].
+    #[must_use]
+    pub fn affinity(self, affinity: Affinity) -> Self {
+        Self(self.0.affinity(affinity))
+    }
+
+    /// As [`crate::Session::execute`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn execute<T: DeserializeOwned>(
+        &self,
+        command: impl Into<Arc<str>>,
+        arguments: impl Serialize,
+    ) -> Result<T, Error> {
+        self.call(command).args(arguments).execute()
+    }
+
+    /// As [`crate::Session::execute_stream`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn execute_stream<T: DeserializeOwned>(
+        &self,
+        command: impl Into<Arc<str>>,
+        arguments: impl Serialize,
+    ) -> Result<ResultStream<T>, Error> {
+        self.call(command).args(arguments).stream()
+    }
+
+    /// As [`crate::Session::call`].
+    pub fn call(&self, command: impl Into<Arc<str>>) -> Call {
+        Call(self.0.call(command))
+    }
+
+    /// The session for async code, and for what needs no waiting: its values and its end.
+    pub fn as_async(&self) -> &crate::Session {
+        &self.0
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snakepit_core::resilience::RetryPolicy;
+use snakepit_core::session::Affinity;
 use snakepit_core::{
     Codec, Completed, Error, ErrorKind, Payload, Progress, Request, SessionId, Value, WorkerId,
 };
@@ -44,10 +45,22 @@ pub struct Call {
 }
 
 /// Where a call goes.
-enum Target {
+#[derive(Clone)]
+pub(crate) enum Target {
     Default,
     Named(Arc<str>),
     Pool(Arc<PoolEntry>),
+}
+
+impl Target {
+    /// The pool that it is now.
+    pub(crate) fn entry(&self, snakepit: &Snakepit) -> Result<Arc<PoolEntry>, Error> {
+        match self {
+            Self::Default => snakepit.entry(None),
+            Self::Named(name) => snakepit.entry(Some(name)),
+            Self::Pool(entry) => Ok(Arc::clone(entry)),
+        }
+    }
 }
 
 impl Call {
@@ -95,9 +108,9 @@ impl Call {
         self
     }
 
-    /// The pool that runs the call, found already.
-    pub(crate) fn on(mut self, entry: Arc<PoolEntry>) -> Self {
-        self.target = Target::Pool(entry);
+    /// The pool that runs the call, however it is known.
+    pub(crate) fn to(mut self, target: Target) -> Self {
+        self.target = target;
         self
     }
 
@@ -138,6 +151,13 @@ impl Call {
     /// [`RetryPolicy::never`] has one attempt. The pool's budget for further attempts still counts.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// How closely the call holds to its session's worker, in place of the pool's setting. Without a
+    /// session it means nothing.
+    pub fn affinity(mut self, affinity: Affinity) -> Self {
+        self.request.affinity = Some(affinity);
         self
     }
 

@@ -17,11 +17,13 @@ mod pace;
 mod pools;
 mod reload;
 mod report;
+mod session;
 mod stream;
 mod wiring;
 
 pub use snakepit_config as config;
 pub use snakepit_config::{Config, PoolConfig};
+pub use snakepit_core::session::{Affinity, SessionInfo, SessionStats};
 pub use snakepit_core::{
     BigInt, Category, Codec, Completed, Counters, Error, ErrorKind, JsonText, Phase, PoolStats,
     Progress, PythonException, PythonFrame, PythonKind, RetryAdvice, SessionId, Severity, Tool,
@@ -40,6 +42,7 @@ pub use self::layers::LayerCounts;
 pub use self::named::PoolHandle;
 pub use self::reload::{PoolChange, ReloadOutcome, Reloaded};
 pub use self::report::{PoolReport, PoolState, Stats, Totals, WorkerReport};
+pub use self::session::Session;
 pub use self::stream::ResultStream;
 
 /// What a call gives.

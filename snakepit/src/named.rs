@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use snakepit_config::{PoolBuilder, PoolConfig, Profile};
 use snakepit_core::{Error, Tool};
 
-use crate::call::Call;
+use crate::call::{Call, Target};
 use crate::host::{PoolEntry, Snakepit};
 use crate::io::ended;
 use crate::pools::Slot;
@@ -196,7 +196,11 @@ impl PoolHandle {
 
     /// Starts a call that says more than command and arguments.
     pub fn call(&self, command: impl Into<Arc<str>>) -> Call {
-        self.snakepit.call(command).on(Arc::clone(&self.entry))
+        self.snakepit.call(command).to(Target::Pool(Arc::clone(&self.entry)))
+    }
+
+    pub(crate) fn parts(&self) -> (&Snakepit, Arc<PoolEntry>) {
+        (&self.snakepit, Arc::clone(&self.entry))
     }
 
     /// The settings it runs with.

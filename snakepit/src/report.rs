@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use snakepit_core::resilience::CircuitStatus;
+use snakepit_core::session::SessionStats;
 use snakepit_core::{Counters, Error, PoolStats, WorkerInfo, as_seconds};
 use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};
 
@@ -42,6 +43,8 @@ pub struct Totals {
     pub queued: usize,
     /// Calls handed to a worker, running or prefetched.
     pub in_flight: usize,
+    /// Their sessions.
+    pub sessions: SessionStats,
     /// Sums since the pools were made.
     #[serde(flatten)]
     pub counters: Counters,
@@ -87,6 +90,7 @@ impl Totals {
             total.busy += stats.busy;
             total.queued += stats.queued;
             total.in_flight += stats.in_flight;
+            total.sessions += stats.sessions;
             total.counters += stats.counters;
             total.recycles += *recycles;
             total.near_limits += *near_limits;

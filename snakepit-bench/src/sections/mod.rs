@@ -10,6 +10,7 @@ mod memory;
 mod mixed;
 mod recycling;
 mod replace;
+mod sessions;
 mod start;
 mod threads;
 mod throughput;
@@ -45,6 +46,8 @@ pub(crate) enum Section {
     Recycling,
     /// What limits cost per call while no worker is replaced.
     Bookkeeping,
+    /// Calls that hold to the worker of their session.
+    Sessions,
     /// Several calls at a time in one worker, without a GIL.
     Threads,
 }
@@ -67,6 +70,7 @@ impl Section {
             Self::Replace => replace::run(run).await,
             Self::Recycling => recycling::run(run).await,
             Self::Bookkeeping => bookkeeping::run(run).await,
+            Self::Sessions => sessions::run(run).await,
             Self::Threads => threads::run(run).await,
         }
     }

@@ -115,6 +115,7 @@ fn numbers(report: &PoolReport) -> v1::Pool {
             queued: stats.queued as u64,
             in_flight: stats.in_flight as u64,
             counters: by_name(&stats.counters),
+            sessions: by_name(&stats.sessions),
             recycles: by_name(recycles),
             exits: by_name(exits),
             nominal_recycles: *nominal_recycles,
@@ -177,5 +178,7 @@ mod tests {
         assert!(exits.contains_key("died") && exits.contains_key("recycled"), "{exits:?}");
         let counters = by_name(&snakepit_core::Counters::default());
         assert!(counters.contains_key("submitted") && counters.contains_key("saturated"));
+        let sessions = by_name(&snakepit_core::session::SessionStats::default());
+        assert!(sessions.contains_key("active") && sessions.contains_key("lost"));
     }
 }

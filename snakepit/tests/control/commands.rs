@@ -82,6 +82,7 @@ fn stats_have_a_column_for_each_pool_and_one_for_all() {
         "call timeouts | 0 | 0 | - | 0",
         "saturated | 0 | 0 | - | 0",
         "failed checks | 0 | 0 | - | 0",
+        "sessions | 0 | 0 | - | 0",
         "near a limit | 0 | 0 | - | 0",
         "recycles | 0 | 2 | - | 2",
         "manual | 0 | 2 | - | 2",
@@ -103,6 +104,7 @@ fn stats_have_a_column_for_each_pool_and_one_for_all() {
     );
     assert_eq!(stats["pools"][1]["recycles"]["manual"], 2);
     assert_eq!(stats["total"]["submitted"], 0);
+    assert_eq!(stats["pools"][0]["sessions"]["active"], 0);
     let broken = &stats["pools"][2];
     assert_eq!(
         (&broken["state"], &broken["error"]["kind"]),

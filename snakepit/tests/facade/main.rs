@@ -20,6 +20,7 @@ mod profiles;
 mod recycling;
 mod reloading;
 mod scaling;
+mod sessions;
 mod settings;
 mod shutdown;
 mod starting;

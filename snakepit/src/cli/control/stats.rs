@@ -43,6 +43,7 @@ struct Numbers {
     failed_checks: u64,
     /// Of each layer, by its name.
     layers: BTreeMap<String, BTreeMap<String, u64>>,
+    sessions: BTreeMap<String, u64>,
 }
 
 struct Column {
@@ -85,6 +86,7 @@ impl From<Pool> for Column {
             near_limits: pool.near_limits.into_iter().collect(),
             failed_checks: pool.failed_checks,
             layers: nested(pool.layers),
+            sessions: pool.sessions.into_iter().collect(),
         };
         let error = pool.failure.map(error_of);
         Self { name: pool.name, state, error, numbers, circuits: pool.circuits }
@@ -141,11 +143,16 @@ impl Numbers {
             (&mut self.recycles, &other.recycles),
             (&mut self.exits, &other.exits),
             (&mut self.near_limits, &other.near_limits),
+            (&mut self.sessions, &other.sessions),
         ] {
             for (name, count) in counts {
                 *sums.entry(name.clone()).or_default() += count;
             }
         }
+    }
+
+    fn session(&self, name: &str) -> u64 {
+        self.sessions.get(name).copied().unwrap_or_default()
     }
 
     fn counter(&self, name: &str) -> u64 {
@@ -187,6 +194,18 @@ const COUNTERS: [(&str, &str); 7] = [
     ("saturated", "saturated"),
 ];
 
+/// What people are shown of sessions, where there were any.
+const SESSIONS: [(&str, &str); 8] = [
+    ("  begun", "begun"),
+    ("  ended", "ended"),
+    ("  expired", "expired"),
+    ("  refused", "refused"),
+    ("  calls kept", "kept"),
+    ("  calls strayed", "strayed"),
+    ("  moved", "moved"),
+    ("  lost", "lost"),
+];
+
 fn shown(columns: &[Column], total: &Numbers) -> String {
     // With one pool the sum says the same again.
     let with_total = columns.len() > 1;
@@ -220,6 +239,10 @@ fn shown(columns: &[Column], total: &Numbers) -> String {
         row(word, &|n| n.counter(name));
     }
     row("failed checks", &|n| n.failed_checks);
+    row("sessions", &|n| n.session("active"));
+    for (word, name) in SESSIONS.into_iter().filter(|(_, name)| total.session(name) > 0) {
+        row(word, &|n| n.session(name));
+    }
     let mut by_reason = |name: &str, of: fn(&Numbers) -> &BTreeMap<String, u64>| {
         row(name, &|n| of(n).values().sum());
         // Only the reasons that there were.
