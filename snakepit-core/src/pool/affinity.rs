@@ -265,9 +265,10 @@ impl Turn<'_> {
             if self.state.has_lost_home(call) {
                 return None;
             }
-            let preferred = self.preferred(call).and_then(|home| self.slot_at(home));
-            if preferred.is_some() {
-                return preferred;
+            let own = self.preferred(call).or_else(|| self.roomiest(call));
+            let own = own.and_then(|member| self.slot_at(member));
+            if own.is_some() {
+                return own;
             }
         }
         if self.state.taints.is_empty() { self.any_slot(call) } else { self.untainted_slot(call) }
@@ -280,6 +281,26 @@ impl Turn<'_> {
         let member = self.state.members.get(&home)?;
         let command = &record.call.request.command;
         (!self.state.taints.are_between(command, member)).then_some(home)
+    }
+
+    /// For a call of a session without a home: the member with a free slot that is home to the fewest
+    /// sessions for its size. By load alone one member would get them all while little is going on.
+    fn roomiest(&self, call: CallId) -> Option<u64> {
+        let record = self.state.calls.get(&call)?;
+        let ties = self.state.sessions.store.tag(record.spot.flow?);
+        if ties.home.member().is_some() {
+            return None;
+        }
+        let command = &record.call.request.command;
+        // Looks at all of them, but only for a session's first call.
+        let free = self.state.ready.iter().filter_map(|(rank, key)| {
+            let member = &self.state.members[key];
+            let slots = member.worker.slots();
+            let takes =
+                slots.load() < slots.capacity() && !self.state.taints.are_between(command, member);
+            takes.then(|| (member.sessions.len() / slots.capacity().max(1), *rank, *key))
+        });
+        free.min().map(|(_, _, key)| key)
     }
 
     fn slot_at(&self, key: u64) -> Option<(u64, Option<Lease>)> {

@@ -42,6 +42,20 @@ async fn a_hint_call_goes_where_its_session_was_and_elsewhere_when_that_is_busy(
 }
 
 #[tokio::test(start_paused = true)]
+async fn sessions_spread_over_workers_though_their_calls_come_one_by_one() {
+    let (pool, a, b) = two();
+    for n in 1..=6 {
+        let _call = pool.submit(bound_request(&n.to_string(), StrictQueue)).unwrap();
+        [&a, &b].into_iter().for_each(|w| w.holds().into_iter().for_each(|call| w.finish(call)));
+    }
+    let at = |worker| {
+        let homes = pool.sessions().into_iter().filter_map(|session| session.worker);
+        homes.filter(|home| *home == WorkerId::from(worker)).count()
+    };
+    assert_eq!((at("a"), at("b")), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_strict_call_waits_for_its_worker_and_nobody_waits_behind_it() {
     let (pool, a, b) = two();
     let _first = pool.submit(bound_request("s", StrictQueue)).unwrap();
@@ -108,12 +122,15 @@ async fn a_session_that_strict_calls_have_bound_is_not_moved_by_a_hint() {
 async fn recycling_moves_hint_sessions_and_tells_strict_ones_once() {
     let told = Told::default();
     let _listening = told.listen();
-    let (pool, a, b) = two();
+    let pool = pool(|_| {});
+    let (a, b) = (FakeWorker::new("a", 1), FakeWorker::new("b", 1));
+    pool.join(a.clone());
     let _hint = pool.submit(bound_request("hint", Hint)).unwrap();
     a.finish(1);
     let running = pool.submit(bound_request("strict", StrictQueue)).unwrap();
     let in_line = pool.submit(bound_request("strict", StrictQueue)).unwrap();
     assert_eq!(a.holds(), [2]);
+    pool.join(b.clone());
     drop(pool.retire(&a.info().id));
     assert_eq!(kind(in_line.await), ErrorKind::SessionWorkerUnavailable);
     a.finish(2);
