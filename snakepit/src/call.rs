@@ -232,8 +232,8 @@ impl Call {
     pub(crate) fn prepare(self) -> Result<Prepared, Error> {
         let mut request = self.request;
         let entry = match self.target {
-            Target::Default => self.snakepit.serving(None, &request)?,
-            Target::Named(name) => self.snakepit.serving(Some(&name), &request)?,
+            Target::Default => self.snakepit.serving(None, &request, &[])?,
+            Target::Named(name) => self.snakepit.serving(Some(&name), &request, &[])?,
             Target::Pool(entry) => entry,
         };
         request.arguments = self.arguments?;
@@ -259,7 +259,7 @@ impl Prepared {
 
     pub(crate) fn errand(self) -> Errand {
         let Self { entry, request, policy, alive: host } = self;
-        Errand { host, entry, request, policy }
+        Errand { host, entry, request, policy, been: Vec::new() }
     }
 }
 

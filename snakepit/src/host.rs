@@ -376,17 +376,22 @@ impl Snakepit {
         }
     }
 
-    /// The pool that a request to this one goes to: its fallback, if it did not start.
+    /// The pool that a request to this one goes to: its fallback, if it did not start. None that the
+    /// request comes from.
     pub(crate) fn serving(
         &self,
         name: Option<&str>,
         request: &Request,
+        been: &[Arc<str>],
     ) -> Result<Arc<PoolEntry>, Error> {
         let name = name.unwrap_or(DEFAULT_POOL);
+        if been.iter().any(|been| **been == *name) {
+            return Err(self.no_pool(name));
+        }
         match self.0.pools.get(name) {
             Some(Ok(entry)) => Ok(entry),
             Some(Err(failed)) => {
-                failed.serving_instead(self, request).ok_or_else(|| failed.error.clone())
+                failed.serving_instead(self, request, been).ok_or_else(|| failed.error.clone())
             }
             None => Err(self.no_pool(name)),
         }

@@ -80,6 +80,9 @@ pub(crate) struct Errand {
     pub(crate) request: Request,
     /// What the call says itself about trying again.
     pub(crate) policy: Option<Arc<RetryPolicy>>,
+    /// The pools it comes from. Settings in which fallbacks go in a circle are refused, but pools that
+    /// are started one by one may make one.
+    pub(crate) been: Vec<Arc<str>>,
 }
 
 /// A stream of which the first item is there, if it has one.
@@ -230,10 +233,11 @@ impl Detour {
         host: &Snakepit,
         request: &Request,
         error: &Error,
+        been: &[Arc<str>],
     ) -> Option<Arc<PoolEntry>> {
         let subject = Subject::new("", Arc::clone(&request.command));
         let serves = request.worker.is_none() && self.layer.takes(&subject, error);
-        serves.then(|| host.serving(Some(&self.to), request).ok())?
+        serves.then(|| host.serving(Some(&self.to), request, been).ok())?
     }
 }
 
@@ -275,21 +279,23 @@ where
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
     Box::pin(async move {
-        let Errand { host, entry, request, policy } = &errand;
+        let Errand { host, entry, request, policy, been } = &errand;
         let layers = entry.layers.load_full();
         let now = layers.timing.now();
         let subject = Subject::of(entry.pool.name(), request, default, now);
         let here = || layers.here(&errand, &subject, &send, may_hedge);
         let detour = layers.detour.as_ref().filter(|_| request.worker.is_none());
-        let other = detour.and_then(|detour| host.serving(Some(&detour.to), request).ok());
-        let (Some(detour), Some(entry)) = (detour, other) else {
+        let Some(detour) = detour else { return here().await };
+        let mut been = been.clone();
+        been.push(Arc::from(entry.pool.name().as_str()));
+        let Ok(entry) = host.serving(Some(&detour.to), request, &been) else {
             return here().await;
         };
         let elsewhere = || {
             let mut request = request.clone();
             request.timeout = subject.time_left(layers.timing.now());
             let (host, policy) = (host.clone(), policy.clone());
-            run(Errand { host, entry, request, policy }, default, send, may_hedge)
+            run(Errand { host, entry, request, policy, been }, default, send, may_hedge)
         };
         detour.layer.run(&subject, &layers.timing, here, elsewhere).await
     })

@@ -37,8 +37,11 @@ impl FailedPool {
         &self,
         host: &Snakepit,
         request: &Request,
+        been: &[Arc<str>],
     ) -> Option<Arc<PoolEntry>> {
-        self.detour.as_ref()?.of_failed(host, request, &self.error)
+        let detour = self.detour.as_ref()?;
+        let been = [been, &[Arc::from(self.config.name())]].concat();
+        detour.of_failed(host, request, &self.error, &been)
     }
 }
 

@@ -267,6 +267,26 @@ fn the_fallback_serves_while_a_pool_is_broken_full_or_was_never_there() {
 }
 
 #[test]
+fn fallbacks_that_come_to_lead_in_a_circle_end() {
+    let hour = Duration::from_secs(3600);
+    let snakepit = start(1, |pool| pool);
+    for (name, other) in [("a", "b"), ("b", "a")] {
+        let pool = PoolConfig::builder(name)
+            .adapter(adapter("fragile.py"))
+            .python(python())
+            .workers(1)
+            .env("SNAKEPIT_TEST_VALUE", name)
+            .rate_limit(|rate| rate.calls(1).per(hour))
+            .fallback(|fallback| fallback.pool(other));
+        wait(snakepit.start_pool(name, pool)).unwrap();
+    }
+    let who = || wait(snakepit.call("who").pool("a").execute::<String>());
+    assert_eq!((who().unwrap(), who().unwrap()), ("a".to_owned(), "b".to_owned()));
+    assert_eq!(who().unwrap_err().kind(), ErrorKind::RateLimited);
+    stop(snakepit);
+}
+
+#[test]
 fn a_slow_call_gets_a_second_attempt_and_the_first_is_cancelled() {
     let notes = Notes::new();
     let snakepit = start(2, |pool| pool.hedge(|hedge| hedge.after(20 * MILLI)));
