@@ -4,6 +4,8 @@
 //! the path in errors; the bytes are the sink's. Invariant: a container is written from a private
 //! copy, so user code or another thread that changes it meanwhile cannot tear the output.
 
+use std::cell::RefCell;
+
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple,
@@ -198,15 +200,15 @@ impl<S: Sink> Walk<S> {
     }
 
     fn dict(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
-        let copy = cast::<PyDict>(value)?.copy();
-        let copy = copy.map_err(|error| raised(value, "copy", &error))?;
+        let entries = entries(cast::<PyDict>(value)?);
+        let entries = entries.map_err(|error| raised(value, "items", &error))?;
         self.inside(value, |walk| {
-            walk.sink.begin_map(copy.len())?;
-            for (index, (key, element)) in copy.iter().enumerate() {
+            walk.sink.begin_map(entries.len())?;
+            for (index, (key, element)) in entries.iter().enumerate() {
                 walk.sink.before(index);
-                walk.key(&key)?;
+                walk.key(key)?;
                 walk.sink.between();
-                walk.value(&element).map_err(|error| error.at(|| key_step(&key)))?;
+                walk.value(element).map_err(|error| error.at(|| key_step(key)))?;
                 walk.check_size()?;
             }
             walk.sink.end_map();
@@ -282,6 +284,18 @@ impl<S: Sink> Walk<S> {
     fn check_size(&self) -> WriteResult {
         if self.sink.len() > self.limit { Err(EncodeError::too_large(self.limit)) } else { Ok(()) }
     }
+}
+
+type Entry<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
+/// The entries of a dict as they are at this moment: it is locked meanwhile, and nothing runs.
+fn entries<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Vec<Entry<'py>>> {
+    let entries = RefCell::new(Vec::with_capacity(dict.len()));
+    dict.locked_for_each(|key, value| {
+        entries.borrow_mut().push((key, value));
+        Ok(())
+    })?;
+    Ok(entries.into_inner())
 }
 
 /// A cast that the caller has already made sure of.

@@ -67,7 +67,8 @@ impl Walk {
         let message = self.text(text_of(error.str()));
         let mut notes = self.notes(error);
         let (cause, explicit_cause) = self.cause(error);
-        let (members, left_out) = self.members(error);
+        let is_group = is_group(error);
+        let (members, left_out) = if is_group { self.members(error) } else { (Vec::new(), 0) };
         if left_out > 0 {
             notes.push(format!("<{left_out} of its exceptions left out>"));
         }
@@ -75,7 +76,8 @@ impl Walk {
             type_name: ty.name().map_or_else(|_| "?".to_owned(), |name| name.to_string()),
             module: ty.module().map(|name| name.to_string()).unwrap_or_default(),
             message,
-            args: args(error),
+            // The other argument of a group is its members, whose `repr` grows with every level.
+            args: args(error, if is_group { 1 } else { MAX_MEMBERS }),
             frames: frames(error),
             notes,
             cause,
@@ -105,11 +107,6 @@ impl Walk {
 
     /// The members of a group, and how many were left out.
     fn members(&mut self, error: &Bound<'_, PyAny>) -> (Vec<PythonException>, usize) {
-        let py = error.py();
-        let group = py.import("builtins").and_then(|m| m.getattr("BaseExceptionGroup"));
-        if !group.and_then(|group| error.is_instance(&group)).unwrap_or(false) {
-            return (Vec::new(), 0);
-        }
         let members = error.getattr("exceptions").and_then(|members| members.try_iter());
         let mut members = match members {
             Ok(members) => members.flatten(),
@@ -142,10 +139,15 @@ impl Walk {
     }
 }
 
-fn args(error: &Bound<'_, PyAny>) -> Vec<String> {
+fn is_group(error: &Bound<'_, PyAny>) -> bool {
+    let group = error.py().import("builtins").and_then(|m| m.getattr("BaseExceptionGroup"));
+    group.and_then(|group| error.is_instance(&group)).unwrap_or(false)
+}
+
+fn args(error: &Bound<'_, PyAny>, most: usize) -> Vec<String> {
     let args = error.getattr("args").and_then(|args| args.try_iter());
     let Ok(args) = args else { return Vec::new() };
-    args.flatten().take(MAX_MEMBERS).map(|arg| codec::shown(&text_of(arg.repr()))).collect()
+    args.flatten().take(most).map(|arg| codec::shown(&text_of(arg.repr()))).collect()
 }
 
 fn bases(ty: &Bound<'_, PyType>) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! gates.
 
 mod bookkeeping;
+mod conversion;
 mod costs;
 mod engine;
 mod large;
@@ -34,6 +35,8 @@ pub(crate) enum Section {
     Mixed,
     /// 1 MB there and back inline.
     Large,
+    /// A nested document to Python objects and back, beside Python's `json`.
+    Conversion,
     /// A worker's private memory above the same bare interpreter.
     Memory,
     /// CPU, wake-ups, allocations and system calls per call.
@@ -64,6 +67,7 @@ impl Section {
             Self::Engine => engine::run(run).await,
             Self::Mixed => mixed::run(run).await,
             Self::Large => large::run(run).await,
+            Self::Conversion => conversion::run(run).await,
             Self::Memory => memory::run(run).await,
             Self::Costs => costs::run(run).await,
             Self::Start => start::run(run).await,

@@ -4,12 +4,13 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 use serde_json::json;
 use snakepit::config::ConfigError;
 use snakepit::{Category, Error, ErrorKind};
 
 use super::problems;
+use super::raised::Raised;
 
 /// Where messages for people go, and in which form.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +123,7 @@ impl Reporter {
         if let Some(python) = error.python() {
             eprintln!("{}", python.traceback().trim_end());
         }
-        let shown = Shown(error);
+        let shown = Shown { error, raised: error.python().map(Raised::new) };
         let mut out = String::new();
         // Rendering into a String fails for no diagnostic of ours; the plain text says the same.
         if handler().render_report(&mut out, &shown).is_err() {
@@ -145,28 +146,48 @@ pub(super) fn handler() -> GraphicalReportHandler {
 }
 
 /// An error as miette wants it.
-struct Shown<'a>(&'a Error);
+struct Shown<'a> {
+    error: &'a Error,
+    raised: Option<Raised>,
+}
 
 impl fmt::Debug for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.error.fmt(f)
     }
 }
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.message())
+        f.write_str(self.error.message())
     }
 }
 
 impl std::error::Error for Shown<'_> {}
 
+/// What the exception shows is shown as the error's own: its message is in the error's already.
 impl Diagnostic for Shown<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(self.0.kind().code()))
+        Some(Box::new(self.error.kind().code()))
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(self.0.help()?))
+        Some(Box::new(self.error.help()?))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.raised.as_ref()?.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.raised.as_ref()?.labels()
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        self.raised.as_ref()?.related()
+    }
+
+    fn diagnostic_source(&self) -> Option<&dyn Diagnostic> {
+        self.raised.as_ref()?.diagnostic_source()
     }
 }

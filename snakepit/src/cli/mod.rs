@@ -16,6 +16,7 @@ mod output;
 mod pool;
 mod problems;
 mod python;
+mod raised;
 mod run;
 mod setup;
 mod tools;

@@ -17,13 +17,38 @@ fn exception_is_shown_with_its_traceback() {
 }
 
 #[test]
+fn the_line_that_raised_is_shown_with_its_causes_and_the_members_of_a_group() {
+    let show = |name: &str| {
+        let mut command = snakepit("exec", "raising.py");
+        let output = command.args(["run", &format!("[\"{name}\", false]")]).output().unwrap();
+        let text = stderr(&output).to_owned();
+        // Below the traceback as Python prints it.
+        text[text.find("python\n").unwrap_or_else(|| panic!("{text}"))..].to_owned()
+    };
+    let caused = show("caused");
+    let raised = caused.find("raised in `caused`").unwrap_or_else(|| panic!("{caused}"));
+    let cause = caused.find("raised in `plain`").unwrap_or_else(|| panic!("{caused}"));
+    assert!(raised != cause && caused.contains("ValueError: ('as asked', 7)"), "{caused}");
+    assert!(caused.contains("raising.py:") && caused.contains("raise ValueError"), "{caused}");
+    let group = show("group");
+    for expected in ["raised in `group`", "RuntimeError: for a reason", "inner", "second note"] {
+        // Notes belong to the traceback alone.
+        assert_eq!(group.contains(expected), expected != "second note", "{expected}: {group}");
+    }
+}
+
+#[test]
 fn for_programs_the_error_is_one_object() {
     let mut command = snakepit("exec", "plain.py");
     let output = command.args(["--json", "fail", r#"{"message": "as asked"}"#]).output().unwrap();
     assert_eq!(stderr(&output).lines().count(), 1);
     let error = &last_json(&output)["error"];
     assert_eq!((&error["kind"], &error["category"]), (&"python".into(), &"python".into()));
+    assert_eq!((&error["severity"], &error["retry"]), (&"major".into(), &"failover".into()));
+    assert_eq!(error["python"]["kind"], "value_error");
     assert_eq!(error["python"]["cause"]["type_name"], "KeyError");
+    let read: snakepit::Error = serde_json::from_value(error.clone()).unwrap();
+    assert_eq!(&serde_json::to_value(&read).unwrap(), error);
 }
 
 #[test]

@@ -131,3 +131,135 @@ fn random_values_of_pythons_come_back_from_rust_in_their_plain_form() {
     }
     stop(snakepit);
 }
+
+/// A tool, its parameter's type, and values for it.
+type Hinted = (&'static str, &'static str, BoxedStrategy<Value>);
+
+fn date() -> BoxedStrategy<String> {
+    (1..10_000_u32, 1..13_u32, 1..29_u32)
+        .prop_map(|(y, m, d)| format!("{y:04}-{m:02}-{d:02}"))
+        .boxed()
+}
+
+fn time() -> BoxedStrategy<String> {
+    let zone = prop_oneof![Just(""), Just("+00:00"), Just("-03:30")];
+    let fraction =
+        prop_oneof![Just(String::new()), (1..1_000_000_u32).prop_map(|us| format!(".{us:06}"))];
+    (0..24_u32, 0..60_u32, 0..60_u32, fraction, zone)
+        .prop_map(|(h, m, s, fraction, zone)| format!("{h:02}:{m:02}:{s:02}{fraction}{zone}"))
+        .boxed()
+}
+
+fn map(entries: Vec<(&str, Value)>) -> Value {
+    Value::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+}
+
+fn hinted() -> Vec<Hinted> {
+    let uuid = || {
+        any::<u128>().prop_map(|bits| {
+            let hex = format!("{bits:032x}");
+            [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+        })
+    };
+    let integers = || prop::collection::vec(any::<i64>().prop_map(Value::from), 0..5);
+    // The order of more is the set's own.
+    let one = || prop::collection::vec(any::<i64>().prop_map(Value::from), 0..2);
+    let finite = || prop::num::f64::NORMAL.prop_map(Value::Float);
+    let text = |text: BoxedStrategy<String>| text.prop_map(Value::String).boxed();
+    vec![
+        ("take_none", "NoneType", Just(Value::Nil).boxed()),
+        ("take_bool", "bool", any::<bool>().prop_map(Value::Bool).boxed()),
+        ("take_int", "int", any::<i128>().prop_map(Value::from).boxed()),
+        ("take_float", "float", finite().boxed()),
+        ("take_str", "str", text(".{0,40}".boxed())),
+        ("take_list", "list", integers().prop_map(Value::Array).boxed()),
+        (
+            "take_tuple",
+            "tuple",
+            (any::<i64>(), ".{0,9}")
+                .prop_map(|(a, b)| Value::Array(vec![a.into(), b.into()]))
+                .boxed(),
+        ),
+        ("take_set", "set", one().prop_map(Value::Array).boxed()),
+        ("take_frozenset", "frozenset", one().prop_map(Value::Array).boxed()),
+        (
+            "take_dict",
+            "dict",
+            prop::collection::btree_map(uuid(), any::<i64>(), 0..5)
+                .prop_map(|map| {
+                    Value::Map(map.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
+                })
+                .boxed(),
+        ),
+        (
+            "take_datetime",
+            "datetime",
+            text((date(), time()).prop_map(|(d, t)| format!("{d}T{t}")).boxed()),
+        ),
+        ("take_date", "date", text(date())),
+        ("take_time", "time", text(time())),
+        (
+            "take_timedelta",
+            "timedelta",
+            (-(1_i64 << 50)..1 << 50).prop_map(|us| Value::Float(us as f64 / 1e6)).boxed(),
+        ),
+        ("take_decimal", "Decimal", text("-?[1-9][0-9]{0,30}\\.[0-9]{1,20}".boxed())),
+        ("take_uuid", "UUID", text(uuid().boxed())),
+        ("take_path", "PurePosixPath", text("(/[a-zé]{1,8}){1,4}".boxed())),
+        (
+            "take_enum",
+            "Colour",
+            prop_oneof![Just("red"), Just("blue")].prop_map(Value::from).boxed(),
+        ),
+        ("take_int_enum", "Level", (1..3_i64).prop_map(Value::from).boxed()),
+        (
+            "take_dataclass",
+            "Address",
+            ("[a-zé]{0,9}", date(), prop::collection::vec("[a-z]{1,4}", 0..2))
+                .prop_map(|(street, since, tags)| {
+                    let tags = tags.into_iter().map(Value::from).collect();
+                    let length = Value::from(street.chars().count() as u64);
+                    map(vec![
+                        ("street", street.into()),
+                        ("since", since.into()),
+                        ("tags", Value::Array(tags)),
+                        ("length", length),
+                    ])
+                })
+                .boxed(),
+        ),
+        (
+            "take_named_tuple",
+            "Place",
+            (".{0,9}", finite(), finite())
+                .prop_map(|(name, x, y)| {
+                    map(vec![("name", name.into()), ("at", Value::Array(vec![x, y]))])
+                })
+                .boxed(),
+        ),
+    ]
+}
+
+/// The tools check that what they get is of the very type; what comes back is the same again.
+#[test]
+fn random_arguments_arrive_as_the_type_of_their_hint() {
+    let snakepit = start("conversion.py");
+    for codec in CODECS {
+        for (tool, kind, values) in hinted() {
+            let check = |value: Value| {
+                let told = call(&snakepit, tool, codec, &value);
+                let told = told.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
+                let expected = Value::Array(vec![kind.into(), value]);
+                prop_assert!(same(&told, &expected), "{tool}: {told:?} is not {expected:?}");
+                Ok(())
+            };
+            proptest(check, values);
+        }
+    }
+    let bytes = Value::Bytes(vec![0, 255]);
+    for (tool, kind) in [("take_bytes", "bytes"), ("take_bytearray", "bytearray")] {
+        let told = call(&snakepit, tool, Codec::MsgPack, &bytes).unwrap();
+        assert_eq!(told, Value::Array(vec![kind.into(), bytes.clone()]));
+    }
+    stop(snakepit);
+}

@@ -10,6 +10,7 @@ mod blocking;
 mod calls;
 mod conversion;
 mod crashes;
+mod exceptions;
 mod health;
 mod heartbeats;
 mod layers;
