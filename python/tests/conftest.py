@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Before anything imports numpy: some tests look at this process's own threads.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 if TYPE_CHECKING:
     from collections.abc import Callable

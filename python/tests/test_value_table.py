@@ -9,7 +9,7 @@ import math
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, TypeVar
 from uuid import UUID
 
 import attrs
@@ -155,6 +155,17 @@ def test_an_array_has_the_element_type_of_its_hint() -> None:
 
     array = Compiler().converter(NDArray[numpy.float32])([1, 2])
     assert (array.dtype, array.tolist()) == (numpy.dtype("float32"), [1.0, 2.0])
+
+
+def test_a_generic_alias_is_what_it_stands_for() -> None:
+    from typing_extensions import TypeAliasType
+
+    left, right = TypeVar("left"), TypeVar("right")
+    swapped = TypeAliasType("swapped", dict[right, list[left]], type_params=(left, right))
+    convert = Compiler().converter(swapped[UUID, int])
+    assert convert({1: [str(UUID(int=1))]}) == {1: [UUID(int=1)]}
+    with pytest.raises(ValueError, match="expected"):
+        convert({"a": []})
 
 
 def test_fields_that_a_class_sets_by_itself_are_passed_over() -> None:

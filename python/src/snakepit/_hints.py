@@ -27,8 +27,21 @@ def plain_hint(hint: Any) -> Any:
             hint = hint.__supertype__
         elif type(hint).__name__ == "TypeAliasType":
             hint = hint.__value__
+        elif type(getattr(hint, "__origin__", None)).__name__ == "TypeAliasType":
+            hint = _alias_of(hint.__origin__, hint.__args__)
         else:
             return hint
+
+
+def _alias_of(alias: Any, arguments: tuple[Any, ...]) -> Any:
+    """Returns `dict[int, str]` for `Named[str]` after `type Named[T] = dict[int, T]`."""
+    value = alias.__value__
+    given = dict(zip(alias.__type_params__, arguments, strict=False))
+    parameters = getattr(value, "__parameters__", ())
+    # An alias of fewer arguments than it takes says nothing about the rest.
+    if not parameters or any(parameter not in given for parameter in parameters):
+        return value
+    return value[tuple(given[parameter] for parameter in parameters)]
 
 
 def origin_of(hint: Any) -> Any:
