@@ -490,3 +490,54 @@ def test_the_originals_checker_counts_threads() -> None:
         ]
     finally:
         checks.disable_checking()
+
+
+def test_an_object_that_serves_one_call_at_a_time_is_told_each_session(
+    adapter_file: Callable[..., Path],
+) -> None:
+    source = """
+    from snakepit_bridge import ThreadSafeAdapter, thread_safe_method, tool
+
+    class Copies(ThreadSafeAdapter):
+        def set_session_context(self, context):
+            self.session_id = context.session_id
+
+        @thread_safe_method
+        @tool(description="Whose call this is")
+        async def whose(self):
+            return self.session_id
+    """
+    with run(str(adapter_file(textwrap.dedent(source), "copies.py"))) as copies:
+        said = [copies.calling(session_id=each).call("whose") for each in ("a", "b")]
+        assert [*said, copies.call("whose")] == ["a", "b", "default"]
+
+
+def test_a_cleanup_that_fails_is_shown_and_harms_no_call(
+    adapter_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = """
+    from snakepit_bridge import BaseAdapter, StreamChunk, tool
+
+    class Untidy(BaseAdapter):
+        async def cleanup(self):
+            raise OSError("the mess stays")
+
+        @tool
+        def work(self, n: int):
+            return n
+
+        @tool(supports_streaming=True)
+        async def items(self):
+            yield StreamChunk(1, is_final=True)
+    """
+    with run(str(adapter_file(textwrap.dedent(source), "untidy.py"))) as untidy:
+        assert untidy.call("work", 5) == 5
+        assert list(untidy.stream("items")) == [1]
+    assert capsys.readouterr().err.count("OSError: the mess stays") == 2
+
+
+def test_what_the_package_promises_is_there() -> None:
+    import snakepit_bridge  # type: ignore[import-not-found]
+
+    for name in snakepit_bridge.__all__:
+        assert getattr(snakepit_bridge, name), name
