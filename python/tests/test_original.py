@@ -248,7 +248,7 @@ def test_several_adapter_classes_must_be_told_apart(adapter_file: Callable[..., 
     class B(Base): ...
     """
     path = adapter_file(textwrap.dedent(source), "several.py")
-    with pytest.raises(StartError, match="several adapter classes: A, B"), run(str(path)):
+    with pytest.raises(StartError, match="several classes with tools: A, B"), run(str(path)):
         pass
     with run(f"{path}:B") as chosen:
         assert chosen.call("x") is None

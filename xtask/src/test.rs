@@ -16,7 +16,8 @@ const EXAMPLES: [(&str, &str); 2] =
     [("snakepit-lifecycle", "watch"), ("snakepit-lifecycle", "recycle")];
 
 /// Examples of the facade that check what they show, run with one interpreter.
-const FACADE_EXAMPLES: [&str; 4] = ["errors", "crash_recovery", "sessions", "affinity"];
+const FACADE_EXAMPLES: [&str; 6] =
+    ["affinity", "cancel", "crash_recovery", "errors", "pipeline", "sessions"];
 
 /// A profile outside of the workspace, which passes the suite that every profile passes.
 pub(crate) const THIRD_PROFILE: &str = "examples/third-profile/Cargo.toml";

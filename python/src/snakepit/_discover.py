@@ -42,13 +42,22 @@ def class_of(module: ModuleType) -> type | None:
     Raises:
         StartError: If there are several.
     """
-    classes = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and value.__module__ == module.__name__ and marked_in(value)
-    ]
+    return only_one(module, [cls for cls in classes_in(module) if marked_in(cls)])
+
+
+def classes_in(module: ModuleType) -> list[type]:
+    """Lists the classes that a module defines."""
+    classes = [value for value in vars(module).values() if isinstance(value, type)]
     # The same class under two names is one.
-    classes = list(dict.fromkeys(classes))
+    return list(dict.fromkeys(cls for cls in classes if cls.__module__ == module.__name__))
+
+
+def only_one(module: ModuleType, classes: list[type]) -> type | None:
+    """Takes the adapter's class, if there is one.
+
+    Raises:
+        StartError: If there are several.
+    """
     if len(classes) > 1:
         names = ", ".join(cls.__name__ for cls in classes)
         raise StartError(
@@ -106,7 +115,7 @@ class Tools:
             StartError: If a name is taken, or a signature cannot be read.
         """
         for mark in self._claimed(marks):
-            function = _as_if_bound(cls, mark.attribute)
+            function = as_if_bound(cls, mark.attribute)
             tool = None if function is None else make_tool(mark, function, self._compiler)
             self._methods.append((mark, tool))
 
@@ -138,7 +147,7 @@ class Tools:
             yield mark
 
 
-def _as_if_bound(cls: type, attribute: str) -> Callable[..., Any] | None:
+def as_if_bound(cls: type, attribute: str) -> Callable[..., Any] | None:
     """Returns what an object of the class would have, if that can be told from the class."""
     found = next(vars(base)[attribute] for base in cls.__mro__ if attribute in vars(base))
     if isinstance(found, FunctionType):

@@ -7,9 +7,8 @@ mark of `snakepit_bridge`'s `tool`, or an `execute_tool` that takes every name, 
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType
-
 from snakepit import _schema
+from snakepit._discover import as_if_bound, classes_in, only_one
 from snakepit._docstring import Docstring
 from snakepit._errors import StartError
 from snakepit._native import Tool
@@ -56,20 +55,10 @@ def original_of(module: ModuleType | None, cls: type | None) -> Original | None:
 
 
 def _class_of(module: ModuleType) -> type | None:
-    classes = [value for value in vars(module).values() if isinstance(value, type)]
-    # The same class under two names is one.
-    classes = dict.fromkeys(cls for cls in classes if cls.__module__ == module.__name__)
-    found = [cls for cls in classes if _is_original(cls)]
+    found = [cls for cls in classes_in(module) if _is_original(cls)]
     # One that others of the module are derived from is not meant.
-    found = [cls for cls in found if not any(issubclass(o, cls) and o is not cls for o in found)]
-    if len(found) > 1:
-        names = ", ".join(cls.__name__ for cls in found)
-        raise StartError(
-            "discover",
-            f"module {module.__name__} has several adapter classes: {names}",
-            f"say which one is meant, as `{module.__name__}:{found[0].__name__}`",
-        )
-    return found[0] if found else None
+    leaves = [cls for cls in found if not any(issubclass(o, cls) and o is not cls for o in found)]
+    return only_one(module, leaves)
 
 
 def _is_original(cls: type) -> bool:
@@ -132,7 +121,7 @@ class Original:
         return adapter.execute_tool(command, arguments, context)
 
     def _tool(self, name: str) -> Tool:
-        function = _as_if_bound(self.cls, name)
+        function: Any = as_if_bound(self.cls, name) or getattr(self.cls, name)
         metadata: Any = getattr(function, METADATA)
         docstring = Docstring(getattr(function, "__doc__", None))
         streams = bool(getattr(metadata, "supports_streaming", False))
@@ -166,19 +155,13 @@ def _tool_for_any_name(execute: Callable[..., Any]) -> Tool:
 
 def _takes_names(cls: type, execute: Callable[..., Any]) -> bool:
     """Whether `execute_tool` can be given its arguments by the names the original gives them."""
-    function = _as_if_bound(cls, "execute_tool")
     try:
-        parameters = parameters_of(function, {})
+        parameters = parameters_of(as_if_bound(cls, "execute_tool") or execute, {})
     except (TypeError, ValueError):
         return False
     names = {parameter.name for parameter in parameters}
     takes_any = any(parameter.kind == VAR_KEYWORD for parameter in parameters)
-    return callable(execute) and (takes_any or names.issuperset(_EXECUTE_PARAMETERS))
-
-
-def _as_if_bound(cls: type, attribute: str) -> Any:
-    found = next(vars(base)[attribute] for base in cls.__mro__ if attribute in vars(base))
-    return MethodType(found, cls) if isinstance(found, FunctionType) else getattr(cls, attribute)
+    return takes_any or names.issuperset(_EXECUTE_PARAMETERS)
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[Parameter], dict[str, Any]]:
