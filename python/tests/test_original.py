@@ -541,3 +541,53 @@ def test_what_the_package_promises_is_there() -> None:
 
     for name in snakepit_bridge.__all__:
         assert getattr(snakepit_bridge, name), name
+
+
+class ToolError(Exception):
+    """As a call of the host's tools fails."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class CallWithTools:
+    """A running call whose host offers tools, as far as a session context looks at one."""
+
+    session_id = "s-1"
+    metadata: dict[str, str] = {}  # noqa: RUF012
+    tools = (("scale", "Scales", '{"type": "object"}', ""),)
+
+    def on_tool(self, name: str, arguments: dict[str, object]) -> object:
+        if name == "scale":
+            return {"scaled": arguments}
+        kind = "tool_not_found" if name == "nothing" else "tool_failed"
+        raise ToolError(f"no luck with {name}", kind)
+
+
+def test_tools_of_the_host_are_called_by_the_originals_names() -> None:
+    from snakepit._original.session import SessionContext
+
+    context = SessionContext.of(CallWithTools())  # type: ignore[arg-type]
+    assert list(context.elixir_tools) == ["scale"]
+    scale = context.elixir_tools["scale"]
+    assert scale["description"] == "Scales"
+    assert scale(value=2) == {"scaled": {"value": 2}}
+    assert context.call_elixir_tool("scale", value=3) == {"scaled": {"value": 3}}
+    # As older adapters pass them; and a name that is a parameter's here.
+    assert context.call_elixir_tool("scale", {"a": 1}, tool_name=2) == {
+        "scaled": {"a": 1, "tool_name": 2}
+    }
+    with pytest.raises(ValueError, match="no tool `nothing`"):
+        context.call_elixir_tool("nothing")
+    with pytest.raises(RuntimeError, match="no luck with broken") as raised:
+        context.call_elixir_tool("broken")
+    assert isinstance(raised.value.__cause__, ToolError)
+
+
+def test_tools_of_the_host_are_for_calls() -> None:
+    from snakepit._original.session import SessionContext
+
+    assert SessionContext().elixir_tools == {}
+    with pytest.raises(RuntimeError, match="during a call only"):
+        SessionContext().call_elixir_tool("scale")

@@ -9,6 +9,7 @@ from snakepit._context import current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, NoReturn
 
     from snakepit._native import CurrentCall
@@ -60,25 +61,51 @@ class SessionContext:
         return {} if call is None else call.metadata
 
     @property
-    def elixir_tools(self) -> dict[str, dict[str, Any]]:
-        """The tools that the host offers, by name."""
-        return {}
+    def elixir_tools(self) -> dict[str, ElixirTool]:
+        """The tools that the host offers, by name; each can be called with its arguments."""
+        offered: Any = getattr(self._running(), "tools", ())
+        return {name: ElixirTool(self, name, *rest) for name, *rest in offered}
 
-    def call_elixir_tool(self, tool_name: str, /, **kwargs: Any) -> Any:
-        """Calls a tool of the host.
+    def call_elixir_tool(self, tool_name: str, /, *given: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Calls a tool of the host and waits for its result.
 
         Args:
             tool_name: Its name.
-            **kwargs: Its arguments.
+            *given: Its arguments as a map, where they are not given by name.
+            **kwargs: Its arguments by name.
 
         Returns:
             What it returned.
 
         Raises:
             ValueError: If the host has no such tool.
-            RuntimeError: If the tool failed.
+            RuntimeError: If the tool failed, and outside of a call.
         """
-        raise ValueError(f"the host offers no tool `{tool_name}` ({len(kwargs)} arguments)")
+        arguments = dict(kwargs)
+        for each in given:
+            arguments.update(each)
+        call: Any = self._running()
+        if call is None:
+            raise RuntimeError("tools of the host can be called during a call only")
+        ask = getattr(call, "on_tool", None)
+        if ask is None:
+            ask = getattr(call, "call_tool", None)
+            if ask is None:
+                raise RuntimeError(
+                    f"`{tool_name}` cannot be called: this worker has no tools of its host"
+                )
+            _refuse_shared_loop()
+        try:
+            return ask(tool_name, arguments)
+        except Exception as error:
+            # The kinds of exceptions that adapters of the original expect. Its cause is kept, by
+            # which the host knows its own error again.
+            kind = getattr(error, "kind", None)
+            if kind is None:
+                raise
+            if kind == "tool_not_found":
+                raise ValueError(f"no tool `{tool_name}`: {error}") from error
+            raise RuntimeError(f"tool `{tool_name}` failed: {error}") from error
 
     def cleanup(self) -> None:
         """Does nothing: the session is the host's, which ends it."""
@@ -102,6 +129,34 @@ class SessionContext:
 
     def __repr__(self) -> str:
         return f"SessionContext(session_id={self.session_id!r})"
+
+
+class ElixirTool(dict[str, "Any"]):
+    """What is known of one of the host's tools: `name`, `description` and `parameters`, its schema.
+
+    Calling it calls the tool.
+    """
+
+    def __init__(
+        self, context: SessionContext, name: str, description: str, parameters: str, *_: str
+    ) -> None:
+        from snakepit._native import from_json
+
+        schema = from_json(parameters)
+        super().__init__(name=name, description=description, parameters=schema)
+        self._context = context
+        self._name = name
+
+    def __call__(self, **kwargs: Any) -> Any:
+        """Calls the tool; see `SessionContext.call_elixir_tool`."""
+        return self._context.call_elixir_tool(self._name, **kwargs)
+
+
+def _refuse_shared_loop() -> None:
+    # Loaded only where coroutines of several calls share a loop, which a wait would hold up.
+    from importlib import import_module
+
+    import_module("snakepit._host_tool").refuse_shared_loop()
 
 
 def _no_stub() -> NoReturn:
