@@ -363,11 +363,6 @@ impl Snakepit {
         let _ = self.0.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
-    /// The pools that started.
-    pub(crate) fn entries(&self) -> Vec<Arc<PoolEntry>> {
-        self.0.pools.started()
-    }
-
     pub(crate) fn entry(&self, name: Option<&str>) -> Result<Arc<PoolEntry>, Error> {
         let name = name.unwrap_or(DEFAULT_POOL);
         match self.0.pools.get(name) {

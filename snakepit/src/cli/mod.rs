@@ -86,8 +86,10 @@ enum Command {
     Recycle(control::RecycleArgs),
     /// Change how many workers a pool of a running host has
     Scale(control::ScaleArgs),
-    /// Closes circuits of a running host's pool
+    /// Close circuits of a running host's pool
     Reset(control::ResetArgs),
+    /// Have a running host read its settings file again
+    Reload(control::ReloadArgs),
     /// End a pool of a running host, or the whole host, in good order
     Drain(control::DrainArgs),
 }
@@ -155,6 +157,7 @@ fn run(command: Command, reporter: Reporter) -> Result<Outcome, Failure> {
         Command::Recycle(args) => runtime.block_on(control::recycle(args, reporter)),
         Command::Scale(args) => runtime.block_on(control::scale(args, reporter)),
         Command::Reset(args) => runtime.block_on(control::reset(args, reporter)),
+        Command::Reload(args) => runtime.block_on(control::reload(args, reporter)),
         Command::Drain(args) => runtime.block_on(control::drain(args, reporter)),
     };
     // A thread that waits for standard input cannot be ended; the process ends without it.

@@ -13,6 +13,7 @@ use snakepit_proto::control::v1;
 use tonic::{Code, Status};
 
 use crate::layers::LayerCounts;
+use crate::reload::{PoolChange, ReloadOutcome};
 use crate::report::{PoolReport, PoolState};
 
 /// A refusal with all its particulars.
@@ -125,6 +126,24 @@ fn numbers(report: &PoolReport) -> v1::Pool {
             circuits: circuits.iter().map(circuit).collect(),
             ..v1::Pool::default()
         },
+    }
+}
+
+/// What became of one pool at a reload.
+pub(super) fn change(change: PoolChange) -> v1::PoolChange {
+    let outcome = match change.outcome {
+        ReloadOutcome::Unchanged => v1::ReloadOutcome::Unchanged,
+        ReloadOutcome::Changed => v1::ReloadOutcome::Changed,
+        ReloadOutcome::Started => v1::ReloadOutcome::Started,
+        ReloadOutcome::Stopped => v1::ReloadOutcome::Stopped,
+        ReloadOutcome::Failed => v1::ReloadOutcome::Failed,
+    };
+    v1::PoolChange {
+        pool: change.pool,
+        outcome: outcome.into(),
+        keys: change.keys,
+        new_workers: change.new_workers,
+        failure: change.error.as_ref().map(failure),
     }
 }
 

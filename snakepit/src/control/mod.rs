@@ -1,8 +1,8 @@
 //! The control socket: how operators look at the pools of a running program and change them.
 //!
 //! A host opens it with [`Builder::control_socket`](crate::Builder::control_socket); the commands
-//! `snakepit pools`, `workers`, `stats`, `recycle`, `scale` and `drain` speak to it. It is a Unix socket
-//! that only the host's user and root can reach. Calling tools over it is not possible.
+//! `snakepit pools`, `workers`, `stats`, `recycle`, `scale`, `reload` and `drain` speak to it. It is a Unix
+//! socket that only the host's user and root can reach. Calling tools over it is not possible.
 //!
 //! The contract is `snakepit.control.v1` in `snakepit-proto`.
 

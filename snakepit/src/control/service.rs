@@ -15,7 +15,7 @@ use snakepit_proto::control::v1::control_service_server::ControlService;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::messages::{duration, pool, refusal, worker};
+use super::messages::{change, duration, pool, refusal, worker};
 use crate::host::{PoolEntry, Snakepit, WeakHost};
 
 pub(super) struct Service {
@@ -37,7 +37,7 @@ impl Service {
     fn entries(&self, pool: &str) -> Result<Vec<Arc<PoolEntry>>, Status> {
         let host = self.host()?;
         match pool {
-            "" => Ok(host.entries()),
+            "" => Ok(host.0.pools.started()),
             name => Ok(vec![host.entry(Some(name)).map_err(refusal)?]),
         }
     }
@@ -134,6 +134,18 @@ impl ControlService for Service {
         let changed = self.host()?.reset_breaker(&pool, command).map_err(refusal)?;
         tracing::info!(%pool, command, changed, "an operator resets circuits");
         Ok(Response::new(v1::ResetBreakerResponse { changed }))
+    }
+
+    async fn reload(
+        &self,
+        _: Request<v1::ReloadRequest>,
+    ) -> Result<Response<v1::ReloadResponse>, Status> {
+        tracing::info!("an operator has the settings read again");
+        let reloading = self.host()?.begin_reload(None);
+        // Carried out though nobody waits: it is a task.
+        let reloaded = reloading.await.map_err(|_| ending())?.map_err(refusal)?;
+        let pools = reloaded.pools.into_iter().map(change).collect();
+        Ok(Response::new(v1::ReloadResponse { pools }))
     }
 
     async fn drain(

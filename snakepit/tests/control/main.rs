@@ -8,6 +8,7 @@ mod commands;
 mod ends;
 mod library;
 mod refusals;
+mod reload;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -99,6 +100,16 @@ impl Place {
         let settings = self.settings(file, pools);
         let mut command = self.cli(&["run", "--config", settings.to_str().unwrap()]);
         let mut host = Host::spawn(command.args(more), self.path().join(format!("{file}.log")));
+        let ready = host.line();
+        assert!(ready.contains("ready"), "{ready}{}", host.log());
+        host.ready = ready;
+        host
+    }
+
+    /// Starts `snakepit run` with a settings file that is there.
+    fn run_file(&self, file: &Path, more: &[&str]) -> Host {
+        let mut command = self.cli(&["run", "--config", file.to_str().unwrap()]);
+        let mut host = Host::spawn(command.args(more), self.path().join("host.log"));
         let ready = host.line();
         assert!(ready.contains("ready"), "{ready}{}", host.log());
         host.ready = ready;

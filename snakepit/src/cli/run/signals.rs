@@ -1,4 +1,4 @@
-//! The signals that end a host.
+//! The signals that end a host, and the one that has it read its settings again.
 
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
@@ -9,6 +9,7 @@ use crate::cli::diagnostic::Failure;
 pub(super) struct Signals {
     interrupt: Listener,
     terminate: Listener,
+    hangup: Listener,
 }
 
 /// One of them.
@@ -26,14 +27,29 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
         })
     }
 
-    /// Resolves when one comes.
+    /// Resolves when one comes that ends the host.
     pub(super) async fn next(&mut self) -> Signal {
+        Self::ending(&mut self.interrupt, &mut self.terminate).await
+    }
+
+    /// Resolves when one comes; `None` is the one that has the settings read again.
+    pub(super) async fn next_or_reload(&mut self) -> Option<Signal> {
+        let Self { interrupt, terminate, hangup } = self;
         tokio::select! {
-            Some(()) = self.interrupt.recv() => Signal::Interrupt,
-            Some(()) = self.terminate.recv() => Signal::Terminate,
+            biased;
+            signal = Self::ending(interrupt, terminate) => Some(signal),
+            Some(()) = hangup.recv() => None,
+        }
+    }
+
+    async fn ending(interrupt: &mut Listener, terminate: &mut Listener) -> Signal {
+        tokio::select! {
+            Some(()) = interrupt.recv() => Signal::Interrupt,
+            Some(()) = terminate.recv() => Signal::Terminate,
             // Only when the runtime ends, and this with it.
             else => std::future::pending().await,
         }

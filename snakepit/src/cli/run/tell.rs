@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use snakepit::{Error, PoolReport, Snakepit};
+use snakepit::{Error, PoolReport, Reloaded, Snakepit};
 
 use super::notify::notify;
 use super::signals::Signal;
@@ -73,6 +73,25 @@ impl Teller {
             line(&format!("ready: {}; {place}", pools.join(", ")));
         }
         notify("READY=1");
+    }
+
+    /// The settings were read again, or could not be.
+    pub(super) fn reloaded(&self, reloaded: &Result<Reloaded, Error>) {
+        match reloaded {
+            Ok(reloaded) if self.reporter.json => self.event("reloaded", json!(reloaded)),
+            Err(error) if self.reporter.json => {
+                self.event("not_reloaded", json!({ "error": error }));
+            }
+            Ok(reloaded) => {
+                let pools = reloaded.pools.iter();
+                let pools = pools.map(|pool| format!("{} ({})", pool.pool, pool.outcome.name()));
+                line(&format!("reloaded: {}", pools.collect::<Vec<_>>().join(", ")));
+            }
+            Err(error) => {
+                self.reporter.error(error);
+                line("not reloaded: nothing has changed");
+            }
+        }
     }
 
     /// The host begins to end.
