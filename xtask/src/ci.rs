@@ -11,6 +11,9 @@ use crate::setup::{self, Interpreters};
 use crate::test::THIRD_PROFILE;
 use crate::workspace::{Venv, Workspace};
 
+/// Texts for the readers of settings, outside of the workspace.
+const FUZZ_TARGETS: &str = "snakepit-config/fuzz/Cargo.toml";
+
 /// What the package list calls a library that other crates can use.
 const LIBRARY: &str = "lib";
 
@@ -46,11 +49,25 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let what = format!("{library} alone, with its examples");
         cargo(workspace, &what, &["check", "--locked", "-p", library, "--lib", "--examples"], &[])?;
     }
+    fuzz_targets(workspace)?;
     let kit = ["check", "--locked", "-p", "snakepit-core", "--lib", "--features", "testkit"];
     cargo(workspace, "snakepit-core alone, with its test kit", &kit, &[])?;
     foreign_paths(workspace)?;
     eprintln!("ci: all passed (format, lints, docs, {} crates alone, paths)", libraries.len());
     Ok(())
+}
+
+/// The fuzz targets, which are no part of the workspace: built, and run over their seeds without a
+/// fuzzer. Looking for more is a person's decision (CONTRIBUTING).
+fn fuzz_targets(workspace: &Workspace) -> Result<()> {
+    let outside = ["--manifest-path", FUZZ_TARGETS];
+    let format = [&["fmt", "--check"], &outside[..]].concat();
+    cargo(workspace, "format of the fuzz targets", &format, &[])?;
+    let target = ("CARGO_TARGET_DIR", workspace.target.as_os_str());
+    let lint = [&["clippy", "--locked", "--all-targets"], &outside[..], &["--", "-D", "warnings"]];
+    cargo(workspace, "lints of the fuzz targets", &lint.concat(), &[target])?;
+    let test = [&["test", "--locked"], &outside[..]].concat();
+    cargo(workspace, "the fuzz targets, without a fuzzer", &test, &[target])
 }
 
 fn cargo(

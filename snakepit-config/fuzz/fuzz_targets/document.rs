@@ -1,20 +1,4 @@
-//! Any document in any format, ours or the original's: settings or problems, and settings survive
-//! being written. The first byte chooses the format.
+//! See `snakepit_config_fuzz::document`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use snakepit_config::{Config, Format, Translation};
-
-fuzz_target!(|data: &[u8]| {
-    let Some((first, text)) = data.split_first() else { return };
-    let Ok(text) = std::str::from_utf8(text) else { return };
-    let format = Format::ALL[usize::from(*first) % Format::ALL.len()];
-    if let Ok(config) = Config::from_text(text, format) {
-        for format in Format::ALL {
-            assert_eq!(Config::from_text(&config.to_text(format), format).unwrap(), config);
-        }
-    }
-    if let Ok(translated) = Translation::of_document(text, format) {
-        Config::from_toml(translated.document()).unwrap();
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| snakepit_config_fuzz::document(data));

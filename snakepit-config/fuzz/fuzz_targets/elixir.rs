@@ -1,11 +1,4 @@
-//! Any Elixir file: settings that can be read, or problems.
+//! See `snakepit_config_fuzz::elixir`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use snakepit_config::{Config, Translation};
-
-fuzz_target!(|text: &str| {
-    if let Ok(translated) = Translation::of_elixir(text) {
-        Config::from_toml(translated.document()).unwrap();
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| snakepit_config_fuzz::elixir(data));
