@@ -1,0 +1,37 @@
+"""Tools that show what a setting has changed."""
+
+import time
+from collections.abc import Iterator
+
+from snakepit import context, tool
+
+
+@tool
+def remaining() -> float | None:
+    """Says how many seconds the call has left."""
+    return context.remaining
+
+
+@tool
+def items(ledger: str, to: int) -> Iterator[int]:
+    """Counts, and writes each number down before it is handed over."""
+    for number in range(to):
+        with open(ledger, "ab", buffering=0) as file:
+            file.write(b".")
+        yield number
+
+
+@tool
+def silent() -> Iterator[int]:
+    """Yields once, and then nothing for as long as it is let."""
+    yield 1
+    while not context.cancelled:
+        time.sleep(0.01)
+
+
+@tool
+def deaf(seconds: float) -> None:
+    """Hears of no cancellation."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.05))
