@@ -116,21 +116,17 @@ impl Breaker {
     /// `CircuitOpen`, with the time until the circuit is tried again.
     pub fn admit(&self, command: &Arc<str>) -> Result<Permit<'_>, Error> {
         let key = self.options.per_command.then(|| Arc::clone(command));
-        let now = self.clock.now();
-        let (passed, change) = {
-            let mut circuits = self.lock();
-            match circuits.get_mut(&key) {
-                Some(circuit) => circuit.admit(self.rules(), now),
-                // None that is not kept has ever failed.
-                None => Circuit::default().admit(self.rules(), now),
-            }
+        let (passed, change) = match self.lock().get_mut(&key) {
+            Some(circuit) => circuit.admit(self.rules(), self.clock.now()),
+            // None that is not kept has ever failed: not even the time matters.
+            None => (Ok(Ticket::default()), None),
         };
         self.tell(&key, change, None);
         match passed {
             Ok(ticket) => Ok(Permit { breaker: self, key, ticket, settled: false }),
             Err(refused) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                Err(self.refusal(&key, refused, now))
+                Err(self.refusal(&key, refused, self.clock.now()))
             }
         }
     }
@@ -216,7 +212,6 @@ impl Breaker {
         verdict: Verdict,
         error: Option<&Error>,
     ) {
-        let now = self.clock.now();
         let change = {
             let mut circuits = self.lock();
             if verdict == Verdict::Failure && !circuits.contains_key(key) {
@@ -226,7 +221,8 @@ impl Breaker {
                 circuits.insert(key.clone(), Circuit::default());
             }
             let circuit = circuits.get_mut(key);
-            circuit.and_then(|circuit| circuit.settle(ticket, verdict, self.rules(), now))
+            circuit
+                .and_then(|circuit| circuit.settle(ticket, verdict, self.rules(), self.clock.now()))
         };
         self.tell(key, change, error);
     }

@@ -87,8 +87,8 @@ pub(super) enum Verdict {
     None,
 }
 
-/// The right to pass; brings the verdict to the state it was given in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The right to pass; brings the verdict to the state it was given in, by default the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
 /// Nobody passes before this time, as far as is known.
