@@ -22,7 +22,7 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::call::CurrentCall;
+    use crate::call::{CurrentCall, LoopWake, ToolFuture};
     #[pymodule_export]
     use crate::codec::Marker;
     #[pymodule_export]

@@ -127,10 +127,15 @@ pub(crate) fn note_forks() -> io::Result<()> {
     }
 }
 
+/// Whether this process was forked from one with a link.
+pub(crate) fn is_forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
 /// Ends a child whose tool forked and returned in both processes: the link is its parent's, and
 /// two that write to it would break it.
 pub(crate) fn leave_if_forked() {
-    if FORKED.load(Ordering::Relaxed) {
+    if is_forked() {
         exit_now(EXIT_STRAY_CHILD);
     }
 }

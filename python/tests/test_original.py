@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from snakepit import Cancelled
+from snakepit import Cancelled, ToolError
 from snakepit._errors import StartError
 from snakepit.testing import run, run_threads
 
@@ -543,14 +543,6 @@ def test_what_the_package_promises_is_there() -> None:
         assert getattr(snakepit_bridge, name), name
 
 
-class ToolError(Exception):
-    """As a call of the host's tools fails."""
-
-    def __init__(self, message: str, kind: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
 class CallWithTools:
     """A running call whose host offers tools, as far as a session context looks at one."""
 
@@ -562,7 +554,7 @@ class CallWithTools:
         if name == "scale":
             return {"scaled": arguments}
         kind = "tool_not_found" if name == "nothing" else "tool_failed"
-        raise ToolError(f"no luck with {name}", kind)
+        raise ToolError(f"no luck with {name}", kind=kind)
 
 
 def test_tools_of_the_host_are_called_by_the_originals_names() -> None:

@@ -293,3 +293,52 @@ def test_the_showcase_counts_in_many_threads_and_forgets_old_sessions() -> None:
         adapter.end_session("s")
         assert counting.call("counter") == 1
         assert adapter.report.findings == []
+
+
+def test_host_tools_are_played_by_functions() -> None:
+    def lookup(key: str) -> tuple[str, int]:
+        """Looks something up."""
+        if key == "missing":
+            raise snakepit.ToolError("no such key", kind="not_found", details={"key": key})
+        return key.upper(), len(key)
+
+    class Enrich:
+        @snakepit.tool
+        def plain(self, key: str) -> object:
+            return snakepit.context.call_tool("lookup", key=key)
+
+        @snakepit.tool
+        async def awaited(self, key: str) -> object:
+            return await snakepit.context.call_tool_async("lookup", key=key)
+
+        @snakepit.tool
+        def failed(self, name: str) -> list[object]:
+            try:
+                snakepit.context.call_tool(name, key="missing")
+            except snakepit.ToolError as error:
+                return [error.kind, error.details, list(snakepit.context.tools)]
+            return []
+
+    with run(Enrich, host_tools={"lookup": lookup}) as adapter:
+        # A tuple comes back as a list, as it would from a host.
+        assert adapter.call("plain", key="a") == ["A", 1]
+        assert adapter.call("awaited", key="bc") == ["BC", 2]
+        assert adapter.call("failed", name="lookup") == [
+            "not_found",
+            {"key": "missing"},
+            ["lookup"],
+        ]
+        assert adapter.call("failed", name="lokup")[0] == "tool_not_found"
+
+
+def test_host_tools_need_a_call() -> None:
+    with pytest.raises(RuntimeError, match="during a call"):
+        snakepit.context.call_tool("lookup")
+    assert snakepit.context.tools == {}
+
+
+def test_the_showcase_asks_the_host() -> None:
+    with run("snakepit.showcase", host_tools={"double": lambda n: 2 * n}) as adapter:
+        for command in ("ask_host", "async_ask_host"):
+            assert adapter.call(command, name="double", arguments={"n": 21}) == 42
+        assert adapter.call("host_tools") == {"double": ""}

@@ -3,7 +3,7 @@
 import time
 
 try:
-    from snakepit import tool
+    from snakepit import context, tool
 except ImportError:  # the peers' interpreter need not have the worker package
 
     def tool(function):
@@ -35,3 +35,25 @@ def nap(ms: float) -> float:
 def echo(data: bytes) -> bytes:
     """Gives its argument back."""
     return data
+
+
+@tool
+def round_trips(count: int) -> list[float]:
+    """Calls a tool of the host so many times; gives the time of each in microseconds."""
+    times: list[float] = []
+    for key in range(count):
+        start = time.perf_counter_ns()
+        context.call_tool("lookup", key=key)
+        times.append((time.perf_counter_ns() - start) / 1e3)
+    return times
+
+
+@tool
+async def round_trips_async(count: int) -> list[float]:
+    """The same from a coroutine."""
+    times: list[float] = []
+    for key in range(count):
+        start = time.perf_counter_ns()
+        await context.call_tool_async("lookup", key=key)
+        times.append((time.perf_counter_ns() - start) / 1e3)
+    return times

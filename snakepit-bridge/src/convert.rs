@@ -188,6 +188,30 @@ fn python_frame(frame: v1::PythonFrame) -> PythonFrame {
     out
 }
 
+/// An error as the Python code that called a tool sees it.
+pub(crate) fn tool_error(tool_call_id: u64, error: &Error) -> v1::ToolError {
+    v1::ToolError {
+        tool_call_id,
+        error: Some(host_error_to_wire(error)),
+        traceback: error.python().map(PythonException::traceback).unwrap_or_default(),
+    }
+}
+
+/// A tool of the host as a worker is told of it.
+pub(crate) fn tool_to_wire(tool: &Tool) -> v1::Tool {
+    let text = |schema: &serde_json::Value| match schema {
+        serde_json::Value::Null => String::new(),
+        schema => schema.to_string(),
+    };
+    v1::Tool {
+        name: tool.name.clone(),
+        description: tool.description.clone(),
+        parameters_schema: text(&tool.parameters),
+        returns_schema: text(&tool.returns),
+        streaming: tool.streaming,
+    }
+}
+
 /// A worker's account of why it cannot start.
 pub(crate) fn start_failure(failure: v1::StartFailure) -> Error {
     let phase = match failure.phase() {

@@ -30,7 +30,8 @@ pub(crate) enum CallFrame {
     Error(v1::Error),
     Chunk { index: u64, value: Payload },
     ChunkEnd { chunks: u64, run_us: u64 },
-    ToolCall { tool_call_id: u64, name: String },
+    ToolCall { tool_call_id: u64, name: String, timeout_us: u64, arguments: Payload },
+    ToolCancel { tool_call_id: u64 },
 }
 
 /// A rule of the protocol that the worker broke.
@@ -178,7 +179,9 @@ impl Inbox {
             return;
         };
         waiting.payload_id = 0;
-        if let CallFrame::Result { value, .. } | CallFrame::Chunk { value, .. } = &mut waiting.frame
+        if let CallFrame::Result { value, .. }
+        | CallFrame::Chunk { value, .. }
+        | CallFrame::ToolCall { arguments: value, .. } = &mut waiting.frame
         {
             *value = done.received.finish();
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use snakepit_core::{
-    Call, CallId, CancelReason, Error, ErrorKind, PoolName, Reply, SessionId, WorkerId,
+    Call, CallId, CancelReason, Error, ErrorKind, Payload, PoolName, Reply, SessionId, Tool,
+    WorkerId,
 };
 use snakepit_proto::v1;
 use snakepit_proto::v1::host_message::Frame;
@@ -111,6 +112,18 @@ impl Link {
     pub fn end_session(&self, session: &SessionId) {
         let session_id = session.as_str().to_owned();
         self.shared.push(Frame::SessionEnd(v1::SessionEnd { session_id }));
+    }
+
+    /// Queues the answer to a tool call that one of its calls has made. A result over the limit
+    /// becomes the error `PayloadTooLarge`.
+    pub fn answer_tool(&self, call: CallId, tool_call: u64, result: Result<Payload, Error>) {
+        self.shared.answer_tool(call, tool_call, result);
+    }
+
+    /// Queues the list of what the worker's calls may call, in place of the one before.
+    pub fn offer_tools(&self, tools: &[Tool]) {
+        let tools = tools.iter().map(convert::tool_to_wire).collect();
+        self.shared.push(Frame::HostTools(v1::HostTools { tools }));
     }
 
     /// Sends what was queued. Wakes the link's writer only if it is waiting.

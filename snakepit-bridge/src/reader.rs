@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use snakepit_core::{CallEvent, Error, ErrorKind};
+use snakepit_core::{CallEvent, Error, ErrorKind, ToolCall};
 use snakepit_proto::FRAGMENT_BYTES;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
 use snakepit_proto::v1::worker_message::Frame;
@@ -147,9 +147,14 @@ impl Reader {
             Frame::ChunkEnd(v1::ChunkEnd { call_id, chunks, run_us }) => {
                 (call_id, inbox.plain(call_id, CallFrame::ChunkEnd { chunks, run_us })?)
             }
-            Frame::ToolCall(v1::ToolCall { tool_call_id, call_id, name, arguments, .. }) => {
-                let make = |_| CallFrame::ToolCall { tool_call_id, name };
+            Frame::ToolCall(tool) => {
+                let v1::ToolCall { tool_call_id, call_id, name, arguments, timeout_us } = tool;
+                let make =
+                    |arguments| CallFrame::ToolCall { tool_call_id, name, timeout_us, arguments };
                 (call_id, inbox.with_payload(call_id, arguments, make)?)
+            }
+            Frame::ToolCancel(v1::ToolCancel { tool_call_id, call_id }) => {
+                (call_id, inbox.plain(call_id, CallFrame::ToolCancel { tool_call_id })?)
             }
             Frame::Fragment(fragment) => {
                 let mut released = std::mem::take(&mut self.released);
@@ -185,9 +190,13 @@ impl Reader {
                 entry.reply.finish(CallEvent::Finished { value, run_time });
             }
             CallFrame::Error(error) => {
-                let entry = self.entry(call_id, "an error")?;
+                let mut entry = self.entry(call_id, "an error")?;
                 let run_time = error.started.then(|| Duration::from_micros(error.run_us));
-                let error = convert::error(error, entry.next_chunk.is_some());
+                let cause = entry.take_tool_error(error.tool_call_id);
+                let mut error = convert::error(error, entry.next_chunk.is_some());
+                if let Some(cause) = cause {
+                    error = error.with_cause(cause);
+                }
                 entry.reply.finish(CallEvent::Failed { error, run_time });
             }
             CallFrame::Chunk { index, value } => {
@@ -220,13 +229,22 @@ impl Reader {
                 let run_time = Duration::from_micros(run_us);
                 entry.reply.finish(CallEvent::StreamEnded { run_time });
             }
-            CallFrame::ToolCall { tool_call_id, name } => {
-                let message = format!("this host serves no tools, so `{name}` cannot be called");
-                let error = Error::new(ErrorKind::UnknownCommand, message);
-                self.answer(HostFrame::ToolError(v1::ToolError {
-                    tool_call_id,
-                    error: Some(convert::host_error_to_wire(&error)),
-                }));
+            CallFrame::ToolCall { tool_call_id, name, timeout_us, arguments } => {
+                let timeout = (timeout_us > 0).then(|| Duration::from_micros(timeout_us));
+                let asked = ToolCall { id: tool_call_id, name, arguments, timeout };
+                match self.shared.teller(call_id) {
+                    Some(teller) => teller.tell(CallEvent::ToolCalled(asked)),
+                    // Made by what the call has left behind.
+                    None => self.answer(HostFrame::ToolError(convert::tool_error(
+                        tool_call_id,
+                        &Error::new(ErrorKind::Cancelled, "the call has ended"),
+                    ))),
+                }
+            }
+            CallFrame::ToolCancel { tool_call_id } => {
+                if let Some(teller) = self.shared.teller(call_id) {
+                    teller.tell(CallEvent::ToolDropped(tool_call_id));
+                }
             }
         }
         Ok(())
@@ -264,7 +282,6 @@ impl Reader {
             Frame::DrainDone(_) => self.shared.drain_done(),
             Frame::Log(record) => self.log(&record),
             Frame::Event(event) => self.event(&event),
-            Frame::ToolCancel(_) => self.unimplemented("tool_cancel"),
             Frame::ShmRelease(_) => self.unimplemented("shm_release"),
             Frame::Unimplemented(refusal) => tracing::warn!(
                 worker = %self.shared.worker_id,
@@ -279,6 +296,7 @@ impl Reader {
             | Frame::Chunk(_)
             | Frame::ChunkEnd(_)
             | Frame::ToolCall(_)
+            | Frame::ToolCancel(_)
             | Frame::Fragment(_) => return Err(Offence::UnknownFrame),
         }
         Ok(())

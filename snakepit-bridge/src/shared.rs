@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use snakepit_core::{
-    Call, CallEvent, CallId, Error, ErrorKind, PoolName, Reply, SessionId, WorkerId,
+    Call, CallEvent, CallId, Error, ErrorKind, Payload, PoolName, Reply, SessionId, Teller,
+    WorkerId,
 };
 use snakepit_proto::v1;
 use snakepit_proto::v1::host_message::Frame;
@@ -55,6 +56,19 @@ pub(crate) struct InFlight {
     pub(crate) next_chunk: Option<u64>,
     /// A frame of it waits for the rest of its payload: its tool was entered.
     pub(crate) spoken: bool,
+    /// The last errors of tool calls it has made, by their numbers: it may fail because of one.
+    tool_errors: VecDeque<(u64, Error)>,
+}
+
+/// Failed tool calls of one call whose errors are kept.
+const TOOL_ERRORS: usize = 16;
+
+impl InFlight {
+    /// The error of a tool call that failed.
+    pub(crate) fn take_tool_error(&mut self, tool_call_id: u64) -> Option<Error> {
+        let position = self.tool_errors.iter().position(|(id, _)| *id == tool_call_id)?;
+        self.tool_errors.remove(position).map(|(_, error)| error)
+    }
 }
 
 pub(crate) struct Shared {
@@ -216,7 +230,7 @@ impl Shared {
             credit: call.stream_credit.unwrap_or(0),
             traceparent: request.traceparent.as_deref().unwrap_or_default().to_owned(),
             metadata: request.metadata.iter().cloned().collect(),
-            depth: 0,
+            depth: request.depth(),
         };
         let size = request.arguments.len() as u64;
         let mut state = self.state();
@@ -228,11 +242,46 @@ impl Shared {
             return Ok(());
         }
         frame.arguments = Some(state.outbox.attach(&request.arguments));
-        let entry = InFlight { reply, next_chunk: call.stream_credit.map(|_| 0), spoken: false };
+        let entry = InFlight {
+            reply,
+            next_chunk: call.stream_credit.map(|_| 0),
+            spoken: false,
+            tool_errors: VecDeque::new(),
+        };
         let before = state.in_flight.insert(frame.call_id, entry);
         debug_assert!(before.is_none(), "call ids are unique in a pool");
         state.outbox.push(Frame::Call(frame));
         Ok(())
+    }
+
+    /// Queues the answer to a tool call.
+    pub(crate) fn answer_tool(&self, call: CallId, id: u64, result: Result<Payload, Error>) {
+        let limit = self.max_payload_bytes;
+        let result = result.and_then(|value| match value.len() as u64 {
+            size if size > limit => Err(result_too_large(size, limit)),
+            _ => Ok(value),
+        });
+        let mut state = self.state();
+        if state.intake == Intake::Ended {
+            return;
+        }
+        let frame = match result {
+            Ok(value) => {
+                let value = Some(state.outbox.attach(&value));
+                Frame::ToolResult(v1::ToolResult { tool_call_id: id, value })
+            }
+            Err(error) => {
+                let frame = convert::tool_error(id, &error);
+                if let Some(entry) = state.in_flight.get_mut(&call.get()) {
+                    if entry.tool_errors.len() == TOOL_ERRORS {
+                        entry.tool_errors.pop_front();
+                    }
+                    entry.tool_errors.push_back((id, error));
+                }
+                Frame::ToolError(frame)
+            }
+        };
+        state.outbox.push(frame);
     }
 
     /// Queues a frame that asks nothing of the in-flight table.
@@ -287,6 +336,11 @@ impl Shared {
 
     pub(crate) fn take(&self, call_id: u64) -> Option<InFlight> {
         self.state().in_flight.remove(&call_id)
+    }
+
+    /// What tells of a call's tool calls; none if it is not in flight.
+    pub(crate) fn teller(&self, call_id: u64) -> Option<Teller> {
+        self.state().in_flight.get(&call_id).map(|entry| entry.reply.teller())
     }
 
     /// Puts an entry back that was taken to tell something that was not its last event.
@@ -472,6 +526,14 @@ fn too_large(size: u64, limit: u64) -> Error {
     .with_help("send less, or raise the pool's `max_payload` setting")
     .with_detail("size_bytes", size.to_string())
     .with_detail("limit_bytes", limit.to_string())
+}
+
+fn result_too_large(size: u64, limit: u64) -> Error {
+    let message = format!("the tool's result takes {size} bytes, and the limit is {limit}");
+    Error::new(ErrorKind::PayloadTooLarge, message)
+        .with_help("return less, or raise the pool's `max_payload` setting")
+        .with_detail("size_bytes", size.to_string())
+        .with_detail("limit_bytes", limit.to_string())
 }
 
 pub(crate) fn wire_ids(calls: &[CallId]) -> Vec<u64> {

@@ -139,6 +139,18 @@ impl PoolBuilder {
         self
     }
 
+    /// How deep calls may be nested in calls of the host's tools; 0 lets tools make none.
+    pub fn max_tool_depth(mut self, calls: usize) -> Self {
+        self.raw.max_tool_depth = Some(calls as u64);
+        self
+    }
+
+    /// How many calls of the host's tools one worker may have under way.
+    pub fn max_tool_calls(mut self, calls: usize) -> Self {
+        self.raw.max_tool_calls = Some(calls as u64);
+        self
+    }
+
     /// The largest payload either way, in bytes.
     pub fn max_payload(mut self, bytes: u64) -> Self {
         self.raw.max_payload = Some(bytes);

@@ -99,6 +99,8 @@ impl Reader {
         raw.health_interval = self.unit(scope, "health_interval", parse_limit);
         raw.cancel_grace = self.duration(scope, "cancel_grace");
         raw.stream_credit = self.count(scope, "stream_credit");
+        raw.max_tool_depth = self.count(scope, "max_tool_depth");
+        raw.max_tool_calls = self.count(scope, "max_tool_calls");
         if let Some(value) = scope.table.get("lifecycle") {
             let path = scope.key_path("lifecycle");
             if let Some(table) = self.table(value, &path) {

@@ -13,8 +13,9 @@ use crate::session::Affinity;
 use crate::start::Start;
 use crate::timeouts::TimeoutProfile;
 use crate::validate::{
-    GRACE, HEARTBEAT, JITTER, MAX_MEMORY, MAX_PAYLOAD, MAX_REQUESTS, MEMORY_INTERVAL, PAUSES,
-    PREFETCH, QUEUE, SESSION_DATA, SESSION_QUOTA, STREAM_CREDIT, TIMES, TTL, WORKERS,
+    GRACE, HEARTBEAT, JITTER, MAX_MEMORY, MAX_PAYLOAD, MAX_REQUESTS, MAX_TOOL_CALLS,
+    MAX_TOOL_DEPTH, MEMORY_INTERVAL, PAUSES, PREFETCH, QUEUE, SESSION_DATA, SESSION_QUOTA,
+    STREAM_CREDIT, TIMES, TTL, WORKERS,
 };
 
 pub(crate) struct Key {
@@ -70,7 +71,7 @@ const TIMEOUT_PROFILES: [&str; TimeoutProfile::ALL.len()] = {
 };
 
 /// Keys of one pool's table.
-pub(crate) static POOL: [Key; 31] = [
+pub(crate) static POOL: [Key; 33] = [
     key("profile", Kind::Choice(&Profile::NAMES), "How a worker turns into slots"),
     key("threads", Kind::Count(THREADS), "Calls a worker of profile thread runs at a time"),
     key("gil", Kind::Choice(&GilPolicy::NAMES), "What becomes of a thread worker whose GIL is on"),
@@ -103,6 +104,16 @@ pub(crate) static POOL: [Key; 31] = [
         "stream_credit",
         Kind::Count(STREAM_CREDIT),
         "Chunks under way before the caller takes them",
+    ),
+    key(
+        "max_tool_depth",
+        Kind::Count(MAX_TOOL_DEPTH),
+        "How deep calls may be nested in calls of the host's tools",
+    ),
+    key(
+        "max_tool_calls",
+        Kind::Count(MAX_TOOL_CALLS),
+        "Calls of the host's tools that one worker may have under way",
     ),
     key("lifecycle", Kind::Table(&LIFECYCLE), "When a worker is replaced although it is well"),
     key("session", Kind::Table(&SESSION), "What is kept for sessions, and where their calls run"),

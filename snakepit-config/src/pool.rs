@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) prefetch: usize,
     pub(crate) queue: usize,
     pub(crate) stream_credit: usize,
+    pub(crate) max_tool_depth: usize,
+    pub(crate) max_tool_calls: usize,
     pub(crate) max_payload: u64,
     pub(crate) heartbeat: Duration,
     pub(crate) health_interval: Option<Duration>,
@@ -117,6 +119,8 @@ impl PoolConfig {
             health_interval: Some(settings.health_interval),
             cancel_grace: Some(settings.cancel_grace),
             stream_credit: Some(settings.stream_credit as u64),
+            max_tool_depth: Some(settings.max_tool_depth as u64),
+            max_tool_calls: Some(settings.max_tool_calls as u64),
             lifecycle,
             session,
             timeouts,
@@ -140,6 +144,8 @@ impl PoolConfig {
         mine.prefetch = theirs.prefetch;
         mine.queue = theirs.queue;
         mine.stream_credit = theirs.stream_credit;
+        mine.max_tool_depth = theirs.max_tool_depth;
+        mine.max_tool_calls = theirs.max_tool_calls;
         mine.health_interval = theirs.health_interval;
         mine.cancel_grace = theirs.cancel_grace;
         mine.lifecycle = theirs.lifecycle;
@@ -249,6 +255,16 @@ impl PoolConfig {
         self.settings.stream_credit
     }
 
+    /// How deep calls may be nested in calls of the host's tools; 0 lets tools make none.
+    pub fn max_tool_depth(&self) -> usize {
+        self.settings.max_tool_depth
+    }
+
+    /// How many calls of the host's tools one worker may have under way.
+    pub fn max_tool_calls(&self) -> usize {
+        self.settings.max_tool_calls
+    }
+
     /// The largest payload either way, in bytes.
     pub fn max_payload(&self) -> u64 {
         self.settings.max_payload
@@ -353,6 +369,8 @@ impl Serialize for PoolConfig {
         map.serialize_entry("health_interval", &format_limit(settings.health_interval))?;
         map.serialize_entry("cancel_grace", &format_duration(settings.cancel_grace))?;
         map.serialize_entry("stream_credit", &settings.stream_credit)?;
+        map.serialize_entry("max_tool_depth", &settings.max_tool_depth)?;
+        map.serialize_entry("max_tool_calls", &settings.max_tool_calls)?;
         if !settings.adapter_args.is_empty() {
             map.serialize_entry("adapter_args", &settings.adapter_args)?;
         }

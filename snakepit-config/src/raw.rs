@@ -36,6 +36,8 @@ pub(crate) struct RawPool {
     pub(crate) health_interval: Option<Option<Duration>>,
     pub(crate) cancel_grace: Option<Duration>,
     pub(crate) stream_credit: Option<u64>,
+    pub(crate) max_tool_depth: Option<u64>,
+    pub(crate) max_tool_calls: Option<u64>,
     pub(crate) lifecycle: RawLifecycle,
     pub(crate) session: RawSession,
     pub(crate) timeouts: RawTimeouts,
@@ -122,7 +124,8 @@ impl RawPool {
         }
         take!(self, document, "": profile, threads, gil, start, workers, min_workers, max_workers,
             idle_timeout, adapter, adapter_args, python, worker_package, cwd, prefetch, queue,
-            max_payload, heartbeat, health_interval, cancel_grace, stream_credit);
+            max_payload, heartbeat, health_interval, cancel_grace, stream_credit,
+            max_tool_depth, max_tool_calls);
         take!(self.lifecycle, document.lifecycle, "lifecycle.": ttl, max_requests, max_memory, idle,
             memory_interval, jitter, max_surge);
         take!(self.session, document.session, "session.": affinity, ttl, quota, max_data);

@@ -29,6 +29,9 @@ pub const WORKERS: RangeInclusive<u64> = 1..=4096;
 pub(crate) const PREFETCH: RangeInclusive<u64> = 0..=1024;
 pub(crate) const QUEUE: RangeInclusive<u64> = 1..=10_000_000;
 pub(crate) const STREAM_CREDIT: RangeInclusive<u64> = 1..=65_536;
+/// Each level holds a slot: deeper than this is a circle.
+pub(crate) const MAX_TOOL_DEPTH: RangeInclusive<u64> = 0..=64;
+pub(crate) const MAX_TOOL_CALLS: RangeInclusive<u64> = 1..=4096;
 /// Below a kibibyte not even an error with its traceback fits.
 pub(crate) const MAX_PAYLOAD: RangeInclusive<u64> = 1 << 10..=1 << 40;
 pub(crate) const HEARTBEAT: RangeInclusive<Duration> =
@@ -66,6 +69,8 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_PREFETCH: u64 = 8;
 const DEFAULT_QUEUE: u64 = 1024;
 const DEFAULT_STREAM_CREDIT: u64 = 64;
+const DEFAULT_MAX_TOOL_DEPTH: u64 = 8;
+const DEFAULT_MAX_TOOL_CALLS: u64 = 64;
 const DEFAULT_MAX_PAYLOAD: u64 = 1 << 30;
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(2);
 /// What an adapter depends on is asked for rarely, because the worker takes no calls meanwhile.
@@ -106,6 +111,18 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
             raw.stream_credit,
             DEFAULT_STREAM_CREDIT,
             STREAM_CREDIT,
+        ),
+        max_tool_depth: check.count(
+            "max_tool_depth",
+            raw.max_tool_depth,
+            DEFAULT_MAX_TOOL_DEPTH,
+            MAX_TOOL_DEPTH,
+        ),
+        max_tool_calls: check.count(
+            "max_tool_calls",
+            raw.max_tool_calls,
+            DEFAULT_MAX_TOOL_CALLS,
+            MAX_TOOL_CALLS,
         ),
         max_payload: check.max_payload(),
         heartbeat: check.time("heartbeat", raw.heartbeat.unwrap_or(DEFAULT_HEARTBEAT), HEARTBEAT),

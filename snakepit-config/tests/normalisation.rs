@@ -118,6 +118,7 @@ prop_compose! {
         for (name, value) in env { pool = pool.env(name, value); }
         if let Some((prefetch, queue, credit, payload)) = counts {
             pool = pool.prefetch(prefetch).queue(queue).stream_credit(credit).max_payload(payload);
+            pool = pool.max_tool_depth(prefetch % 65).max_tool_calls(queue % 4096 + 1);
         }
         if let Some((heartbeat, grace, start)) = times {
             pool = pool.heartbeat(heartbeat).cancel_grace(grace).start_timeout(start);
@@ -165,7 +166,7 @@ proptest! {
                 "profile", "workers", "adapter", "adapter_args", "python", "cwd", "env", "prefetch",
                 "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "lifecycle", "session",
                 "min_workers", "max_workers", "idle_timeout", "health_interval", "start", "x",
-                "threads", "gil",
+                "threads", "gil", "max_tool_depth", "max_tool_calls",
             ]),
             prop::sample::select(vec![
                 "1", "-1", "0x10", "'process'", "'thread'", "'degrade'", "'spawn'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",

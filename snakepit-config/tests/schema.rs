@@ -97,7 +97,7 @@ fn every_key_of_the_schema_is_read() {
         paths.extend(keys.map(|key| format!("{table}.{key}")));
     }
     let layers = 1 + 2 + 3 + 5 + 9 + 2 + 2;
-    assert_eq!(paths.len(), 31 + 7 + 4 + 6 + layers);
+    assert_eq!(paths.len(), 33 + 7 + 4 + 6 + layers);
     for path in paths {
         // No key takes a truth value.
         let text = format!("[pool.default]\n{path} = true");

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::ids::{CallId, SessionId, WorkerId};
 use crate::payload::Payload;
 use crate::session::Affinity;
+use crate::tool::{ToolCall, ToolCaller};
 
 /// What a caller asks for; the pool gives it an id and a place.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub struct Request {
     pub metadata: Vec<(String, String)>,
     /// Told of each progress report, on Snakepit's I/O thread: it must be quick.
     pub on_progress: Option<ProgressHandler>,
+    /// The call on whose behalf a tool of the host makes this one.
+    pub caller: Option<Arc<ToolCaller>>,
 }
 
 /// Told how far a running call has come.
@@ -55,7 +58,13 @@ impl Request {
             traceparent: None,
             metadata: Vec::new(),
             on_progress: None,
+            caller: None,
         }
+    }
+
+    /// How many tool calls deep the call is nested; 0 for one from outside.
+    pub fn depth(&self) -> u32 {
+        self.caller.as_ref().map_or(0, |caller| caller.depth() + 1)
     }
 }
 
@@ -95,6 +104,10 @@ pub enum CallEvent {
     },
     /// How far it has come.
     Progress(Progress),
+    /// It calls a tool of the host.
+    ToolCalled(ToolCall),
+    /// It no longer waits for a tool of the host.
+    ToolDropped(u64),
     /// It never started here and may run elsewhere: revoked, or its worker died before its turn.
     /// Last event of a call at this worker.
     Returned,

@@ -35,6 +35,7 @@ struct Inner {
     help: Option<String>,
     details: BTreeMap<String, String>,
     python: Option<PythonException>,
+    cause: Option<Error>,
 }
 
 impl Error {
@@ -47,7 +48,14 @@ impl Error {
             help: None,
             details: BTreeMap::new(),
             python: None,
+            cause: None,
         }))
+    }
+
+    /// A failure of a tool of the host, for the tool to return. Python sees `kind` as the kind of its
+    /// `ToolError`; `message` is one sentence, lowercase, without a full stop.
+    pub fn tool(kind: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::ToolFailed, message).with_detail("kind", kind)
     }
 
     /// Adds what to do about it; an empty text adds nothing.
@@ -75,6 +83,13 @@ impl Error {
     #[must_use]
     pub fn with_severity(mut self, severity: Severity) -> Self {
         self.0.severity = Some(severity);
+        self
+    }
+
+    /// Adds the error it stems from.
+    #[must_use]
+    pub fn with_cause(mut self, cause: Self) -> Self {
+        self.0.cause = Some(cause);
         self
     }
 
@@ -132,6 +147,11 @@ impl Error {
     pub fn python_kind(&self) -> Option<PythonKind> {
         self.python().map(PythonException::kind)
     }
+
+    /// The error it stems from: of a call that failed because a tool of the host did, the tool's.
+    pub fn cause(&self) -> Option<&Self> {
+        self.0.cause.as_ref()
+    }
 }
 
 impl fmt::Display for Error {
@@ -153,8 +173,15 @@ impl fmt::Debug for Error {
         if let Some(python) = &self.0.python {
             s.field("python", &format_args!("{}", python.summary()));
         }
+        if let Some(cause) = &self.0.cause {
+            s.field("cause", cause);
+        }
         s.finish()
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_ref().map(|cause| cause as _)
+    }
+}

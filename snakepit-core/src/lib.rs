@@ -14,6 +14,7 @@ pub mod session;
 mod slots;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod tool;
 mod value;
 mod warm;
 mod worker;
@@ -29,12 +30,14 @@ pub use error::{
 pub use ids::{CallId, PoolName, SessionId, WorkerId};
 pub use payload::{Codec, Payload, PayloadBuilder};
 pub use pool::{
-    Backlog, CallHandle, CallStream, Completed, Counters, Loan, Pool, PoolOptions, PoolStats,
-    WorkerLoad, WorkerStatus,
+    Backlog, CallHandle, CallStream, Completed, Counters, Loan, Nesting, Pool, PoolOptions,
+    PoolStats, ToolReply, WorkerLoad, WorkerStatus,
 };
 pub use seconds::as_seconds;
 pub use slots::{Lease, Slots};
+pub use tool::{ToolCall, ToolCaller, ToolHost, ToolJob};
 pub use value::{BigInt, JsonText, ParseBigIntError, Value};
 pub use worker::{
-    BoxFuture, CallSink, CreditExceeded, Profile, Reply, Seat, Tool, Worker, WorkerExit, WorkerInfo,
+    BoxFuture, CallSink, CreditExceeded, Profile, Reply, Seat, Teller, Tool, Worker, WorkerExit,
+    WorkerInfo,
 };

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::call::{Call, CallEvent, CancelReason};
 use crate::error::Error;
 use crate::ids::{CallId, PoolName, SessionId, WorkerId};
+use crate::payload::Payload;
 use crate::slots::Slots;
 
 /// A future in a box, for traits that are used as objects.
@@ -21,7 +22,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// One running worker.
 ///
 /// Everything but [`stop`](Self::stop) is synchronous and never blocks. `submit`, `cancel`,
-/// `revoke` and `grant` only note what is to be sent; [`flush`](Self::flush) sends it. They are
+/// `revoke`, `grant` and those about tools only note what is to be sent; [`flush`](Self::flush) sends it. They are
 /// called with the pool locked, so they must not call a [`Reply`] before they return.
 pub trait Worker: Send + Sync + 'static {
     /// What is known about it.
@@ -52,6 +53,18 @@ pub trait Worker: Send + Sync + 'static {
     /// session. Like `submit` it only notes. For workers that keep nothing.
     fn end_session(&self, session: &SessionId) {
         let _ = session;
+    }
+
+    /// Answers a tool call that a call of this worker has made. Noted like the others.
+    fn answer_tool(&self, call: CallId, tool_call: u64, result: Result<Payload, Error>) {
+        // Of a worker that calls no tools nobody asks for an answer.
+        drop((call, tool_call, result));
+    }
+
+    /// Tells the worker what its calls may call, in place of what it was told before. Noted like the
+    /// others; calls that are submitted after it see it.
+    fn offer_tools(&self, tools: &[Tool]) {
+        let _ = tools;
     }
 
     /// Sends what was noted since the last flush. Called without any lock.
@@ -262,6 +275,12 @@ impl Reply {
         }
     }
 
+    /// What tells something about tool calls while the reply itself is where it belongs: what follows
+    /// from that may come back to the call.
+    pub fn teller(&self) -> Teller {
+        Teller { sink: self.sink.clone(), member: self.member, call: self.call }
+    }
+
     /// Tells the last event.
     pub fn finish(mut self, event: CallEvent) {
         if let Some(sink) = self.sink.take() {
@@ -273,6 +292,24 @@ impl Reply {
     /// Lets go of a call that the worker refused; tells nothing.
     pub(crate) fn disarm(mut self) {
         self.sink = None;
+    }
+}
+
+/// Tells one thing about a call that is not its last, apart from its [`Reply`].
+#[must_use = "it tells nothing by itself"]
+pub struct Teller {
+    sink: Option<Arc<dyn CallSink>>,
+    member: u64,
+    call: CallId,
+}
+
+impl Teller {
+    /// Tells that a tool call begins or is given up.
+    pub fn tell(self, event: CallEvent) {
+        if let Some(sink) = self.sink {
+            // Only chunks can exceed a credit.
+            let _ = sink.event(self.member, self.call, event);
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use snakepit_bridge::{Link, LinkEnd};
 use snakepit_core::{
-    BoxFuture, Call, CallId, CancelReason, Error, Reply, SessionId, Slots, Worker, WorkerExit,
-    WorkerInfo,
+    BoxFuture, Call, CallId, CancelReason, Error, Payload, Reply, SessionId, Slots, Tool, Worker,
+    WorkerExit, WorkerInfo,
 };
 use snakepit_lifecycle::process::{Child, ExitReport, ExitStatus};
 use tokio::runtime::Handle;
@@ -266,6 +266,14 @@ impl Worker for PythonWorker {
 
     fn end_session(&self, session: &SessionId) {
         self.body.link.end_session(session);
+    }
+
+    fn answer_tool(&self, call: CallId, tool_call: u64, result: Result<Payload, Error>) {
+        self.body.link.answer_tool(call, tool_call, result);
+    }
+
+    fn offer_tools(&self, tools: &[Tool]) {
+        self.body.link.offer_tools(tools);
     }
 
     fn flush(&self) {

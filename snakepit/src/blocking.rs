@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use snakepit_config::{Config, PoolBuilder, PoolConfig};
 use snakepit_core::{Completed, Error, Progress, SessionId, Tool, WorkerId};
 
-use crate::{Affinity, Codec, Reloaded, Stats};
+use crate::{Affinity, Codec, HostTool, HostToolReport, Reloaded, Stats};
 
 /// Pools of Python workers. Clones are handles to the same pools.
 ///
@@ -193,6 +193,24 @@ impl Snakepit {
         self.0.tools(pool)
     }
 
+    /// As [`crate::Snakepit::register`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn register(&self, tool: HostTool) -> Result<(), Error> {
+        self.0.register(tool)
+    }
+
+    /// As [`crate::Snakepit::unregister`].
+    pub fn unregister(&self, name: &str) -> bool {
+        self.0.unregister(name)
+    }
+
+    /// As [`crate::Snakepit::host_tools`].
+    pub fn host_tools(&self) -> Vec<HostToolReport> {
+        self.0.host_tools()
+    }
+
     /// What every pool is doing.
     pub fn stats(&self) -> Stats {
         self.0.stats()
@@ -340,6 +358,11 @@ impl Builder {
         Self(self.0.reload_from(path))
     }
 
+    /// As [`crate::Builder::host_tool`]; [`HostTool::blocking`] makes one of a function that blocks.
+    pub fn host_tool(self, tool: HostTool) -> Self {
+        Self(self.0.host_tool(tool))
+    }
+
     /// As [`crate::Builder::control_socket`].
     #[cfg(feature = "control")]
     pub fn control_socket(self, path: impl Into<std::path::PathBuf>) -> Self {
@@ -352,6 +375,13 @@ impl Builder {
     /// As there.
     pub fn start(self) -> Result<Snakepit, Error> {
         block_on(self.0.start()).map(Snakepit)
+    }
+}
+
+/// For a tool that blocks: its own calls come from [`ToolContext::call`](crate::ToolContext::call).
+impl From<crate::Call> for Call {
+    fn from(call: crate::Call) -> Self {
+        Self(call)
     }
 }
 

@@ -3,10 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use snakepit_config::{Config, ConfigError, DEFAULT_POOL, PoolBuilder, PoolConfig};
 use snakepit_core::Error;
+use tokio::runtime::Handle;
 
 use crate::host::Snakepit;
+use crate::tools::{HostTool, Registry, ToolContext};
 use crate::wiring::{self, HostOptions};
 
 /// Settings of a Snakepit in the making.
@@ -21,6 +25,7 @@ pub struct Builder {
     /// Pools of documents, over which `default` goes.
     documents: Vec<PoolConfig>,
     pools: Vec<PoolConfig>,
+    tools: Vec<HostTool>,
     options: HostOptions,
 }
 
@@ -30,6 +35,7 @@ impl Builder {
             default: None,
             documents: Vec::new(),
             pools: Vec::new(),
+            tools: Vec::new(),
             options: HostOptions::default(),
         }
     }
@@ -77,6 +83,41 @@ impl Builder {
     pub fn default_pool(mut self, set: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         let pool = self.default.unwrap_or_else(|| PoolConfig::builder(DEFAULT_POOL));
         self.default = Some(set(pool));
+        self
+    }
+
+    /// Lets Python call a closure, with `context.call_tool(name, …)`; see [`HostTool::new`], and
+    /// [`host_tool`](Self::host_tool) for more than a name and a closure.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example() -> snakepit::Result<()> {
+    /// #[derive(serde::Deserialize)]
+    /// struct Lookup {
+    ///     key: String,
+    /// }
+    ///
+    /// let snakepit = snakepit::Snakepit::builder()
+    ///     .adapter("adapter.py")
+    ///     .tool("lookup", |_, Lookup { key }| async move { Ok(key.to_uppercase()) })
+    ///     .start()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tool<A, T, F, R>(self, name: impl Into<String>, run: F) -> Self
+    where
+        A: DeserializeOwned + Send,
+        T: Serialize,
+        F: Fn(ToolContext, A) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        self.host_tool(HostTool::new(name, run))
+    }
+
+    /// Lets Python call a tool in Rust.
+    pub fn host_tool(mut self, tool: HostTool) -> Self {
+        self.tools.push(tool);
         self
     }
 
@@ -128,7 +169,8 @@ impl Builder {
     /// shown by [`Snakepit::stats`].
     ///
     /// # Errors
-    /// `InvalidConfig` with every problem of the settings; the error of the first pool when none
+    /// `InvalidConfig` with every problem of the settings; `ToolExists` when two tools have one name;
+    /// the error of the first pool when none
     /// could start; `System` when there is to be a control socket and its path is another host's or
     /// not safe.
     ///
@@ -136,6 +178,8 @@ impl Builder {
     /// Dropping the future ends every worker that was started.
     pub async fn start(self) -> Result<Snakepit, Error> {
         let options = self.options.clone();
-        wiring::start(self, options).await
+        // Where the program's own futures run, its tools do.
+        let tools = Registry::new(self.tools.clone(), Handle::try_current().ok())?;
+        wiring::start(self, options, tools).await
     }
 }

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use snakepit_core::resilience::RetryPolicy;
 use snakepit_core::session::Affinity;
 use snakepit_core::{
-    Codec, Completed, Error, ErrorKind, Payload, Progress, Request, SessionId, Value, WorkerId,
+    Codec, Completed, Error, ErrorKind, Payload, Progress, Request, SessionId, ToolCaller, Value,
+    WorkerId,
 };
 
 use crate::host::{PoolEntry, Snakepit};
@@ -74,6 +75,14 @@ impl Call {
             request: Request::new(command, none),
             policy: None,
         }
+    }
+
+    /// A call made by a tool on behalf of the one that called it, in the same pool.
+    pub(crate) fn nested(snakepit: Snakepit, caller: &Arc<ToolCaller>, command: Arc<str>) -> Self {
+        let target = Target::Named(Arc::from(caller.pool().as_str()));
+        let call = Self::new(snakepit, command);
+        let request = caller.nest(call.request.command, call.request.arguments);
+        Self { target, request, ..call }
     }
 
     /// The tool's arguments: a map or struct gives keyword arguments, a sequence or tuple positional

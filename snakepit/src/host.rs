@@ -27,6 +27,7 @@ use crate::pace::Room;
 use crate::pools::Pools;
 use crate::report::{PoolReport, Stats, Totals, WorkerReport};
 use crate::stream::ResultStream;
+use crate::tools::{HostTool, HostToolReport, Registry};
 use crate::wiring::{self, Onto, Supervised};
 
 /// Pools of Python workers. Clones are handles to the same pools.
@@ -52,7 +53,6 @@ use crate::wiring::{self, Onto, Supervised};
 pub struct Snakepit(pub(crate) Arc<Inner>);
 
 /// A handle that keeps nothing alive.
-#[cfg(feature = "control")]
 pub(crate) struct WeakHost(std::sync::Weak<Inner>);
 
 pub(crate) struct Inner {
@@ -69,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) reloading: Arc<tokio::sync::Mutex<()>>,
     /// Whether all of it was shut down or drained.
     ended: watch::Sender<bool>,
+    tools: Arc<Registry>,
     pub(crate) io: IoThread,
 }
 
@@ -101,6 +102,7 @@ impl Snakepit {
         pools: Arc<Pools>,
         onto: Onto,
         settings: Builder,
+        tools: Arc<Registry>,
         #[cfg(feature = "control")] control: Option<ControlServer>,
     ) -> Self {
         let inner = Arc::new(Inner {
@@ -111,8 +113,10 @@ impl Snakepit {
             settings,
             reloading: Arc::default(),
             ended: watch::Sender::new(false),
+            tools,
             io,
         });
+        inner.tools.attach(WeakHost(Arc::downgrade(&inner)));
         #[cfg(feature = "control")]
         if let Some(control) = &inner.control {
             control.attach(WeakHost(Arc::downgrade(&inner)));
@@ -210,6 +214,36 @@ impl Snakepit {
     pub fn tools(&self, pool: &str) -> Result<Vec<Tool>, Error> {
         let entry = self.entry(Some(pool))?;
         Ok(entry.supervised.tools(&entry.pool))
+    }
+
+    /// Lets Python call a tool in Rust, from the next call on; see [`HostTool`].
+    ///
+    /// # Errors
+    /// `ToolExists` when one of its name can be seen by the same calls, `InvalidConfig` when it has
+    /// none.
+    pub fn register(&self, tool: HostTool) -> Result<(), Error> {
+        self.0.tools.add(tool)?;
+        self.refresh_tools();
+        Ok(())
+    }
+
+    /// Takes a tool in Rust away again, in every pool that has it; false if there is none of that
+    /// name. Calls of it that run go on.
+    pub fn unregister(&self, name: &str) -> bool {
+        let removed = self.0.tools.remove(name);
+        self.refresh_tools();
+        removed
+    }
+
+    fn refresh_tools(&self) {
+        for entry in self.0.pools.started() {
+            entry.pool.refresh_tools();
+        }
+    }
+
+    /// The tools in Rust that Python can call, and what they have done.
+    pub fn host_tools(&self) -> Vec<HostToolReport> {
+        self.0.tools.report()
     }
 
     /// What every pool is doing.
@@ -407,7 +441,7 @@ impl Snakepit {
 }
 
 /// The name that was meant, if a slip or two lie between.
-fn nearest<'a>(wanted: &str, names: Vec<&'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wanted: &str, names: Vec<&'a str>) -> Option<&'a str> {
     let distance = |name: &'a str| (strsim::damerau_levenshtein(wanted, name), name);
     // In a short name, two slips make another name.
     let most = if wanted.chars().count() < 4 { 1 } else { 2 };
@@ -498,7 +532,6 @@ impl PoolEntry {
     }
 }
 
-#[cfg(feature = "control")]
 impl WeakHost {
     /// The host, unless its last handle is gone.
     pub(crate) fn upgrade(&self) -> Option<Snakepit> {

@@ -72,8 +72,13 @@ struct Control {
 impl IoThread {
     /// Starts the thread.
     pub(crate) fn start() -> Result<Self, Error> {
+        Self::named("snakepit-io")
+    }
+
+    /// Starts a thread like it for something else.
+    pub(crate) fn named(name: &str) -> Result<Self, Error> {
         let failed = |error: io::Error| {
-            Error::new(ErrorKind::System, format!("cannot start the I/O thread: {error}"))
+            Error::new(ErrorKind::System, format!("cannot start the thread {name}: {error}"))
         };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
@@ -84,7 +89,7 @@ impl IoThread {
         let lone_call = Arc::new(Notify::new());
         drop(runtime.spawn(linger(Arc::clone(&lone_call))));
         let thread = std::thread::Builder::new()
-            .name("snakepit-io".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     // An error means that the sender was dropped, which says the same.

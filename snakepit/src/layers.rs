@@ -333,7 +333,13 @@ fn kinds(names: Option<&[String]>) -> Option<Kinds> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use snakepit_core::Phase;
+
     use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
 
     fn pool(set: impl FnOnce(config::PoolConfig) -> config::PoolConfig) -> config::PoolConfig {
         set(PoolConfig::builder("default").adapter("a.py").build().unwrap())
@@ -363,5 +369,60 @@ mod tests {
         let layers = plain.resilience();
         assert_eq!(retry_policy(layers.retry.as_ref().unwrap()), RetryPolicy::default());
         assert_eq!(breaker_options(layers.breaker.as_ref().unwrap()), BreakerOptions::default());
+    }
+
+    #[test]
+    fn each_key_reaches_its_layer() {
+        let text = r#"
+            [pool.default]
+            adapter = "a.py"
+            shed = { queue = 7, wait = "3s" }
+            breaker = { failures = 6, open = "2s", probes = 4, per = "command", kinds = ["python"] }
+            hedge = { after = "1s", budget = 0.5 }
+            fallback = { pool = "other", kinds = ["worker_lost"] }
+
+            [pool.default.retry]
+            attempts = 9
+            schedule = "fibonacci"
+            base = "5ms"
+            cap = "1s"
+            jitter = 0.25
+            kinds = ["queue_timeout"]
+            exceptions = ["OSError"]
+            calls = "all"
+            budget = 0.0
+
+            [pool.other]
+            adapter = "a.py"
+        "#;
+        let config = config::Config::from_toml(text).unwrap();
+        let pool = config.pool("default").unwrap();
+        let given = pool.resilience();
+
+        let mut retry = RetryPolicy::new(9);
+        retry.schedule = Schedule::Fibonacci;
+        (retry.base, retry.cap, retry.jitter) = (5 * MILLI, 1000 * MILLI, 0.25);
+        retry.kinds = Some([ErrorKind::Timeout(Phase::Queue)].into_iter().collect());
+        (retry.exceptions, retry.any_call) = (vec!["OSError".to_owned()], true);
+        assert_eq!(retry_policy(given.retry.as_ref().unwrap()), retry);
+
+        let mut breaker = BreakerOptions::default();
+        (breaker.failures, breaker.open, breaker.probes) = (6, 2000 * MILLI, 4);
+        breaker.per_command = true;
+        breaker.kinds = Some([ErrorKind::Python].into_iter().collect());
+        assert_eq!(breaker_options(given.breaker.as_ref().unwrap()), breaker);
+
+        let shed = shed_options(given.shed.as_ref().unwrap());
+        assert_eq!((shed.queue, shed.wait), (Some(7), Some(3000 * MILLI)));
+
+        // A budget of nothing allows no further attempt at all.
+        let (hedge, retry) = (given.hedge.as_ref().unwrap(), given.retry.as_ref().unwrap());
+        assert_eq!((hedge.after, hedge.budget, retry.budget), (1000 * MILLI, 0.5, 0.0));
+
+        let detour = Detour::new(pool).unwrap();
+        let subject = Subject::new("", "call");
+        let takes = |kind| detour.layer.takes(&subject, &Error::new(kind, "it failed"));
+        assert!(&*detour.to == "other" && takes(ErrorKind::WorkerLost { maybe_executed: false }));
+        assert!(!takes(ErrorKind::PoolSaturated), "by default it would");
     }
 }

@@ -19,15 +19,16 @@ mod reload;
 mod report;
 mod session;
 mod stream;
+mod tools;
 mod wiring;
 
 pub use snakepit_config as config;
 pub use snakepit_config::{Config, PoolConfig};
 pub use snakepit_core::session::{Affinity, SessionInfo, SessionStats};
 pub use snakepit_core::{
-    BigInt, Category, Codec, Completed, Counters, Error, ErrorKind, JsonText, Phase, PoolStats,
-    Progress, PythonException, PythonFrame, PythonKind, RetryAdvice, SessionId, Severity, Tool,
-    Value, WorkerId, WorkerInfo,
+    BigInt, CallId, Category, Codec, Completed, Counters, Error, ErrorKind, JsonText, Phase,
+    PoolName, PoolStats, Progress, PythonException, PythonFrame, PythonKind, RetryAdvice,
+    SessionId, Severity, Tool, Value, WorkerId, WorkerInfo,
 };
 
 pub use snakepit_core::resilience::{CircuitState, CircuitStatus, RetryPolicy, Schedule};
@@ -44,6 +45,7 @@ pub use self::reload::{PoolChange, ReloadOutcome, Reloaded};
 pub use self::report::{PoolReport, PoolState, Stats, Totals, WorkerReport};
 pub use self::session::Session;
 pub use self::stream::ResultStream;
+pub use self::tools::{HostTool, HostToolReport, ToolContext};
 
 /// What a call gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -11,7 +11,7 @@ use snakepit_bridge::LinkServer;
 use snakepit_config::{self as config, Config, PoolConfig, Start};
 use snakepit_core::session::{Affinity, SessionOptions};
 use snakepit_core::{
-    BoxFuture, Clock, Error, ErrorKind, Phase, Pool, PoolOptions, Profile, Tool, WorkerId,
+    BoxFuture, Clock, Error, ErrorKind, Nesting, Phase, Pool, PoolOptions, Profile, Tool, WorkerId,
 };
 use snakepit_lifecycle::{
     Elastic, Limits, Observer, Supervisor, SupervisorOptions, SupervisorStatus,
@@ -31,6 +31,7 @@ use crate::io::{Duty, IoThread, LastDuties, ended};
 use crate::layers::Layers;
 use crate::pools::{FailedPool, Pools, Slot};
 use crate::report::PoolState;
+use crate::tools::Registry;
 
 /// The part of a shutdown's deadline that calls in flight may use up; the rest is for workers to
 /// tear down and, if they do not, to be killed.
@@ -72,7 +73,11 @@ pub(crate) struct HostOptions {
 
 /// Starts all pools at the same time; fails when none of them can start.
 #[cfg_attr(not(feature = "control"), expect(unused_variables, reason = "there is nothing in them"))]
-pub(crate) async fn start(settings: Builder, options: HostOptions) -> Result<Snakepit, Error> {
+pub(crate) async fn start(
+    settings: Builder,
+    options: HostOptions,
+    tools: Arc<Registry>,
+) -> Result<Snakepit, Error> {
     let config = settings.clone().settings()?;
     for pool in config.pools() {
         check_files(pool)?;
@@ -89,6 +94,8 @@ pub(crate) async fn start(settings: Builder, options: HostOptions) -> Result<Sna
         runtime: io.handle().clone(),
         last_duties: io.last_duties().clone(),
         lone_call: Arc::clone(io.lone_call()),
+        tools: Arc::clone(&tools),
+        nesting: Nesting::default(),
     };
     let slots = io.run(start_pools(config, onto.clone())).await?;
     if slots.iter().all(Result::is_err)
@@ -110,6 +117,7 @@ pub(crate) async fn start(settings: Builder, options: HostOptions) -> Result<Sna
         pools,
         onto,
         settings,
+        tools,
         #[cfg(feature = "control")]
         control,
     ))
@@ -149,6 +157,8 @@ pub(crate) struct Onto {
     runtime: Handle,
     last_duties: LastDuties,
     lone_call: Arc<Notify>,
+    tools: Arc<Registry>,
+    nesting: Nesting,
 }
 
 /// Starts one pool; its first workers are of that incarnation.
@@ -157,9 +167,9 @@ pub(crate) async fn start_pool(
     first_incarnation: u64,
     onto: &Onto,
 ) -> Result<PoolEntry, Error> {
-    let Onto { runtime, last_duties, lone_call, .. } = onto;
+    let Onto { runtime, last_duties, .. } = onto;
     let Making { profile, duty } = make(&config, onto).await?;
-    let pool = Pool::new(pool_options(&config, Arc::clone(lone_call)), Clock::system(), runtime);
+    let pool = Pool::new(pool_options(&config, onto), Clock::system(), runtime);
     let mut options = supervisor_options(&config);
     options.first_incarnation = first_incarnation;
     let started = Supervisor::start(pool.clone(), Arc::clone(&profile), options, runtime).await;
@@ -213,7 +223,7 @@ pub(crate) async fn change_pool(
     let PoolEntry { pool, supervised, .. } = entry;
     let before = supervised.config();
     let same_workers = before.makes_same_workers(&config);
-    let wanted = pool_options(&config, Arc::clone(&onto.lone_call));
+    let wanted = pool_options(&config, onto);
     let options = supervisor_options(&config);
     if same_workers && before.timeouts().start == config.timeouts().start {
         let profile = supervised.settled().making.profile.clone();
@@ -279,7 +289,7 @@ fn see_off(Making { profile, duty }: Making, duties: LastDuties, runtime: &Handl
     }));
 }
 
-fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
+fn pool_options(config: &PoolConfig, onto: &Onto) -> PoolOptions {
     let timeouts = config.timeouts();
     PoolOptions {
         name: config.name().into(),
@@ -295,7 +305,12 @@ fn pool_options(config: &PoolConfig, lone_call: Arc<Notify>) -> PoolOptions {
         barrier: config.resilience().barrier.as_ref().map(|barrier| barrier.taint),
         affinity: affinity(config.session().affinity),
         sessions: session_options(config),
-        lone_call: Some(lone_call),
+        lone_call: Some(Arc::clone(&onto.lone_call)),
+        tool_host: Some(onto.tools.of_pool(config.name())),
+        // Validated to fit.
+        max_tool_depth: config.max_tool_depth() as u32,
+        max_tool_calls: config.max_tool_calls(),
+        nesting: onto.nesting.clone(),
     }
 }
 

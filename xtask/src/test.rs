@@ -16,8 +16,17 @@ const EXAMPLES: [(&str, &str); 2] =
     [("snakepit-lifecycle", "watch"), ("snakepit-lifecycle", "recycle")];
 
 /// Examples of the facade that check what they show, run with one interpreter.
-const FACADE_EXAMPLES: [&str; 6] =
-    ["affinity", "cancel", "crash_recovery", "errors", "pipeline", "sessions"];
+const FACADE_EXAMPLES: [&str; 9] = [
+    "affinity",
+    "batch",
+    "cancel",
+    "crash_recovery",
+    "errors",
+    "pipeline",
+    "sessions",
+    "streaming",
+    "tools",
+];
 
 /// A profile outside of the workspace, which passes the suite that every profile passes.
 pub(crate) const THIRD_PROFILE: &str = "examples/third-profile/Cargo.toml";
@@ -64,6 +73,9 @@ fn rust(workspace: &Workspace) -> Result<()> {
     // The extension is tested from Python, where there is an interpreter to load it.
     command.args(["test", "--workspace", "--exclude", "snakepit-python"]);
     run::step("cargo test", command)?;
+    let mut command = workspace.cargo();
+    command.args(["test", "--package", "snakepit", "--lib", "--features", "schemars", "tools"]);
+    run::step("schemas of tools from types", command)?;
     for (name, example) in EXAMPLES {
         let mut command = workspace.cargo();
         command.args(["run", "--package", name, "--example", example]);

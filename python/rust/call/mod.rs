@@ -8,8 +8,10 @@ mod current;
 mod queue;
 mod session;
 mod state;
+mod tools;
 
-pub(crate) use current::CurrentCall;
+pub(crate) use current::{CurrentCall, LoopWake, ToolFuture};
 pub(crate) use queue::{Cancelled, Next, Pending, Queue};
 pub(crate) use session::Session;
 pub(crate) use state::{CallState, StopReason};
+pub(crate) use tools::{ToolAnswer, ToolCalls};

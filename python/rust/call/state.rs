@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -33,7 +33,12 @@ pub(crate) struct CallState {
     pub(crate) metadata: HashMap<String, String>,
     pub(crate) streaming: bool,
     pub(crate) deadline: Option<Instant>,
+    /// How many tool calls deep it is nested.
+    pub(crate) depth: u32,
     stopped: AtomicU8,
+    ended: AtomicBool,
+    /// Whether it has ever called a tool of the host.
+    calls_tools: AtomicBool,
     credit: Mutex<Credit>,
 }
 
@@ -55,7 +60,10 @@ impl CallState {
             streaming: false,
             // A timeout too long for the clock is none.
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            depth: 0,
             stopped: AtomicU8::new(0),
+            ended: AtomicBool::new(false),
+            calls_tools: AtomicBool::new(false),
             credit: Mutex::default(),
         }
     }
@@ -74,6 +82,24 @@ impl CallState {
             reason if reason == StopReason::Deadline as u8 => Some(StopReason::Deadline),
             _ => Some(StopReason::Cancelled),
         }
+    }
+
+    /// Notes that the call was answered; whether it has called tools of the host.
+    pub(super) fn end(&self) -> bool {
+        // SeqCst, here and below: of a call that ends and a thread it has left behind, one sees the
+        // other. Who sees neither is refused by the host.
+        self.ended.store(true, Ordering::SeqCst);
+        self.calls_tools.load(Ordering::SeqCst)
+    }
+
+    /// Whether the call was answered.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Notes that the call calls a tool of the host.
+    pub(super) fn note_tool_call(&self) {
+        self.calls_tools.store(true, Ordering::SeqCst);
     }
 
     /// Tells the call to stop, and wakes it if it waits for credit.

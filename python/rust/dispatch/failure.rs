@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use snakepit_proto::v1::{self, ErrorKind};
 
 use super::exception;
+use super::tool_error::tool_call_behind;
 use crate::call::{CallState, StopReason};
 use crate::codec::{DecodeError, EncodeError};
 use crate::tool::{Refusal, Tool, nearest};
@@ -32,6 +33,8 @@ pub(super) struct Failure {
     help: String,
     exception: Option<Box<v1::PythonException>>,
     details: HashMap<String, String>,
+    /// The failed tool call of the host that it stems from; 0 if from none.
+    tool_call_id: u64,
 }
 
 impl Failure {
@@ -42,6 +45,7 @@ impl Failure {
             help: String::new(),
             exception: None,
             details: HashMap::new(),
+            tool_call_id: 0,
         }
     }
 
@@ -131,7 +135,11 @@ impl Failure {
             "" => exception.type_name.clone(),
             text => format!("{}: {text}", exception.type_name),
         };
-        Self { exception: Some(Box::new(exception)), ..Self::new(ErrorKind::Python, message) }
+        Self {
+            exception: Some(Box::new(exception)),
+            tool_call_id: tool_call_behind(py, error),
+            ..Self::new(ErrorKind::Python, message)
+        }
     }
 
     /// Something of the worker's own raised.
@@ -153,6 +161,7 @@ impl Failure {
             details: self.details,
             run_us: entered.map_or(0, |entered| entered.elapsed().as_micros() as u64),
             started: entered.is_some(),
+            tool_call_id: self.tool_call_id,
         }
     }
 }

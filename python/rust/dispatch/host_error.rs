@@ -21,22 +21,8 @@ create_exception!(
      empty), and `details` has named particulars."
 );
 
-/// The exception that stands for an error of the host's.
-#[expect(dead_code, reason = "for what calls the host's tools")]
-pub(crate) fn exception(py: Python<'_>, error: &v1::HostError) -> PyErr {
-    let text = match &*error.help {
-        "" => error.message.clone(),
-        help => format!("{}; {help}", error.message),
-    };
-    let raised = HostError::new_err(text);
-    match fill(raised.value(py), error) {
-        Ok(()) => raised,
-        // Only for want of memory.
-        Err(other) => other,
-    }
-}
-
-fn fill(exception: &Bound<'_, PyAny>, error: &v1::HostError) -> PyResult<()> {
+/// Has an exception carry an error of the host's.
+pub(super) fn fill(exception: &Bound<'_, PyAny>, error: &v1::HostError) -> PyResult<()> {
     let py = exception.py();
     exception.setattr(intern!(py, "kind"), &error.kind)?;
     exception.setattr(intern!(py, "category"), &error.category)?;

@@ -30,7 +30,7 @@ pub(super) struct Running<'a, 'py> {
     pub(super) context: Bound<'py, PyAny>,
     pub(super) current: Bound<'py, CurrentCall>,
     pub(super) runner: &'a Py<PyAny>,
-    pub(super) driver: &'a Driver,
+    pub(super) driver: &'a Arc<Driver>,
 }
 
 impl Dispatcher<'_> {
@@ -43,6 +43,7 @@ impl Dispatcher<'_> {
             Err(failure) => Frame::Error(failure.into_frame(state.id, entered)),
         };
         self.shared.outbox.push(frame);
+        self.shared.tools.end(&state);
         self.shared.queue.finish(self.slot)
     }
 
@@ -100,7 +101,8 @@ impl Dispatcher<'_> {
         state: &'a Arc<CallState>,
     ) -> PyResult<Running<'a, 'py>> {
         let context = self.hooks.context.bind(py).call_method0(intern!(py, "copy"))?;
-        let current = CurrentCall::new(state.clone(), self.shared.outbox.clone());
+        let (shared, driver) = (self.shared.clone(), self.driver.clone());
+        let current = CurrentCall::new(state.clone(), shared, driver);
         let current = Bound::new(py, current)?;
         let set = self.hooks.current.bind(py).getattr(intern!(py, "set"))?;
         context.call_method1(intern!(py, "run"), (set, &current))?;

@@ -12,6 +12,7 @@ mod host_error;
 mod invoke;
 mod session;
 mod stream;
+mod tool_error;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(crate) use chunks::ChunkSink;
 pub(crate) use exception::describe_value as describe_exception;
 pub(crate) use failure::Cancelled;
 pub(crate) use host_error::HostError;
+pub(crate) use tool_error::tool_error;
 
 /// Longest sleep of the dispatch threads that have no signals to look for.
 const REST: Duration = Duration::from_secs(3600);
@@ -150,7 +152,7 @@ fn run(py: Python<'_>, serving: &Serving, slot: usize) -> PyResult<()> {
 /// One thread that runs calls, one after the other.
 struct Dispatcher<'a> {
     shared: &'a Arc<Shared>,
-    driver: &'a Driver,
+    driver: &'a Arc<Driver>,
     slot: usize,
     tools: &'a FxHashMap<String, Py<Tool>>,
     hooks: &'a Hooks,

@@ -1,7 +1,7 @@
-//! Calls whose arguments come in fragments.
+//! Payloads that come in fragments: the arguments of calls, the answers of the host's tools.
 //!
 //! Owns what has arrived of them. Invariant: no payload grows beyond what its head announced, nor
-//! beyond the limit, and a call comes out exactly when its last byte is in.
+//! beyond the limit, and what it belongs to comes out exactly when its last byte is in.
 
 use std::sync::Arc;
 
@@ -18,13 +18,43 @@ pub(super) struct Assembly {
     parked: FxHashMap<u64, Parked>,
 }
 
+/// What has arrived entirely.
+pub(super) enum Whole {
+    Call(Pending),
+    /// The answer to a tool call, by its id.
+    Answer(u64, Codec, Vec<Bytes>),
+}
+
 struct Parked {
-    /// None once the call was cancelled or taken back; its fragments still come.
-    state: Option<Arc<CallState>>,
+    /// None once a call was cancelled or taken back; its fragments still come.
+    owner: Option<Owner>,
     codec: Codec,
     parts: Vec<Bytes>,
     received: u64,
     total: u64,
+}
+
+/// What a payload belongs to.
+enum Owner {
+    Call(Arc<CallState>),
+    Answer(u64),
+}
+
+impl Owner {
+    fn whole(self, codec: Codec, parts: Vec<Bytes>) -> Whole {
+        match self {
+            Self::Call(state) => Whole::Call(Pending { state, codec, arguments: parts }),
+            Self::Answer(id) => Whole::Answer(id, codec, parts),
+        }
+    }
+
+    /// For people who read a broken rule.
+    fn name(&self) -> String {
+        match self {
+            Self::Call(state) => format!("call {}", state.id),
+            Self::Answer(id) => format!("the answer to tool call {id}"),
+        }
+    }
 }
 
 impl Assembly {
@@ -37,30 +67,42 @@ impl Assembly {
         &mut self,
         state: CallState,
         arguments: Option<Payload>,
-    ) -> Result<Option<Pending>, Violation> {
-        let state = Arc::new(state);
-        let Some(payload) = arguments else {
+    ) -> Result<Option<Whole>, Violation> {
+        self.head(Owner::Call(Arc::new(state)), arguments)
+    }
+
+    /// Takes the answer to a tool call; gives it back if it is complete.
+    pub(super) fn answer(
+        &mut self,
+        tool_call_id: u64,
+        value: Option<Payload>,
+    ) -> Result<Option<Whole>, Violation> {
+        self.head(Owner::Answer(tool_call_id), value)
+    }
+
+    fn head(&mut self, owner: Owner, payload: Option<Payload>) -> Result<Option<Whole>, Violation> {
+        let Some(payload) = payload else {
             // A message that is left out is an empty one: no arguments.
-            return Ok(Some(Pending { state, codec: Codec::Raw, arguments: Vec::new() }));
+            return Ok(Some(owner.whole(Codec::Raw, Vec::new())));
         };
         let codec = payload.codec();
         let received = payload.data.len() as u64;
         if received.max(payload.total_bytes) > self.max_payload_bytes {
             return Err(Violation(format!(
-                "call {} carries {} bytes, over the limit of {}",
-                state.id,
+                "{} carries {} bytes, over the limit of {}",
+                owner.name(),
                 received.max(payload.total_bytes),
                 self.max_payload_bytes
             )));
         }
         if payload.total_bytes == 0 || payload.total_bytes == received {
-            return Ok(Some(Pending { state, codec, arguments: vec![payload.data] }));
+            return Ok(Some(owner.whole(codec, vec![payload.data])));
         }
         if payload.payload_id == 0 || payload.total_bytes < received {
-            return Err(Violation(format!("call {} has a malformed payload head", state.id)));
+            return Err(Violation(format!("{} has a malformed payload head", owner.name())));
         }
         let parked = Parked {
-            state: Some(state),
+            owner: Some(owner),
             codec,
             parts: if received > 0 { vec![payload.data] } else { Vec::new() },
             received,
@@ -72,8 +114,8 @@ impl Assembly {
         }
     }
 
-    /// Takes the next part of a payload; gives back the call it completes.
-    pub(super) fn add(&mut self, fragment: Fragment) -> Result<Option<Pending>, Violation> {
+    /// Takes the next part of a payload; gives back what it completes.
+    pub(super) fn add(&mut self, fragment: Fragment) -> Result<Option<Whole>, Violation> {
         let id = fragment.payload_id;
         let Some(parked) = self.parked.get_mut(&id) else {
             return Err(Violation(format!("a fragment of payload {id}, which has no head")));
@@ -83,37 +125,38 @@ impl Assembly {
             return Err(Violation(format!("fragments of payload {id} are out of order")));
         }
         parked.received = received;
-        if parked.state.is_some() {
+        if parked.owner.is_some() {
             parked.parts.push(fragment.data);
         }
         if received < parked.total {
             return Ok(None);
         }
         let complete = self.parked.remove(&id);
-        Ok(complete.and_then(|parked| {
-            let (codec, arguments) = (parked.codec, parked.parts);
-            parked.state.map(|state| Pending { state, codec, arguments })
+        Ok(complete.and_then(|Parked { owner, codec, parts, .. }| {
+            owner.map(|owner| owner.whole(codec, parts))
         }))
     }
 
     /// Forgets a call that has not arrived entirely; false if there is none.
     pub(super) fn forget(&mut self, call_id: u64) -> bool {
-        let parked = self.parked.values_mut().find(|parked| parked.is_of(call_id));
+        let parked = self.parked.values_mut().find(|parked| parked.call_of(call_id).is_some());
         parked.is_some_and(|parked| {
             parked.parts.clear();
-            parked.state.take().is_some()
+            parked.owner.take().is_some()
         })
     }
 
     /// The state of a call that has not arrived entirely.
     pub(super) fn find(&self, call_id: u64) -> Option<Arc<CallState>> {
-        let parked = self.parked.values().find(|parked| parked.is_of(call_id));
-        parked.and_then(|parked| parked.state.clone())
+        self.parked.values().find_map(|parked| parked.call_of(call_id).cloned())
     }
 }
 
 impl Parked {
-    fn is_of(&self, call_id: u64) -> bool {
-        self.state.as_ref().is_some_and(|state| state.id == call_id)
+    fn call_of(&self, call_id: u64) -> Option<&Arc<CallState>> {
+        match &self.owner {
+            Some(Owner::Call(state)) if state.id == call_id => Some(state),
+            _ => None,
+        }
     }
 }

@@ -65,6 +65,9 @@ pub(crate) struct Driver {
     /// A dispatch thread has taken the seat from the standby.
     claimed: Notify,
     asleep: AtomicBool,
+    /// A dispatch thread will be away for as long as it takes: the standby is not to wait for its
+    /// next look.
+    wanted: AtomicBool,
     standby: OnceLock<Thread>,
     /// The last wait for a call was a short one.
     brisk: AtomicBool,
@@ -84,6 +87,7 @@ impl Driver {
             started: Instant::now(),
             claimed: Notify::new(),
             asleep: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
             standby: OnceLock::new(),
             brisk: AtomicBool::new(false),
         });
@@ -168,6 +172,19 @@ impl Driver {
         }
     }
 
+    /// Has the standby drive at once if nobody does: a thread waits inside Python for what comes over
+    /// the link.
+    pub(crate) fn take_over(&self) {
+        if self.seat.load(Ordering::SeqCst) != FREE {
+            return;
+        }
+        self.wanted.store(true, Ordering::SeqCst);
+        self.entrust();
+        if let Some(standby) = self.standby.get() {
+            standby.unpark();
+        }
+    }
+
     /// Drives until the future is ready, whoever else does. For the end of the link.
     pub(super) fn drive(&self, future: impl Future<Output = ()>) {
         process::leave_if_forked();
@@ -212,9 +229,12 @@ impl Driver {
     fn stand_by(&self) {
         let (mut seen, mut quiet) = (0, 0);
         loop {
-            thread::sleep(TICK);
+            if !self.wanted.load(Ordering::SeqCst) {
+                thread::park_timeout(TICK);
+            }
+            let wanted = self.wanted.swap(false, Ordering::SeqCst);
             let left = self.left.load(Ordering::Relaxed);
-            if left != seen {
+            if left != seen && !wanted {
                 (seen, quiet) = (left, 0);
             } else if self.stand_in() {
                 self.block_on(self.claimed.notified());

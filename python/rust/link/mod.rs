@@ -23,7 +23,7 @@ use snakepit_proto::v1::worker_message::Frame;
 use snakepit_proto::v1::{self, StartPhase};
 use snakepit_shm::{ControlWriter, RUNNING_SLOTS};
 
-use crate::call::Queue;
+use crate::call::{Queue, ToolCalls};
 use crate::dispatch::{self, Hooks, Serving};
 use crate::tool::Tool;
 use crate::{event, process, python};
@@ -31,7 +31,7 @@ pub(crate) use driver::Driver;
 use network::{FAREWELL, LINGER, Network};
 pub(crate) use outbox::Outbox;
 pub(crate) use signals::{SLICE, Signals};
-use wake::Wake;
+pub(crate) use wake::Wake;
 
 /// The link cannot go on, and why.
 struct Violation(String);
@@ -45,6 +45,7 @@ impl Violation {
 /// What the link's tasks and the dispatch threads share.
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
+    pub(crate) tools: ToolCalls,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) wake: Wake,
     pub(crate) max_payload_bytes: AtomicUsize,
@@ -122,6 +123,7 @@ impl Link {
         event::attach(&outbox);
         let shared = Shared {
             queue: Queue::new(capacity, control),
+            tools: ToolCalls::default(),
             outbox,
             wake: Wake::default(),
             max_payload_bytes: AtomicUsize::new(snakepit_proto::MAX_PAYLOAD_BYTES as usize),

@@ -216,5 +216,6 @@ async fn beat(shared: Arc<Shared>, interval: Duration) {
 async fn cancel_in(shared: Arc<Shared>, limit: Duration) {
     tokio::time::sleep(limit).await;
     shared.queue.cancel_running();
+    shared.tools.stop_those_told();
     shared.wake.wake();
 }

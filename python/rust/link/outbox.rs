@@ -257,6 +257,8 @@ fn call_of(frame: &Frame) -> Option<u64> {
         Frame::Chunk(chunk) => Some(chunk.call_id),
         Frame::ChunkEnd(end) => Some(end.call_id),
         Frame::Progress(progress) => Some(progress.call_id),
+        Frame::ToolCall(call) => Some(call.call_id),
+        Frame::ToolCancel(cancel) => Some(cancel.call_id),
         _ => None,
     }
 }
@@ -265,6 +267,7 @@ fn payload_of(frame: &mut Frame) -> Option<&mut v1::Payload> {
     match frame {
         Frame::Result(result) => result.value.as_mut(),
         Frame::Chunk(chunk) => chunk.value.as_mut(),
+        Frame::ToolCall(call) => call.arguments.as_mut(),
         _ => None,
     }
 }

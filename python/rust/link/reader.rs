@@ -13,9 +13,9 @@ use snakepit_proto::v1::host_message::Frame;
 use snakepit_proto::v1::worker_message::Frame as Answer;
 use snakepit_proto::v1::{self, CancelReason, ErrorKind};
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, Whole};
 use super::{Shared, Violation};
-use crate::call::{CallState, Cancelled, Pending, Session, StopReason};
+use crate::call::{CallState, Cancelled, Pending, Session, StopReason, ToolAnswer};
 
 /// What the link has to do after a frame.
 pub(super) enum After {
@@ -52,8 +52,8 @@ impl Reader {
         match frame {
             Frame::Call(call) => self.call(call)?,
             Frame::Fragment(fragment) => {
-                if let Some(call) = self.assembly.add(fragment)? {
-                    self.enqueue(call);
+                if let Some(whole) = self.assembly.add(fragment)? {
+                    self.take(whole);
                 }
             }
             Frame::Cancel(cancel) => self.cancel(&cancel),
@@ -71,8 +71,15 @@ impl Reader {
                 self.shared.leaving.store(true, Ordering::Release);
                 self.shared.queue.stop();
             }
-            Frame::ToolResult(_) => self.unimplemented("ToolResult"),
-            Frame::ToolError(_) => self.unimplemented("ToolError"),
+            Frame::ToolResult(result) => {
+                if let Some(whole) = self.assembly.answer(result.tool_call_id, result.value)? {
+                    self.take(whole);
+                }
+            }
+            Frame::ToolError(error) => {
+                self.shared.tools.answer(error.tool_call_id, ToolAnswer::Failed(error));
+            }
+            Frame::HostTools(offered) => self.shared.tools.offer(offered.tools),
             Frame::ShmGrant(_) => self.unimplemented("ShmGrant"),
             Frame::SessionEnd(end) => {
                 // Its calls have come before; one that comes after it is another session's.
@@ -97,11 +104,12 @@ impl Reader {
         state.traceparent = call.traceparent;
         state.metadata = call.metadata;
         state.streaming = call.streaming;
+        state.depth = call.depth;
         if call.credit > 0 {
             state.add_credit(call.credit);
         }
-        if let Some(call) = self.assembly.start(state, call.arguments)? {
-            self.enqueue(call);
+        if let Some(whole) = self.assembly.start(state, call.arguments)? {
+            self.take(whole);
         }
         Ok(())
     }
@@ -118,6 +126,15 @@ impl Reader {
         Some(session)
     }
 
+    fn take(&self, whole: Whole) {
+        match whole {
+            Whole::Call(call) => self.enqueue(call),
+            Whole::Answer(id, codec, parts) => {
+                self.shared.tools.answer(id, ToolAnswer::Value(codec, parts));
+            }
+        }
+    }
+
     fn enqueue(&self, call: Pending) {
         if let Err(call) = self.shared.queue.push(call) {
             // It crossed with the drain, or its fragments came after it.
@@ -132,7 +149,10 @@ impl Reader {
         };
         let id = cancel.call_id;
         match self.shared.queue.cancel(id, reason) {
-            Cancelled::Running => self.shared.wake.wake(),
+            Cancelled::Running => {
+                self.shared.tools.stop(id);
+                self.shared.wake.wake();
+            }
             Cancelled::Unknown if !self.assembly.forget(id) => {}
             Cancelled::Waiting | Cancelled::Unknown => {
                 self.answer(Answer::Error(v1::Error {

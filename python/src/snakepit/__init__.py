@@ -9,7 +9,7 @@ An adapter is a module or a class whose functions are marked with `tool`:
         return f"Hello, {name}{'!' if excited else '.'}"
 
 While a tool runs, `context` tells it about its call: the time left, whether anybody still waits,
-where to report progress.
+where to report progress, and lets it call tools of the host.
 """
 
 from snakepit._adapter import Adapter
@@ -27,6 +27,7 @@ from snakepit._tool import tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snakepit._host_tool import HostTool, ToolError
     from snakepit._threadsafe import (
         ThreadSafeAdapter,
         ThreadSafetyError,
@@ -41,9 +42,11 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "HostError",
+    "HostTool",
     "Marker",
     "ThreadSafeAdapter",
     "ThreadSafetyError",
+    "ToolError",
     "__version__",
     "context",
     "require_thread_safe",
@@ -53,7 +56,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # Loaded when first asked for: adapters that run one call at a time need none of it.
+    # Loaded when first asked for: most adapters need none of it.
+    if name in ("HostTool", "ToolError"):
+        from snakepit import _host_tool
+
+        return getattr(_host_tool, name)
     if name in __all__:
         from snakepit import _threadsafe
 

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from snakepit._host_tool import HostTool
+
 current: ContextVar[CurrentCall | None] = ContextVar("snakepit_call", default=None)
 
 
@@ -106,11 +108,88 @@ class CallContext:
         if call is not None:
             call.progress(done, total, message)
 
+    @property
+    def depth(self) -> int:
+        """How many tool calls deep the call is nested; 0 for one from outside."""
+        call = current.get()
+        return 0 if call is None else call.depth
+
+    @property
+    def tools(self) -> dict[str, HostTool]:
+        """What the host lets this call's tool call, by name; a copy."""
+        call = current.get()
+        if call is None:
+            return {}
+        from snakepit._host_tool import offered
+
+        return offered(call)
+
+    def call_tool(self, name: str, /, **arguments: Any) -> Any:
+        """Calls a tool of the host and waits for its result.
+
+        The wait holds this call's slot and nothing else, not even the GIL. It has the call's
+        deadline, and ends when the call is cancelled. Coroutines await `call_tool_async` instead.
+
+        Args:
+            name: Name of the tool; `tools` has them all.
+            **arguments: Its arguments.
+
+        Returns:
+            What the tool has returned.
+
+        Raises:
+            ToolError: If the tool fails, there is none of that name, or the arguments do not fit.
+            Cancelled: If the call is cancelled meanwhile, or its deadline passes.
+            EncodeError: If an argument has no encoded form.
+            RuntimeError: Outside a call, after it has ended, and on the event loop that the calls
+                of a worker share.
+        """
+        call = _required(current.get())
+        on_tool = call.on_tool
+        if on_tool is not None:
+            return on_tool(name, arguments)
+        from snakepit._host_tool import refuse_shared_loop
+
+        refuse_shared_loop()
+        return call.call_tool(name, arguments)
+
+    async def call_tool_async(self, name: str, /, **arguments: Any) -> Any:
+        """Calls a tool of the host, for coroutines; several calls may wait side by side.
+
+        Cancelling the task that waits, with `asyncio.timeout` for instance, cancels the tool.
+
+        Args:
+            name: Name of the tool; `tools` has them all.
+            **arguments: Its arguments.
+
+        Returns:
+            What the tool has returned.
+
+        Raises:
+            ToolError: If the tool fails, there is none of that name, or the arguments do not fit.
+            Cancelled: If the call is cancelled meanwhile.
+            EncodeError: If an argument has no encoded form.
+            RuntimeError: Outside a call, and after it has ended.
+        """
+        call = _required(current.get())
+        on_tool = call.on_tool
+        if on_tool is not None:
+            return on_tool(name, arguments)
+        from snakepit._host_tool import call_async
+
+        return await call_async(call, name, arguments)
+
     def __repr__(self) -> str:
         call = current.get()
         if call is None:
             return "<snakepit.context: no call>"
         return f"<snakepit.context: call {call.call_id} of {call.command}>"
+
+
+def _required(call: CurrentCall | None) -> CurrentCall:
+    if call is None:
+        raise RuntimeError("tools of the host can be called during a call only")
+    return call
 
 
 context = CallContext()

@@ -8,7 +8,7 @@ done: the number of slots bounds both kinds of tools alike.
 from __future__ import annotations
 
 import asyncio
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from threading import Thread
 
 from snakepit._loop import end_with, send_all
@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 
     from snakepit._loop import Sink
     from snakepit._native import CurrentCall, Link
+
+
+class _Own:
+    """The threads that run such loops; in a worker there is one."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+
+_own = _Own()
+
+
+def is_own_thread() -> bool:
+    """Whether this thread runs the loop that all calls share."""
+    return get_ident() in _own.threads
 
 
 class LoopThread:
@@ -92,6 +107,7 @@ class LoopThread:
         self._loop.close()
 
     def _serve(self) -> None:
+        _own.threads.add(get_ident())
         asyncio.set_event_loop(self._loop)
         while not self._closing:
             try:

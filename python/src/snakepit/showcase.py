@@ -16,7 +16,7 @@ _NAP_SECONDS = 0.05
 
 
 class Showcase(OriginalTools):
-    """Shows plain, streaming and coroutine tools, progress, cancellation and errors.
+    """Shows plain, streaming and coroutine tools, progress, cancellation, errors, host tools.
 
     All of it may run in several threads: what tools change is guarded by a lock. The tools of the
     original's showcase are there too, inherited.
@@ -178,6 +178,31 @@ class Showcase(OriginalTools):
         for index in range(count):
             await asyncio.sleep(delay_seconds)
             yield {"index": index, "square": index * index}
+
+    @tool
+    def ask_host(self, name: str, arguments: dict[str, object] | None = None) -> object:
+        """Calls a tool of the host, and gives back what that returns.
+
+        Args:
+            name: Name of the host's tool.
+            arguments: Its arguments by name.
+        """
+        return context.call_tool(name, **(arguments or {}))
+
+    @tool
+    async def async_ask_host(self, name: str, arguments: dict[str, object] | None = None) -> object:
+        """Does the same without holding a thread.
+
+        Args:
+            name: Name of the host's tool.
+            arguments: Its arguments by name.
+        """
+        return await context.call_tool_async(name, **(arguments or {}))
+
+    @tool
+    def host_tools(self) -> dict[str, str]:
+        """Lists what the host lets tools call, with what is said about each."""
+        return {name: tool.description for name, tool in context.tools.items()}
 
     @tool
     def slow_steps(self, steps: int = 5, step_seconds: float = 0.2) -> dict[str, int]:

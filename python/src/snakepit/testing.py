@@ -10,6 +10,12 @@ several processes.
         with run("my_adapter") as adapter:
             assert adapter.call("greet", name="Ada") == "Hello, Ada."
 
+Tools of the host that the adapter calls are played by functions:
+
+    def test_enrich():
+        with run("my_adapter", host_tools={"lookup": lambda key: key.upper()}) as adapter:
+            assert adapter.call("enrich", key="a") == {"a": "A"}
+
 An adapter for the thread profile is run by several threads, and its state is watched meanwhile:
 
     from snakepit.testing import run_threads
@@ -96,10 +102,12 @@ class LocalAdapter:
         progress: list[Progress],
         options: _CallOptions,
         sessions: dict[str, dict[str, Any]],
+        host_tools: Mapping[str, Callable[..., Any]],
     ) -> None:
         self._lifecycle = lifecycle
         self._options = options
         self._sessions = sessions
+        self._host_tools = host_tools
         self.tools = tools
         self.progress = progress
 
@@ -118,7 +126,9 @@ class LocalAdapter:
             metadata: Key-value pairs from its caller.
         """
         options = _CallOptions(timeout, session_id, metadata or {})
-        return LocalAdapter(self._lifecycle, self.tools, self.progress, options, self._sessions)
+        return LocalAdapter(
+            self._lifecycle, self.tools, self.progress, options, self._sessions, self._host_tools
+        )
 
     def end_session(self, session_id: str) -> None:
         """Ends a session: the adapter is told, and what its tools kept is gone.
@@ -225,6 +235,11 @@ class LocalAdapter:
         call = CurrentCall.local(
             command,
             note,
+            on_tool=self._call_host_tool,
+            tools=[
+                (name, (function.__doc__ or "").strip(), '{"type": "object"}', "")
+                for name, function in self._host_tools.items()
+            ],
             timeout=self._options.timeout,
             session=session,
             metadata=dict(self._options.metadata),
@@ -234,12 +249,22 @@ class LocalAdapter:
         context.run(current.set, call)
         return call, context, context.run(tool.function, *bound_args, **bound_kwargs)
 
+    def _call_host_tool(self, name: str, arguments: dict[str, Any]) -> Any:
+        from snakepit._host_tool import ToolError
+
+        function = self._host_tools.get(name)
+        if function is None:
+            message = f"there is no tool `{name}`: give `run` one in `host_tools`"
+            raise ToolError(message, tool=name, kind="tool_not_found")
+        return unpack(pack(function(**unpack(pack(arguments)))))
+
 
 @contextmanager
 def run(
     adapter: str | ModuleType | type,
     *,
     preload: bool = True,
+    host_tools: Mapping[str, Callable[..., Any]] | None = None,
     **adapter_args: Any,
 ) -> Generator[LocalAdapter]:
     """Starts an adapter, and ends it at the end of the block.
@@ -247,13 +272,15 @@ def run(
     Args:
         adapter: The adapter's name as a host would give it, its module, or its class.
         preload: Whether its `preload` runs.
+        host_tools: Functions that play the host's tools, by name. They take the arguments by name,
+            and fail as tools do by raising `ToolError`.
         **adapter_args: What its class is made with.
 
     Yields:
         The adapter, ready for calls.
     """
-    with _started(Lifecycle(), adapter, adapter_args, preload=preload) as tools:
-        yield LocalAdapter(*tools, [], _CallOptions(), {})
+    with _started(Lifecycle(), adapter, adapter_args, preload=preload) as started:
+        yield LocalAdapter(*started, [], _CallOptions(), {}, host_tools or {})
 
 
 class ThreadedAdapter(LocalAdapter):
@@ -311,6 +338,7 @@ def run_threads(
     threads: int = 4,
     check: Literal["strict", "warn", "off"] = "strict",
     preload: bool = True,
+    host_tools: Mapping[str, Callable[..., Any]] | None = None,
     **adapter_args: Any,
 ) -> Generator[ThreadedAdapter]:
     """Starts an adapter as a worker of the thread profile does, and watches its state.
@@ -321,6 +349,7 @@ def run_threads(
         check: With `strict`, a call fails that touches state which another thread uses too and
             holds no lock in common with it; with `warn` that is a warning, and in the report.
         preload: Whether its `preload` runs.
+        host_tools: Functions that play the host's tools, by name, as in `run`.
         **adapter_args: What its class is made with.
 
     Yields:
@@ -331,8 +360,8 @@ def run_threads(
     """
     lifecycle = Lifecycle(capacity=threads)
     lifecycle.thread_check = check
-    with _started(lifecycle, adapter, adapter_args, preload=preload) as tools:
-        threaded = ThreadedAdapter(*tools, [], _CallOptions(), {})
+    with _started(lifecycle, adapter, adapter_args, preload=preload) as started:
+        threaded = ThreadedAdapter(*started, [], _CallOptions(), {}, host_tools or {})
         threaded.threads = threads
         yield threaded
 

@@ -15,6 +15,7 @@ mod sessions;
 mod start;
 mod threads;
 mod throughput;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,8 @@ pub(crate) enum Section {
     Sessions,
     /// Several calls at a time in one worker, without a GIL.
     Threads,
+    /// Calls of tools in Rust from inside a Python call.
+    Tools,
 }
 
 impl Section {
@@ -76,6 +79,7 @@ impl Section {
             Self::Bookkeeping => bookkeeping::run(run).await,
             Self::Sessions => sessions::run(run).await,
             Self::Threads => threads::run(run).await,
+            Self::Tools => tools::run(run).await,
         }
     }
 }

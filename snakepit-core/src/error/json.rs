@@ -13,7 +13,7 @@ use super::{Error, ErrorKind, PythonException, Severity};
 const UNKNOWN_KIND: &str = "unknown_kind";
 
 /// Has `kind`, `category`, `severity`, `retry` and `message`, and where there are any `help`,
-/// `maybe_executed`, `details` and `python`.
+/// `maybe_executed`, `details`, `python` and `cause`.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -34,6 +34,9 @@ impl Serialize for Error {
         if let Some(python) = &self.0.python {
             map.serialize_entry("python", python)?;
         }
+        if let Some(cause) = &self.0.cause {
+            map.serialize_entry("cause", cause)?;
+        }
         map.end()
     }
 }
@@ -48,6 +51,7 @@ struct Form {
     #[serde(default)]
     details: BTreeMap<String, String>,
     python: Option<PythonException>,
+    cause: Option<Error>,
 }
 
 /// Category and advice follow from the rest. A kind that this release does not know becomes
@@ -66,6 +70,7 @@ impl<'de> Deserialize<'de> for Error {
         let mut error = Self::new(kind, form.message).with_help(form.help.unwrap_or_default());
         error.0.details = form.details;
         error.0.python = form.python;
+        error.0.cause = form.cause;
         if kind.code() != form.kind {
             error = error.with_detail(UNKNOWN_KIND, form.kind);
         }

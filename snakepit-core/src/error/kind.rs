@@ -74,6 +74,20 @@ pub enum ErrorKind {
     StreamingRequired,
     /// The tool raised an exception.
     Python,
+    /// A tool of the host said that it failed.
+    ToolFailed,
+    /// A tool of the host panicked.
+    ToolPanicked,
+    /// The host has no tool of that name.
+    ToolNotFound,
+    /// The host has a tool of that name already.
+    ToolExists,
+    /// The worker has too many tool calls under way.
+    ToolLimit,
+    /// The call is nested too deep in tool calls.
+    NestingTooDeep,
+    /// The call would wait for slots whose calls wait for it.
+    NestedDeadlock,
     /// The other side of a link broke the protocol.
     Protocol,
     /// The operating system refused something.
@@ -138,6 +152,13 @@ impl ErrorKind {
             Self::StreamingNotSupported => "streaming_not_supported",
             Self::StreamingRequired => "streaming_required",
             Self::Python => "python",
+            Self::ToolFailed => "tool_failed",
+            Self::ToolPanicked => "tool_panicked",
+            Self::ToolNotFound => "tool_not_found",
+            Self::ToolExists => "tool_exists",
+            Self::ToolLimit => "tool_limit",
+            Self::NestingTooDeep => "nesting_too_deep",
+            Self::NestedDeadlock => "nested_deadlock",
             Self::Protocol => "protocol",
             Self::System => "system",
             Self::Internal => "internal",
@@ -150,7 +171,7 @@ impl ErrorKind {
     }
 
     /// Every kind; a new one goes here too.
-    pub(super) const ALL: [Self; 39] = [
+    pub(super) const ALL: [Self; 46] = [
         Self::InvalidConfig,
         Self::InterpreterNotFound,
         Self::InterpreterUnsupported,
@@ -187,6 +208,13 @@ impl ErrorKind {
         Self::StreamingNotSupported,
         Self::StreamingRequired,
         Self::Python,
+        Self::ToolFailed,
+        Self::ToolPanicked,
+        Self::ToolNotFound,
+        Self::ToolExists,
+        Self::ToolLimit,
+        Self::NestingTooDeep,
+        Self::NestedDeadlock,
         Self::Protocol,
         Self::System,
         Self::Internal,
@@ -219,7 +247,9 @@ impl ErrorKind {
             | Self::SessionQuotaExceeded
             | Self::CircuitOpen
             | Self::LoadShed
-            | Self::RateLimited => Category::Resource,
+            | Self::RateLimited
+            | Self::ToolLimit
+            | Self::NestedDeadlock => Category::Resource,
             Self::SessionWorkerUnavailable => Category::Session,
             Self::Timeout(_) => Category::Timeout,
             Self::WorkerLost { .. } | Self::PoolNotInitialized => Category::Connection,
@@ -230,19 +260,31 @@ impl ErrorKind {
             | Self::DecodeFailed
             | Self::PayloadTooLarge
             | Self::StreamingNotSupported
-            | Self::StreamingRequired => Category::Validation,
+            | Self::StreamingRequired
+            | Self::ToolNotFound
+            | Self::ToolExists
+            | Self::NestingTooDeep => Category::Validation,
             Self::Python => Category::Python,
-            Self::System | Self::Internal => Category::System,
+            Self::System | Self::Internal | Self::ToolFailed | Self::ToolPanicked => {
+                Category::System
+            }
         }
     }
 
     /// How grave it is: its category's severity, but for what a healthy system does every day.
     pub fn severity(self) -> Severity {
         match self {
-            Self::PoolSaturated | Self::CircuitOpen | Self::SessionQuotaExceeded => Severity::Major,
-            Self::WorkerBusy | Self::WorkerAtCapacity | Self::LoadShed | Self::RateLimited => {
-                Severity::Minor
-            }
+            Self::PoolSaturated
+            | Self::CircuitOpen
+            | Self::SessionQuotaExceeded
+            | Self::NestedDeadlock
+            | Self::ToolFailed
+            | Self::ToolPanicked => Severity::Major,
+            Self::WorkerBusy
+            | Self::WorkerAtCapacity
+            | Self::LoadShed
+            | Self::RateLimited
+            | Self::ToolLimit => Severity::Minor,
             Self::Cancelled => Severity::Warning,
             other => other.category().severity(),
         }

@@ -360,6 +360,10 @@ impl Turn<'_> {
                 state.queue.remove(record.spot);
                 record.spot.member = Some(home);
                 state.queue.put(record.spot, call);
+                if record.call.request.caller.is_some() {
+                    state.nest.call_queued(call, Some(home));
+                    self.check_nesting();
+                }
             }
         }
         true

@@ -58,6 +58,8 @@ impl Turn<'_> {
             CallEvent::Failed { error, run_time } => {
                 self.finished(member, call, Outcome::Error(error), run_time);
             }
+            CallEvent::ToolCalled(tool_call) => self.tool_called(member, call, tool_call),
+            CallEvent::ToolDropped(id) => self.tool_dropped(member, call, id),
             CallEvent::Returned => self.returned(member, call),
         }
         self.pump();
@@ -125,7 +127,8 @@ impl Turn<'_> {
             self.pass_on(member, lease);
         }
         self.state.counters.returned += 1;
-        let error = if self.state.closed {
+        let is_nested = record.call.request.caller.is_some();
+        let error = if self.state.closed && !is_nested {
             self.closed()
         } else if let Some(worker) = &record.call.request.worker {
             Error::worker_lost(false, "it went before the call started")
@@ -144,8 +147,13 @@ impl Turn<'_> {
     /// Puts a call that was at a worker back into its place in line.
     pub(super) fn put_back(&mut self, call: CallId, mut record: Box<Record>) {
         record.stage = Stage::Queued;
+        let is_nested = record.call.request.caller.is_some();
         self.state.calls.insert(call, record);
         self.line_up(call);
+        if is_nested {
+            // It left the books with the rest of the call.
+            self.nested_again(call);
+        }
         self.time_queued(call);
     }
 

@@ -11,6 +11,7 @@ mod caller;
 mod events;
 mod load;
 mod loan;
+mod nesting;
 mod options;
 mod prefetch;
 mod queue;
@@ -21,6 +22,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod tools;
 mod turn;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,9 +36,13 @@ use self::caller::StreamBuffer;
 pub use self::caller::{CallHandle, CallStream, Completed};
 pub use self::load::{Backlog, WorkerLoad};
 pub use self::loan::Loan;
+use self::nesting::Nest;
+pub use self::nesting::Nesting;
+pub(crate) use self::nesting::ToolKey;
 pub use self::options::PoolOptions;
 use self::state::{Caller, Member, State};
 pub use self::stats::{Counters, PoolStats, WorkerStatus};
+pub use self::tools::ToolReply;
 use self::turn::{Turn, closed};
 use crate::call::Request;
 use crate::clock::Clock;
@@ -56,6 +62,7 @@ struct Shared {
     /// As last changed. A turn goes by those it began with.
     options: ArcSwap<PoolOptions>,
     lone_call: Option<Arc<Notify>>,
+    nesting: Nesting,
     clock: Clock,
     state: Mutex<State>,
     /// Tells the timer task that something is due earlier than it thinks.
@@ -73,12 +80,15 @@ impl Pool {
             state: Mutex::new(State::new(options.sessions.clone())),
             name: options.name.clone(),
             lone_call: options.lone_call.clone(),
+            nesting: options.nesting.clone(),
             options: ArcSwap::from_pointee(options),
             clock,
             timer: Arc::new(Notify::new()),
             answers: Answers::serve(runtime),
             drained: watch::Sender::new(false),
         });
+        let nest = Nest::new(shared.nesting.clone(), Arc::downgrade(&shared));
+        shared.lock().nest = nest;
         shared.start_timer(runtime);
         Self(shared)
     }
@@ -160,6 +170,7 @@ impl Pool {
         state.last_member += 1;
         let key = state.last_member;
         state.add_member(key, Member::new(worker, now));
+        turn.offer_tools(key);
         turn.pump();
         turn.end();
     }
@@ -177,6 +188,7 @@ impl Pool {
                     turn.retire(record, Some(Answer::Error(lost())));
                 }
             }
+            turn.check_nesting();
             gone = turn.state.members.remove(&key);
             if let Some(member) = &mut gone {
                 // Without a call it has been told; this is for a member that lost its last one here.
@@ -207,13 +219,13 @@ impl Pool {
     }
 
     /// [Seals](Self::seal) the pool and ends the calls that have not started with `PoolClosed`.
-    /// Calls that run go on.
+    /// Calls that run go on, and so do those that tools make on their behalf.
     pub fn close(&self) {
         let mut turn = Turn::new(&self.0);
         turn.state.sealed = true;
         turn.state.closed = true;
         let error = closed(&self.0.name);
-        turn.fail_queue(|| error.clone());
+        turn.fail_outer_queue(|| error.clone());
         turn.revoke_all();
         turn.end();
     }
@@ -244,6 +256,7 @@ impl Pool {
             queued: state.queue.len(),
             in_flight: state.calls.len() - state.queue.len(),
             sessions: state.sessions.stats(),
+            in_tools: state.in_tools,
             counters: state.counters,
         }
     }

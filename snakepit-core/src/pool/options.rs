@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::nesting::Nesting;
 use crate::ids::PoolName;
 use crate::session::{Affinity, SessionOptions};
+use crate::tool::ToolHost;
 
 /// Settings of a pool's scheduling.
 #[derive(Clone, Debug)]
@@ -39,6 +41,14 @@ pub struct PoolOptions {
     /// Notified when a call that is alone in the pool is sent to its worker, and when it ends: the
     /// moments in which whoever serves the links does well to stay awake for the next event.
     pub lone_call: Option<Arc<Notify>>,
+    /// Who serves the tools that running calls may call; `None` if there are none.
+    pub tool_host: Option<Arc<dyn ToolHost>>,
+    /// How many tool calls deep a call may be nested; 0 allows none to be.
+    pub max_tool_depth: u32,
+    /// Tool calls that one worker may have under way.
+    pub max_tool_calls: usize,
+    /// What calls wait for that are nested in others; all pools that call each other share one.
+    pub nesting: Nesting,
 }
 
 impl PoolOptions {
@@ -59,6 +69,10 @@ impl PoolOptions {
             affinity: Affinity::default(),
             sessions: SessionOptions::new(),
             lone_call: None,
+            tool_host: None,
+            max_tool_depth: 8,
+            max_tool_calls: 64,
+            nesting: Nesting::default(),
         }
     }
 }

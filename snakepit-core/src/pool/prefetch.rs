@@ -80,6 +80,7 @@ impl Turn<'_> {
             if member.assigned.len() >= (capacity * (1 + limit)).min(WINDOW)
                 || member.is_lending()
                 || self.state.queue.first_for(*key).is_some()
+                || member.open_tools > 0
             {
                 return false;
             }

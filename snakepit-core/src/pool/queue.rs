@@ -103,9 +103,17 @@ impl FairQueue {
         self.arrivals += 1;
         let tag = match self.flows.get(&flow) {
             Some(flow) => self.virtual_time.max(flow.last_tag + 1),
-            None => self.virtual_time,
+            // 0 is the front's.
+            None => self.virtual_time.max(1),
         };
         Place { tag, arrival: self.arrivals }
+    }
+
+    /// The place before all but earlier ones like it, for a call that others wait for inside their
+    /// slots: the sooner it is done the sooner those come back.
+    pub(super) fn front_place(&mut self) -> Place {
+        self.arrivals += 1;
+        Place { tag: 0, arrival: self.arrivals }
     }
 
     /// Puts a call in its place, where it may have stood before.

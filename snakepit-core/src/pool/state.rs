@@ -17,9 +17,11 @@ use tokio::time::Instant;
 use super::affinity::Sessions;
 use super::barrier::Taints;
 use super::caller::{Completed, StreamBuffer};
+use super::nesting::Nest;
 use super::prefetch::Estimates;
 use super::queue::{FairQueue, Spot};
 use super::stats::Counters;
+use super::tools::OpenTool;
 use crate::call::Call;
 use crate::error::Error;
 use crate::ids::{CallId, WorkerId};
@@ -50,6 +52,9 @@ pub(super) struct State {
     pub(super) prefetched: usize,
     /// Which commands are kept from which workers.
     pub(super) taints: Taints,
+    /// Tool calls under way.
+    pub(super) in_tools: usize,
+    pub(super) nest: Nest,
     pub(super) counters: Counters,
     /// To be told when the turn ends: members without calls left, members at their milestone.
     pub(super) reached: Vec<oneshot::Sender<()>>,
@@ -79,6 +84,8 @@ pub(super) struct Record {
     /// Whether its caller has been given a chunk.
     pub(super) spoken: bool,
     pub(super) stage: Stage,
+    /// Tool calls it is inside of.
+    pub(super) tools: Vec<OpenTool>,
 }
 
 impl Record {
@@ -141,6 +148,8 @@ pub(super) struct Member {
     pub(super) borrower: Option<oneshot::Sender<()>>,
     /// The slot that is lent for something that is no call.
     pub(super) lent: Option<Lease>,
+    /// Tool calls that its calls are inside of.
+    pub(super) open_tools: usize,
 }
 
 impl Member {
@@ -158,6 +167,7 @@ impl Member {
             retiring: Vec::new(),
             borrower: None,
             lent: None,
+            open_tools: 0,
         }
     }
 
@@ -204,6 +214,8 @@ impl State {
             estimates: Estimates::default(),
             prefetched: 0,
             taints: Taints::default(),
+            in_tools: 0,
+            nest: Nest::default(),
             counters: Counters::default(),
             reached: Vec::new(),
             sealed: false,
@@ -241,6 +253,7 @@ impl State {
                 self.queue.remove(record.spot);
             }
             Stage::Assigned(assignment) => {
+                self.leave_tools(assignment.member, &record.tools);
                 let member = self.members.get_mut(&assignment.member);
                 if let Some(member) = member.filter(|_| assignment.stuck) {
                     member.stuck -= 1;
@@ -251,12 +264,33 @@ impl State {
                 }
             }
         }
+        if record.call.request.caller.is_some() {
+            self.nest.call_ended(call);
+        }
         Some(record)
+    }
+
+    /// Notes that tool calls are over.
+    pub(super) fn leave_tools<'a>(
+        &mut self,
+        member: u64,
+        tools: impl IntoIterator<Item = &'a OpenTool>,
+    ) {
+        let mut left = 0;
+        for tool in tools {
+            self.nest.leave_tool(tool.key);
+            left += 1;
+        }
+        self.in_tools -= left;
+        if let Some(member) = self.members.get_mut(&member) {
+            member.open_tools -= left;
+        }
     }
 
     /// Takes a worker in.
     pub(super) fn add_member(&mut self, key: u64, mut member: Member) {
         member.take_place(key, &mut self.ready);
+        self.nest.member_joined(key, Arc::clone(member.worker.slots()));
         self.members.insert(key, member);
     }
 
@@ -297,6 +331,7 @@ impl State {
     /// Takes a member from those that take calls. What follows for its sessions is the turn's.
     pub(super) fn shut_member(&mut self, key: u64) {
         if let Some(member) = self.members.get_mut(&key) {
+            self.nest.member_shut(key);
             member.open = false;
             member.take_place(key, &mut self.ready);
         }
@@ -323,6 +358,10 @@ impl State {
         let timers = self.calls.values().filter(|r| r.timer.is_some()).count();
         assert_eq!(timers, self.timers.len());
         let mut leaseless = 0;
+        let tools = |calls: &mut dyn Iterator<Item = &CallId>| {
+            calls.map(|call| self.calls[call].tools.len()).sum::<usize>()
+        };
+        assert_eq!(tools(&mut self.calls.keys()), self.in_tools);
         for (key, member) in &self.members {
             let mut leases = 0;
             for call in &member.assigned {
@@ -333,6 +372,7 @@ impl State {
                     _ => panic!("call {call} is listed at a member it is not assigned to"),
                 }
             }
+            assert_eq!(tools(&mut member.assigned.iter()), member.open_tools);
             let slots = member.worker.slots();
             let lent = usize::from(member.lent.is_some());
             assert_eq!(leases + lent, slots.load(), "leases and slots disagree");

@@ -34,6 +34,12 @@ pub struct Counters {
     pub tainted: u64,
     /// Calls that were moved away from a worker that crashed.
     pub moved: u64,
+    /// Calls of the host's tools that calls of this pool have made.
+    pub tool_calls: u64,
+    /// Those of them that failed.
+    pub tool_errors: u64,
+    /// Nested calls refused because they would have waited for themselves.
+    pub deadlocks: u64,
 }
 
 impl AddAssign for Counters {
@@ -50,6 +56,9 @@ impl AddAssign for Counters {
             returned,
             tainted,
             moved,
+            tool_calls,
+            tool_errors,
+            deadlocks,
         } = other;
         self.submitted += submitted;
         self.completed += completed;
@@ -62,6 +71,9 @@ impl AddAssign for Counters {
         self.returned += returned;
         self.tainted += tainted;
         self.moved += moved;
+        self.tool_calls += tool_calls;
+        self.tool_errors += tool_errors;
+        self.deadlocks += deadlocks;
     }
 }
 
@@ -85,6 +97,8 @@ pub struct PoolStats {
     pub in_flight: usize,
     /// Its sessions.
     pub sessions: SessionStats,
+    /// Calls of the host's tools under way.
+    pub in_tools: usize,
     /// Sums since the pool was made.
     #[serde(flatten)]
     pub counters: Counters,

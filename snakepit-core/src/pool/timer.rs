@@ -114,6 +114,7 @@ impl Turn<'_> {
                     }
                     self.answer(caller, Answer::Error(error));
                 }
+                self.stop_tools(member, call);
                 self.cancel_at(member, call, CancelReason::Deadline);
                 self.state.set_timer(call, Some(self.now + grace));
             }

@@ -19,11 +19,14 @@ use super::options::PoolOptions;
 use super::prefetch::{SHORT, SLOW_AFTER};
 use super::queue::Spot;
 use super::state::{Assignment, Caller, Record, Stage, State};
+use super::tools::{OpenTool, too_deep};
 use crate::call::{Call, CancelReason, Progress, ProgressHandler, Request};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{CallId, PoolName, WorkerId};
 use crate::session::SessionKey;
 use crate::slots::Lease;
+use crate::tool::{ToolHost, ToolJob};
 use crate::worker::{CallSink, Reply, Worker};
 
 /// Members looked at when the least busy one will not do, so that the cost of a turn does not grow
@@ -62,6 +65,12 @@ struct Effects {
     short_calls: bool,
     /// Answers that are told together.
     together: usize,
+    /// Tools that are to run.
+    jobs: SmallVec<[(Arc<dyn ToolHost>, ToolJob); 1]>,
+    /// Tool calls that are over. Dropped without the lock: that wakes whoever runs the tool.
+    given_up: Vec<OpenTool>,
+    /// A call that waits may have come to wait for itself.
+    check_nesting: bool,
 }
 
 impl<'a> Turn<'a> {
@@ -81,6 +90,25 @@ impl<'a> Turn<'a> {
         closed(&self.shared.name)
     }
 
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(self.shared)
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.shared.clock.clone()
+    }
+
+    /// Has nested calls looked at when the turn ends: one that waits may have come to wait for itself.
+    pub(super) fn check_nesting(&mut self) {
+        self.effects.check_nesting = true;
+    }
+
+    /// As [`end`](Self::end), for whoever looks at nested calls himself.
+    pub(super) fn end_unchecked(mut self) {
+        self.effects.check_nesting = false;
+        self.end();
+    }
+
     /// Ends the turn: releases the lock, then does what was noted.
     pub(super) fn end(self) {
         let Self { shared, mut state, mut effects, .. } = self;
@@ -89,6 +117,7 @@ impl<'a> Turn<'a> {
             effects.rearm = true;
             state.armed = wake;
         }
+        effects.check_nesting &= state.nest.is_anybody_waiting();
         effects.reached = std::mem::take(&mut state.reached);
         effects.drained = state.sealed && state.calls.is_empty();
         effects.lone_call = state.calls.len() <= 1;
@@ -116,6 +145,10 @@ impl<'a> Turn<'a> {
         }
         if let Some(answer) = answer {
             self.answer(std::mem::replace(&mut record.caller, Caller::Gone), answer);
+        }
+        if record.call.request.caller.is_some() {
+            // One thing less that a tool may be waiting for.
+            self.check_nesting();
         }
         self.effects.retired.push(record);
     }
@@ -145,6 +178,16 @@ impl<'a> Turn<'a> {
 
     pub(super) fn stuck(&mut self, worker: Arc<dyn Worker>, call: CallId) {
         self.effects.stuck.push((worker, call));
+        // It may have cost its worker a slot.
+        self.check_nesting();
+    }
+
+    pub(super) fn start_tool(&mut self, host: Arc<dyn ToolHost>, job: ToolJob) {
+        self.effects.jobs.push((host, job));
+    }
+
+    pub(super) fn give_up(&mut self, tools: Vec<OpenTool>) {
+        self.effects.given_up.extend(tools);
     }
 
     /// Takes a request in: a free worker gets it at once, else it stands in line.
@@ -168,12 +211,20 @@ impl<'a> Turn<'a> {
         // A stream lasts as long as items keep coming, unless its caller says otherwise.
         let default = if stream_credit.is_some() { None } else { self.options().call_timeout };
         let deadline = request.timeout.or(default).map(|t| self.now + t);
+        let (nested_in, caller_deadline) = match &request.caller {
+            Some(caller) => (Some(caller.key), caller.deadline),
+            None => (None, None),
+        };
+        let deadline = deadline.into_iter().chain(caller_deadline).min();
         let queue_timeout = request.queue_timeout.or(self.options().queue_timeout);
 
         let state = &mut *self.state;
         state.last_call += 1;
         let id = CallId::new(state.last_call).ok_or_else(super::pool_gone)?;
-        let place = state.queue.next_place(session);
+        let place = match nested_in {
+            Some(_) => state.queue.front_place(),
+            None => state.queue.next_place(session),
+        };
         if let Some(session) = session {
             state.sessions.store.enter(session);
         }
@@ -189,8 +240,12 @@ impl<'a> Turn<'a> {
             moved: false,
             spoken: false,
             stage: Stage::Queued,
+            tools: Vec::new(),
         };
         state.calls.insert(id, Box::new(record));
+        if let Some(tool) = nested_in {
+            self.state.nest.call_nested(id, tool);
+        }
         let is_next = self.is_next(session);
         if let Some((member, lease)) = pinned {
             if !self.assign(id, member, Some(lease)) {
@@ -206,6 +261,11 @@ impl<'a> Turn<'a> {
                     return Err(self.refuse(id, |_| error.clone()));
                 }
                 self.time_queued(id);
+                if nested_in.is_some() {
+                    let bound = self.state.calls.get(&id).and_then(|record| record.spot.member);
+                    self.state.nest.call_queued(id, bound);
+                    self.check_nesting();
+                }
             }
         }
         self.state.counters.submitted += 1;
@@ -236,8 +296,14 @@ impl<'a> Turn<'a> {
 
     /// Refuses what need not even be lined up; for a call bound to a worker, takes its slot.
     fn entry_check(&self, request: &Request) -> Result<Option<(u64, Lease)>, Error> {
-        if self.state.sealed {
+        // What a running call waits for goes on, as long as somebody can run it.
+        let goes_on = request.caller.is_some() && !self.state.ready.is_empty();
+        if self.state.sealed && !goes_on {
             return Err(self.closed());
+        }
+        let (depth, limit) = (request.depth(), self.options().max_tool_depth);
+        if depth > limit {
+            return Err(too_deep(depth, limit));
         }
         if let Some(failure) = &self.state.failure {
             return Err(failure.clone());
@@ -362,6 +428,9 @@ impl<'a> Turn<'a> {
         let idle = record.call.stream_credit.and(idle).map(|t| self.now + t);
         let timer = record.deadline.into_iter().chain(idle).min();
         let (spot, affinity) = (record.spot, record.affinity);
+        if record.call.request.caller.is_some() {
+            state.nest.call_started(call);
+        }
         state.queue.start(spot);
         state.give_to_member(key, call);
         if let Some(session) = spot.flow {
@@ -419,6 +488,7 @@ impl<'a> Turn<'a> {
                     return;
                 }
                 let member = assignment.member;
+                self.stop_tools(member, call);
                 self.cancel_at(member, call, CancelReason::Dropped);
             }
         }
@@ -445,6 +515,20 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Ends every call in line with an error, but for those that running calls wait for.
+    pub(super) fn fail_outer_queue(&mut self, error: impl Fn() -> Error) {
+        let is_outer = |call: &CallId| {
+            self.state.calls.get(call).is_some_and(|record| record.call.request.caller.is_none())
+        };
+        let outer: Vec<CallId> = self.state.queue.calls().filter(is_outer).collect();
+        for call in outer {
+            if let Some(record) = self.state.remove(call) {
+                self.state.counters.failed += 1;
+                self.retire(record, Some(Answer::Error(error())));
+            }
+        }
+    }
+
     /// Ends every call in line with an error.
     pub(super) fn fail_queue(&mut self, error: impl Fn() -> Error) {
         let waiting: Vec<CallId> = self.state.queue.calls().collect();
@@ -468,6 +552,9 @@ impl Effects {
         let dispatched = !self.flush.is_empty();
         for worker in self.flush {
             worker.flush();
+        }
+        for (host, job) in self.jobs {
+            host.run(job);
         }
         if self.rearm {
             shared.timer.notify_one();
@@ -501,6 +588,10 @@ impl Effects {
         }
         if self.drained {
             shared.drained.send_replace(true);
+        }
+        drop(self.given_up);
+        if self.check_nesting {
+            shared.nesting.resolve();
         }
     }
 }

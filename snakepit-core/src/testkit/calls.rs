@@ -72,7 +72,7 @@ impl CallSink for Record {
                     return Err(CreditExceeded);
                 }
             }
-            CallEvent::Progress(_) => {}
+            CallEvent::Progress(_) | CallEvent::ToolCalled(_) | CallEvent::ToolDropped(_) => {}
             _ => self.over.store(true, Ordering::SeqCst),
         }
         // Nobody listens any more when the test has let go of the call.
@@ -226,7 +226,10 @@ impl InFlight {
     pub async fn last_event(&mut self) -> CallEvent {
         loop {
             match self.event().await {
-                CallEvent::Progress(_) | CallEvent::Chunk(_) => {}
+                CallEvent::Progress(_)
+                | CallEvent::Chunk(_)
+                | CallEvent::ToolCalled(_)
+                | CallEvent::ToolDropped(_) => {}
                 last => return last,
             }
         }

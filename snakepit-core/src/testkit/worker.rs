@@ -14,7 +14,10 @@ use crate::error::{Error, ErrorKind};
 use crate::ids::{CallId, SessionId, WorkerId};
 use crate::payload::{Codec, Payload};
 use crate::slots::Slots;
-use crate::worker::{BoxFuture, CreditExceeded, Reply, Worker, WorkerExit, WorkerInfo};
+use crate::tool::ToolCall;
+use crate::worker::{
+    BoxFuture, CreditExceeded, Reply, Teller, Tool, Worker, WorkerExit, WorkerInfo,
+};
 
 /// A worker of a test. Calls are named by their numbers.
 pub struct FakeWorker {
@@ -38,6 +41,9 @@ struct Said {
     granted: Vec<(u64, u32)>,
     stuck: Vec<u64>,
     ended: Vec<SessionId>,
+    /// Answers to tool calls: the tool call's number, and the error's kind if it failed.
+    tools: Vec<(u64, Option<ErrorKind>)>,
+    offered: Vec<String>,
     unflushed: usize,
     refuses: bool,
     forgets: bool,
@@ -220,6 +226,43 @@ impl FakeWorker {
         told
     }
 
+    /// Calls a tool of the host from inside a call.
+    ///
+    /// # Panics
+    /// If it holds no such call.
+    pub fn call_tool(&self, call: u64, tool_call: u64, name: &str) {
+        let arguments = number(tool_call);
+        let name = name.to_owned();
+        let asked = ToolCall { id: tool_call, name, arguments, timeout: None };
+        self.teller(call).tell(CallEvent::ToolCalled(asked));
+    }
+
+    /// No longer waits for a tool of the host.
+    ///
+    /// # Panics
+    /// If it holds no such call.
+    pub fn drop_tool(&self, call: u64, tool_call: u64) {
+        self.teller(call).tell(CallEvent::ToolDropped(tool_call));
+    }
+
+    fn teller(&self, call: u64) -> Teller {
+        let said = lock(&self.said);
+        match said.calls.iter().find(|(id, _)| *id == call) {
+            Some((_, reply)) => reply.teller(),
+            None => panic!("the worker does not hold call {call}"),
+        }
+    }
+
+    /// Takes the answers to its tool calls: their numbers, and the kinds of errors.
+    pub fn take_tool_answers(&self) -> Vec<(u64, Option<ErrorKind>)> {
+        std::mem::take(&mut lock(&self.said).tools)
+    }
+
+    /// Names of the tools it was told of last.
+    pub fn offered(&self) -> Vec<String> {
+        lock(&self.said).offered.clone()
+    }
+
     /// Ends a streamed call.
     pub fn end_stream(&self, call: u64) {
         self.take(call).finish(CallEvent::StreamEnded { run_time: Duration::from_millis(1) });
@@ -350,6 +393,14 @@ impl Worker for FakeWorker {
 
     fn end_session(&self, session: &SessionId) {
         self.note(|said| said.ended.push(session.clone()));
+    }
+
+    fn answer_tool(&self, _: CallId, tool_call: u64, result: Result<Payload, Error>) {
+        self.note(|said| said.tools.push((tool_call, result.err().map(|error| error.kind()))));
+    }
+
+    fn offer_tools(&self, tools: &[Tool]) {
+        self.note(|said| said.offered = tools.iter().map(|tool| tool.name.clone()).collect());
     }
 
     fn flush(&self) {

@@ -290,6 +290,7 @@ impl Supervisor {
             checks: Semaphore::new(health::AT_A_TIME),
             dice,
         });
+        shared.pool.expect_workers(shared.most_workers());
         let mut settled = shared.settled.subscribe();
         let crew = runtime.spawn(crew::lead(Arc::clone(&shared)));
         let supervisor = Self { shared: Arc::clone(&shared), crew };
@@ -388,6 +389,7 @@ impl Supervisor {
             return Err(Error::new(ErrorKind::InvalidConfig, message).with_help(help));
         }
         shared.wanted.send_replace(workers);
+        shared.pool.expect_workers(shared.most_workers());
         shared.news.send_replace(());
         Ok(async move {
             let mut news = shared.news.subscribe();

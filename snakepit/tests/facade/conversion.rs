@@ -70,11 +70,13 @@ fn value(codec: Codec) -> impl Strategy<Value = Value> {
     })
 }
 
-/// Entries whose keys Python tells apart: there, `True` and `1.0` are `1`.
+/// Entries whose keys Python tells apart: there, `True` and `1.0` are `1`, and -0.0 is 0.0.
 fn distinct(entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
     let name = |key: &Value| match key {
         Value::Bool(flag) => f64::from(u8::from(*flag)).to_string(),
-        Value::Int(_) | Value::UInt(_) | Value::Float(_) => key.as_f64().unwrap().to_string(),
+        Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
+            (key.as_f64().unwrap() + 0.0).to_string()
+        }
         Value::BigInt(number) => number.to_string().parse::<f64>().unwrap().to_string(),
         other => format!("{other:?}"),
     };

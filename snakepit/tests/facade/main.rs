@@ -13,6 +13,7 @@ mod crashes;
 mod exceptions;
 mod health;
 mod heartbeats;
+mod host_tools;
 mod keys;
 mod layers;
 mod named;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::future::join_all;
 use serde_json::{Value as Json, json};
-use snakepit::{Error, ErrorKind, Phase, PoolConfig, Snakepit};
+use snakepit::{Error, ErrorKind, HostTool, Phase, PoolConfig, Snakepit, ToolContext};
 
 use crate::support::{PATIENCE, adapter, free_threaded, python, stop, until, wait};
 
@@ -207,6 +207,32 @@ fn an_adapter_that_is_not_declared_thread_safe_is_refused_with_advice() {
         assert_eq!(said.unwrap(), json!([session, session, {}]));
     }
     stop(snakepit);
+}
+
+#[test]
+fn tools_of_the_host_are_called_as_the_originals_were() {
+    for python in interpreters() {
+        let double = HostTool::new("double", |_: ToolContext, arguments: Json| async move {
+            Ok(arguments["n"].as_i64().unwrap() * 2)
+        });
+        let double = double.description("Doubles a number.").parameters(json!({
+            "type": "object",
+            "properties": {"n": {"type": "integer"}},
+            "required": ["n"],
+        }));
+        let builder = Snakepit::builder().adapter(spec("elixir_tools.py")).python(python);
+        let snakepit = wait(builder.workers(1).host_tool(double).start()).unwrap();
+        assert_eq!(call(&snakepit, "offered", json!({})), json!({"double": "Doubles a number."}));
+        assert_eq!(call(&snakepit, "doubled", json!({"n": 21})), json!([42, 42]));
+        let missing = call(&snakepit, "missing", json!({}));
+        assert!(missing.as_str().unwrap().starts_with("no tool `nothing`"), "{missing}");
+        let error = wait(snakepit.execute::<Json>("wrong", json!({}))).unwrap_err();
+        assert_eq!(error.python().unwrap().type_name, "RuntimeError");
+        let cause = error.cause().expect("the host's own error");
+        assert_eq!(cause.kind(), ErrorKind::InvalidArguments, "{cause:?}");
+        assert_eq!(cause.details()["parameter"], "n");
+        stop(snakepit);
+    }
 }
 
 #[test]

@@ -63,7 +63,8 @@ class SessionContext:
     @property
     def elixir_tools(self) -> dict[str, ElixirTool]:
         """The tools that the host offers, by name; each can be called with its arguments."""
-        offered: Any = getattr(self._running(), "tools", ())
+        call = self._running()
+        offered = () if call is None else call.tools
         return {name: ElixirTool(self, name, *rest) for name, *rest in offered}
 
     def call_elixir_tool(self, tool_name: str, /, *given: Mapping[str, Any], **kwargs: Any) -> Any:
@@ -84,26 +85,22 @@ class SessionContext:
         arguments = dict(kwargs)
         for each in given:
             arguments.update(each)
-        call: Any = self._running()
+        call = self._running()
         if call is None:
             raise RuntimeError("tools of the host can be called during a call only")
-        ask = getattr(call, "on_tool", None)
-        if ask is None:
-            ask = getattr(call, "call_tool", None)
-            if ask is None:
-                raise RuntimeError(
-                    f"`{tool_name}` cannot be called: this worker has no tools of its host"
-                )
-            _refuse_shared_loop()
+        # Loaded by those that call tools.
+        from snakepit._host_tool import ToolError, refuse_shared_loop
+
         try:
-            return ask(tool_name, arguments)
-        except Exception as error:
+            # The test kit plays the host with a function.
+            if call.on_tool is not None:
+                return call.on_tool(tool_name, arguments)
+            refuse_shared_loop()
+            return call.call_tool(tool_name, arguments)
+        except ToolError as error:
             # The kinds of exceptions that adapters of the original expect. Its cause is kept, by
             # which the host knows its own error again.
-            kind = getattr(error, "kind", None)
-            if kind is None:
-                raise
-            if kind == "tool_not_found":
+            if error.kind == "tool_not_found":
                 raise ValueError(f"no tool `{tool_name}`: {error}") from error
             raise RuntimeError(f"tool `{tool_name}` failed: {error}") from error
 
@@ -150,13 +147,6 @@ class ElixirTool(dict[str, "Any"]):
     def __call__(self, **kwargs: Any) -> Any:
         """Calls the tool; see `SessionContext.call_elixir_tool`."""
         return self._context.call_elixir_tool(self._name, **kwargs)
-
-
-def _refuse_shared_loop() -> None:
-    # Loaded only where coroutines of several calls share a loop, which a wait would hold up.
-    from importlib import import_module
-
-    import_module("snakepit._host_tool").refuse_shared_loop()
 
 
 def _no_stub() -> NoReturn:

@@ -1,5 +1,7 @@
 //! Short ways of saying things about pools and their fake workers.
 
+use std::sync::Mutex;
+
 use tokio::runtime::Handle;
 
 use crate::call::Request;
@@ -9,6 +11,8 @@ use crate::ids::SessionId;
 use crate::payload::{Codec, Payload};
 use crate::pool::{Completed, Pool, PoolOptions};
 use crate::session::Affinity;
+use crate::tool::{ToolHost, ToolJob};
+use crate::worker::Tool;
 
 pub(super) use crate::testkit::FakeWorker;
 
@@ -48,4 +52,41 @@ pub(super) async fn settle() {
     for _ in 0..4 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Serves tools by keeping what is asked until the test decides.
+#[derive(Default)]
+pub(super) struct Jobs(Mutex<Vec<ToolJob>>);
+
+impl std::fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Jobs")
+    }
+}
+
+impl Jobs {
+    /// Takes what was asked first.
+    pub(super) fn take(&self) -> ToolJob {
+        self.0.lock().unwrap().remove(0)
+    }
+}
+
+impl ToolHost for Jobs {
+    fn tools(&self) -> Vec<Tool> {
+        vec![Tool::new("lookup")]
+    }
+
+    fn run(&self, job: ToolJob) {
+        self.0.lock().unwrap().push(job);
+    }
+}
+
+/// Ends a tool.
+pub(super) fn end(job: ToolJob) {
+    job.reply.finish(Payload::encode(Codec::MsgPack, &()));
+}
+
+/// A call that a tool makes.
+pub(super) fn nested(job: &ToolJob, command: &str) -> Request {
+    job.caller.nest(command, Payload::encode(Codec::MsgPack, &()).unwrap())
 }

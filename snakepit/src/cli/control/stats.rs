@@ -184,7 +184,7 @@ fn circuit(circuit: &Circuit) -> Value {
 }
 
 /// The counters that people are shown, by the words they know them by.
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 9] = [
     ("requests", "submitted"),
     ("completed", "completed"),
     ("errors", "failed"),
@@ -192,6 +192,8 @@ const COUNTERS: [(&str, &str); 7] = [
     ("queue timeouts", "queue_timeouts"),
     ("call timeouts", "call_timeouts"),
     ("saturated", "saturated"),
+    ("tool calls", "tool_calls"),
+    ("tool errors", "tool_errors"),
 ];
 
 /// What people are shown of sessions, where there were any.

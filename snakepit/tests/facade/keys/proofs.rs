@@ -149,3 +149,16 @@ fn timeouts_drain() {
     assert!(late.message().contains("150ms"), "{late}");
     assert!(wait(running).is_err());
 }
+
+#[test]
+fn session_affinity() {
+    for (affinity, strict) in [("hint", false), ("strict_queue", true), ("strict_fail_fast", true)]
+    {
+        let keys = format!("session.affinity = '{affinity}'");
+        let snakepit = start("plain.py", &keys).unwrap();
+        let ada = snakepit.session("ada");
+        assert_eq!(wait(ada.execute::<u64>("add", [1, 2])).unwrap(), 3);
+        assert_eq!(ada.info().unwrap().unwrap().strict, strict, "{affinity}");
+        stop(snakepit);
+    }
+}
