@@ -10,6 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         // Payload bytes are slices of the receive buffer, never copies of it.
         .bytes(".")
+        // It is rare, and would make every frame as large as itself.
+        .boxed(".snakepit.v1.ToolError.error")
         .build_client(std::env::var_os("CARGO_FEATURE_CLIENT").is_some())
         .build_server(std::env::var_os("CARGO_FEATURE_SERVER").is_some())
         .build_transport(false)

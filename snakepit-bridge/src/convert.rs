@@ -192,7 +192,7 @@ fn python_frame(frame: v1::PythonFrame) -> PythonFrame {
 pub(crate) fn tool_error(tool_call_id: u64, error: &Error) -> v1::ToolError {
     v1::ToolError {
         tool_call_id,
-        error: Some(host_error_to_wire(error)),
+        error: Some(Box::new(host_error_to_wire(error))),
         traceback: error.python().map(PythonException::traceback).unwrap_or_default(),
     }
 }

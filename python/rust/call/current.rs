@@ -74,6 +74,7 @@ impl CurrentCall {
     /// A call without a host, for tests of adapters.
     #[staticmethod]
     #[pyo3(signature = (command, on_progress, *, on_tool=None, tools=None, timeout=None, session=None, metadata=None, streaming=false))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords where it is called")]
     fn local(
         py: Python<'_>,
         command: String,
