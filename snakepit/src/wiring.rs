@@ -546,16 +546,34 @@ async fn stop_all(
     deadline: Duration,
     drain: impl Fn(&PoolEntry) -> Duration,
 ) -> Result<(), Error> {
-    let ended = entries.iter().map(|entry| stop_one(entry, drain(entry), deadline));
+    let begun = Instant::now();
+    // A pool without calls of its own may still be needed by tools of the others' calls.
+    let all_drained = || {
+        let drained = |entry: &Arc<PoolEntry>| {
+            let end = begun + drain(entry);
+            let entry = Arc::clone(entry);
+            async move { drop(timeout_at(end, entry.pool.drained()).await) }
+        };
+        join_all(entries.iter().map(drained))
+    };
+    let ended = entries.iter().map(|entry| async {
+        let drain = drain(entry);
+        stop_one(entry, drain, deadline, all_drained()).await
+    });
     join_all(ended).await.into_iter().collect()
 }
 
 /// Ends a sealed pool: calls in line are served, too, for as long as calls may take.
 pub(crate) async fn stop_pool(entry: Arc<PoolEntry>, deadline: Duration) -> Result<(), Error> {
-    stop_one(&entry, deadline.mul_f64(DRAIN_SHARE), deadline).await
+    stop_one(&entry, deadline.mul_f64(DRAIN_SHARE), deadline, std::future::ready(Vec::new())).await
 }
 
-async fn stop_one(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Result<(), Error> {
+async fn stop_one(
+    entry: &PoolEntry,
+    drain: Duration,
+    deadline: Duration,
+    others: impl Future<Output = Vec<()>>,
+) -> Result<(), Error> {
     /// Tells the end, also when the stopping is cut off.
     struct Stopped<'a>(&'a watch::Sender<PoolState>);
     impl Drop for Stopped<'_> {
@@ -573,9 +591,12 @@ async fn stop_one(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Res
     state.send_replace(PoolState::Draining);
     let _stopped = Stopped(state);
     let drained = timeout_at(Instant::now() + drain, entry.pool.drained()).await;
+    others.await;
     // Whoever is still in line now is not served any more.
     entry.pool.close();
     let stopped = supervisor.shutdown(end.saturating_duration_since(Instant::now())).await;
+    // What tools of other pools' calls have sent here is among them.
+    entry.pool.fail(over(entry));
     // Workers that had been replaced may still be on their way out.
     let making = entry.supervised.settled().making.clone();
     let gone = timeout_at(end, making.profile.all_gone()).await;
@@ -587,6 +608,11 @@ async fn stop_one(entry: &PoolEntry, drain: Duration, deadline: Duration) -> Res
         return Err(still_running(entry, drain));
     }
     gone.map_err(|_| still_ending(entry, deadline))
+}
+
+fn over(entry: &PoolEntry) -> Error {
+    let message = format!("pool `{}` has ended", entry.pool.name());
+    Error::new(ErrorKind::PoolClosed, message)
 }
 
 fn still_ending(entry: &PoolEntry, after: Duration) -> Error {

@@ -105,6 +105,10 @@ impl State {
     /// Notes that a call of a session was handed to a member.
     pub(super) fn session_ran(&mut self, session: SessionKey, affinity: Affinity, member: u64) {
         let sessions = &mut self.sessions;
+        if sessions.store.is_ended(session) {
+            // A call of it that had run came back to run once more; nothing is kept for it.
+            return;
+        }
         let ties = sessions.store.tag_mut(session);
         if !ties.members.contains(&member) {
             let members = &self.members;
@@ -203,6 +207,8 @@ impl State {
         }
         for (key, member) in &self.members {
             assert!(member.open || member.sessions.is_empty(), "a home that takes no calls");
+            let all_live = member.sessions.iter().all(|key| store.keys().any(|live| live == *key));
+            assert!(all_live, "a home of a session that is over");
             let waits = self.queue.first_for(*key).is_some();
             assert!(!waits || member.open, "calls wait for a member that takes none");
             assert!(!waits || !self.has_free_slot(*key), "calls wait beside a free slot");
@@ -387,6 +393,9 @@ impl Turn<'_> {
     pub(super) fn shut(&mut self, key: u64) {
         let state = &mut *self.state;
         state.shut_member(key);
+        // A call may have waited for this one.
+        self.check_nesting();
+        let state = &mut *self.state;
         let Some(member) = state.members.get_mut(&key).filter(|m| !m.sessions.is_empty()) else {
             return;
         };

@@ -137,6 +137,9 @@ impl Turn<'_> {
             let lease = assignment.lease.take();
             self.pass_on(member, lease);
         }
+        // They have left the books with it, and whoever asked for them is gone.
+        let tools = std::mem::take(&mut record.tools);
+        self.give_up(tools);
         self.state.counters.moved += 1;
         record.moved = true;
         // It has stood in line once already; what it waits for now is another worker.
@@ -166,8 +169,21 @@ impl Turn<'_> {
         if self.state.taints.is_empty() {
             return None;
         }
-        let behind: SmallVec<[CallId; LOOKS]> =
-            self.state.queue.iter().skip(1).take(LOOKS).collect();
-        behind.into_iter().find_map(|call| self.slot_for(call).map(|slot| (call, slot)))
+        loop {
+            let behind: SmallVec<[CallId; LOOKS]> =
+                self.state.queue.iter().skip(1).take(LOOKS).collect();
+            let mut redirected = false;
+            for call in behind {
+                if self.redirect(call) {
+                    redirected = true;
+                } else if let Some(slot) = self.slot_for(call) {
+                    return Some((call, slot));
+                }
+            }
+            // Each that went has made room for another look.
+            if !redirected {
+                return None;
+            }
+        }
     }
 }

@@ -32,7 +32,7 @@ impl CallSink for Shared {
 }
 
 impl Turn<'_> {
-    fn is_at(&self, call: CallId, member: u64) -> bool {
+    pub(super) fn is_at(&self, call: CallId, member: u64) -> bool {
         let record = self.state.calls.get(&call);
         record.is_some_and(|r| matches!(&r.stage, Stage::Assigned(a) if a.member == member))
     }

@@ -194,6 +194,7 @@ impl Pool {
                 // Without a call it has been told; this is for a member that lost its last one here.
                 turn.state.reached.append(&mut member.retiring);
             }
+            turn.pump();
         }
         turn.end();
         // Not under the lock: the last handle to a worker may have replies to drop.

@@ -181,6 +181,11 @@ impl Nest {
         }
     }
 
+    /// Whether somebody waits for a tool call.
+    pub(super) fn is_open(&self, tool: ToolKey) -> bool {
+        self.nesting.lock().tools.contains_key(&tool)
+    }
+
     /// A call was made in a tool call.
     pub(super) fn call_nested(&self, call: CallId, parent: ToolKey) {
         let mut graph = self.nesting.lock();

@@ -35,6 +35,8 @@ impl Pool {
                 member.retiring.push(told);
                 waits = Some(idle);
             }
+            // What was kept from the others may go there now.
+            turn.pump();
         }
         turn.end();
         reached(waits)

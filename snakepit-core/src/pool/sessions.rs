@@ -14,6 +14,7 @@ impl Pool {
     pub fn end_session(&self, id: &SessionId) -> bool {
         let mut turn = Turn::new(&self.0);
         let ended = turn.end_session(id);
+        turn.pump();
         turn.end();
         ended
     }

@@ -172,6 +172,10 @@ impl Turn<'_> {
 
     /// A tool call has its result.
     fn tool_ended(&mut self, key: u64, call: CallId, id: u64, result: Result<Payload, Error>) {
+        if !self.is_at(call, key) {
+            // The call was moved away from the worker that asked.
+            return;
+        }
         let state = &mut *self.state;
         let Some(record) = state.calls.get_mut(&call) else { return };
         let Some(position) = record.tools.iter().position(|tool| tool.id == id) else { return };

@@ -297,7 +297,8 @@ impl<'a> Turn<'a> {
     /// Refuses what need not even be lined up; for a call bound to a worker, takes its slot.
     fn entry_check(&self, request: &Request) -> Result<Option<(u64, Lease)>, Error> {
         // What a running call waits for goes on, as long as somebody can run it.
-        let goes_on = request.caller.is_some() && !self.state.ready.is_empty();
+        let waits = request.caller.as_ref().is_some_and(|c| self.state.nest.is_open(c.key));
+        let goes_on = waits && !self.state.ready.is_empty();
         if self.state.sealed && !goes_on {
             return Err(self.closed());
         }

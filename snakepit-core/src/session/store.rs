@@ -185,6 +185,11 @@ impl<T: Default> SessionStore<T> {
         self.ids.get(id).copied()
     }
 
+    /// Whether it is over, and there only because calls of it are.
+    pub fn is_ended(&self, key: SessionKey) -> bool {
+        self.entries[key.0].ended
+    }
+
     /// What the holder keeps for a session.
     pub fn tag(&self, key: SessionKey) -> &T {
         &self.entries[key.0].tag

@@ -229,6 +229,7 @@ impl Shared {
         }
         self.wanted.send_replace(wanted);
         self.news.send_replace(());
+        self.pool.expect_workers(self.most_workers());
     }
 
     /// A time, shortened by chance.

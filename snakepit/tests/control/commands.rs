@@ -81,6 +81,8 @@ fn stats_have_a_column_for_each_pool_and_one_for_all() {
         "queue timeouts | 0 | 0 | - | 0",
         "call timeouts | 0 | 0 | - | 0",
         "saturated | 0 | 0 | - | 0",
+        "tool calls | 0 | 0 | - | 0",
+        "tool errors | 0 | 0 | - | 0",
         "failed checks | 0 | 0 | - | 0",
         "sessions | 0 | 0 | - | 0",
         "near a limit | 0 | 0 | - | 0",

@@ -175,3 +175,34 @@ async fn without_a_barrier_nothing_moves_and_nothing_is_kept() {
     assert!(b.commands().is_empty());
     assert_eq!(pool.stats().counters.tainted, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_moves_when_its_session_is_over_gives_that_no_home() {
+    let pool = barrier(|_| {});
+    let [a, b] = join(&pool, ["p.0.0", "p.1.0"]);
+    let call = Request { idempotent: true, ..session_request("x", "s") };
+    let handle = pool.submit(call).unwrap();
+    assert!(pool.end_session(&"s".into()));
+    a.crash("SIGSEGV");
+    assert_eq!(b.commands(), ["x"]);
+    b.finish(1);
+    handle.await.unwrap();
+    // The session's place is free for another, which this worker knows nothing of.
+    drop(pool.retire(&"p.1.0".into()));
+    assert_eq!(pool.stats().sessions.moved, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_an_untainted_worker_is_let_go_when_that_retires() {
+    let pool = barrier(|_| {});
+    let [a, b] = join(&pool, ["p.0.0", "p.1.0"]);
+    drop(pool.submit(twice("risky")).unwrap());
+    a.crash("SIGSEGV");
+    let [again] = join(&pool, ["p.0.1"]);
+    let held = pool.submit(Request { worker: Some("p.1.0".into()), ..request("long") }).unwrap();
+    let waits = pool.submit(request("risky")).unwrap();
+    assert!(again.commands().is_empty(), "it waits for the other seat");
+    drop(pool.retire(&"p.1.0".into()));
+    assert_eq!(again.commands(), ["risky"], "now there is no other");
+    drop((held, waits, b));
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fake::*;
+use crate::call::Request;
 use crate::error::ErrorKind;
 use crate::pool::{Nesting, Pool};
 use crate::worker::Worker;
@@ -255,4 +256,32 @@ async fn a_wait_for_several_is_seen_when_the_others_are_done() {
     at_b.finish(1);
     runs.await.unwrap();
     assert_eq!(kind(waits.await), ErrorKind::NestedDeadlock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_moves_away_from_a_crash_leaves_its_tool_calls_behind() {
+    let jobs = Arc::new(Jobs::default());
+    let pool = pool(|options| {
+        options.tool_host = Some(jobs.clone());
+        options.barrier = Some(60_000 * MS);
+    });
+    let workers = ["p.0.0", "p.1.0"].map(|id| FakeWorker::new(id, 1));
+    workers.iter().for_each(|worker| pool.join(worker.clone()));
+    let [first, second] = &workers;
+    let call = pool.submit(Request { idempotent: true, ..request("a") }).unwrap();
+    first.call_tool(1, 1, "lookup");
+    let mut old = jobs.take();
+    first.crash("SIGSEGV");
+    old.reply.given_up().await;
+    assert_eq!((second.holds(), pool.stats().in_tools), (vec![1], 0));
+    // Another process, which counts from the same number on.
+    second.call_tool(1, 1, "lookup");
+    let new = jobs.take();
+    end(old);
+    assert_eq!(second.take_tool_answers(), [], "it is not what this one asked for");
+    assert_eq!(pool.stats().in_tools, 1);
+    end(new);
+    assert_eq!(second.take_tool_answers(), [(1, None)]);
+    second.finish(1);
+    call.await.unwrap();
 }
