@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::answers::Answer;
 use super::state::{Record, State};
 use super::turn::Turn;
 use crate::call::Request;
@@ -366,10 +365,7 @@ impl Turn<'_> {
                 state.queue.remove(record.spot);
                 record.spot.member = Some(home);
                 state.queue.put(record.spot, call);
-                if record.call.request.caller.is_some() {
-                    state.nest.call_queued(call, Some(home));
-                    self.check_nesting();
-                }
+                self.note_nested(call);
             }
         }
         true
@@ -444,12 +440,8 @@ impl Turn<'_> {
 
     /// Ends a call in line with an error about its session.
     fn end_queued(&mut self, call: CallId, error: impl FnOnce(&SessionId) -> Error) {
-        if let Some(record) = self.state.remove(call) {
-            self.state.counters.failed += 1;
-            let unnamed = SessionId::from("");
-            let error = error(record.call.request.session.as_ref().unwrap_or(&unnamed));
-            self.retire(record, Some(Answer::Error(error)));
-        }
+        let unnamed = SessionId::from("");
+        self.fail_call(call, |request| error(request.session.as_ref().unwrap_or(&unnamed)));
     }
 
     /// Ends a session: its calls in line are cancelled, those that run go on; `false` if there is

@@ -31,7 +31,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
-use self::answers::{Answer, Answers};
+use self::answers::Answers;
 use self::caller::StreamBuffer;
 pub use self::caller::{CallHandle, CallStream, Completed};
 pub use self::load::{Backlog, WorkerLoad};
@@ -183,10 +183,7 @@ impl Pool {
             turn.shut(key);
             let left: Vec<CallId> = turn.state.members[&key].assigned.iter().copied().collect();
             for call in left {
-                if let Some(record) = turn.state.remove(call) {
-                    turn.state.counters.failed += 1;
-                    turn.retire(record, Some(Answer::Error(lost())));
-                }
+                turn.fail_call(call, |_| lost());
             }
             turn.check_nesting();
             gone = turn.state.members.remove(&key);

@@ -215,8 +215,15 @@ impl Turn<'_> {
         let caller = state.calls.get(&call).and_then(|record| record.call.request.caller.clone());
         if let Some(caller) = caller {
             state.nest.call_nested(call, caller.key);
-            let bound = state.calls.get(&call).and_then(|record| record.spot.member);
-            state.nest.call_queued(call, bound);
+            self.note_nested(call);
+        }
+    }
+
+    /// Has the graph know where a call stands in line, if it is a nested one.
+    pub(super) fn note_nested(&mut self, call: CallId) {
+        let record = self.state.calls.get(&call);
+        if let Some(record) = record.filter(|record| record.call.request.caller.is_some()) {
+            self.state.nest.call_queued(call, record.spot.member);
             self.check_nesting();
         }
     }

@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ids::{CallId, PoolName, WorkerId};
 use crate::session::SessionKey;
 use crate::slots::Lease;
-use crate::tool::{ToolHost, ToolJob};
+use crate::tool::{ToolCaller, ToolHost, ToolJob};
 use crate::worker::{CallSink, Reply, Worker};
 
 /// Members looked at when the least busy one will not do, so that the cost of a turn does not grow
@@ -262,9 +262,7 @@ impl<'a> Turn<'a> {
                 }
                 self.time_queued(id);
                 if nested_in.is_some() {
-                    let bound = self.state.calls.get(&id).and_then(|record| record.spot.member);
-                    self.state.nest.call_queued(id, bound);
-                    self.check_nesting();
+                    self.note_nested(id);
                 }
             }
         }
@@ -296,10 +294,7 @@ impl<'a> Turn<'a> {
 
     /// Refuses what need not even be lined up; for a call bound to a worker, takes its slot.
     fn entry_check(&self, request: &Request) -> Result<Option<(u64, Lease)>, Error> {
-        // What a running call waits for goes on, as long as somebody can run it.
-        let waits = request.caller.as_ref().is_some_and(|c| self.state.nest.is_open(c.key));
-        let goes_on = waits && !self.state.ready.is_empty();
-        if self.state.sealed && !goes_on {
+        if self.state.sealed && !self.goes_on(request) {
             return Err(self.closed());
         }
         let (depth, limit) = (request.depth(), self.options().max_tool_depth);
@@ -321,6 +316,13 @@ impl<'a> Turn<'a> {
             .with_help("raise `max_payload` of the pool, or pass a path instead of the data"));
         }
         request.worker.as_ref().map(|worker| self.slot_of(worker)).transpose()
+    }
+
+    /// Whether a sealed pool takes a call all the same: a running one waits for it, and there is
+    /// somebody to run it.
+    fn goes_on(&self, request: &Request) -> bool {
+        let is_open = |caller: &Arc<ToolCaller>| self.state.nest.is_open(caller.key);
+        request.caller.as_ref().is_some_and(is_open) && !self.state.ready.is_empty()
     }
 
     fn is_queued(&self, call: CallId) -> bool {
@@ -523,10 +525,7 @@ impl<'a> Turn<'a> {
         };
         let outer: Vec<CallId> = self.state.queue.calls().filter(is_outer).collect();
         for call in outer {
-            if let Some(record) = self.state.remove(call) {
-                self.state.counters.failed += 1;
-                self.retire(record, Some(Answer::Error(error())));
-            }
+            self.fail_call(call, |_| error());
         }
     }
 
@@ -534,10 +533,16 @@ impl<'a> Turn<'a> {
     pub(super) fn fail_queue(&mut self, error: impl Fn() -> Error) {
         let waiting: Vec<CallId> = self.state.queue.calls().collect();
         for call in waiting {
-            if let Some(record) = self.state.remove(call) {
-                self.state.counters.failed += 1;
-                self.retire(record, Some(Answer::Error(error())));
-            }
+            self.fail_call(call, |_| error());
+        }
+    }
+
+    /// Ends a call with an error, wherever it is.
+    pub(super) fn fail_call(&mut self, call: CallId, error: impl FnOnce(&Request) -> Error) {
+        if let Some(record) = self.state.remove(call) {
+            self.state.counters.failed += 1;
+            let error = error(&record.call.request);
+            self.retire(record, Some(Answer::Error(error)));
         }
     }
 }
