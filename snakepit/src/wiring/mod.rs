@@ -1,41 +1,36 @@
-//! From settings to running pools, and back to nothing: the one place that turns plain settings into
-//! each part's options and joins the parts.
+//! From settings to running pools, and from those to others: the one place that joins the parts. What
+//! each part is told is `options`'s, how pools end is `ending`'s.
+
+mod ending;
+mod options;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use snakepit_bridge::LinkServer;
-use snakepit_config::{self as config, Config, PoolConfig, Start};
-use snakepit_core::session::{Affinity, SessionOptions};
+use snakepit_config::{Config, PoolConfig};
 use snakepit_core::{
-    BoxFuture, Clock, Error, ErrorKind, Nesting, Phase, Pool, PoolOptions, Profile, Tool, WorkerId,
+    BoxFuture, Clock, Error, ErrorKind, Nesting, Pool, PoolOptions, Profile, Tool, WorkerId,
 };
-use snakepit_lifecycle::{
-    Elastic, Limits, Observer, Supervisor, SupervisorOptions, SupervisorStatus,
-};
-use snakepit_profile_process::{ProcessOptions, ProcessProfile, StartMethod, WorkerOptions};
-use snakepit_profile_thread::{GilPolicy, ThreadOptions, ThreadProfile};
+use snakepit_lifecycle::{Observer, Supervisor, SupervisorStatus};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout_at};
 
 use crate::builder::Builder;
 #[cfg(feature = "control")]
 use crate::control::{ControlServer, ControlSocket};
 use crate::host::{PoolEntry, Snakepit};
-use crate::interpreter::{self, Resolved};
+use crate::interpreter;
 use crate::io::{Duty, IoThread, LastDuties, ended};
 use crate::layers::Layers;
 use crate::pools::{FailedPool, Pools, Slot};
 use crate::report::PoolState;
 use crate::tools::Registry;
 
-/// The part of a shutdown's deadline that calls in flight may use up; the rest is for workers to
-/// tear down and, if they do not, to be killed.
-pub(crate) const DRAIN_SHARE: f64 = 0.75;
+pub(crate) use self::ending::{DRAIN_SHARE, drain, shutdown, stop_pool};
+use self::options::{pool_options, profile, supervisor_options};
 
 /// Keeps the workers of one pool alive.
 pub(crate) struct Supervised {
@@ -289,124 +284,6 @@ fn see_off(Making { profile, duty }: Making, duties: LastDuties, runtime: &Handl
     }));
 }
 
-fn pool_options(config: &PoolConfig, onto: &Onto) -> PoolOptions {
-    let timeouts = config.timeouts();
-    PoolOptions {
-        name: config.name().into(),
-        queue_limit: config.queue(),
-        prefetch: config.prefetch(),
-        call_timeout: timeouts.call,
-        queue_timeout: timeouts.queue,
-        stream_idle_timeout: timeouts.stream_idle,
-        cancel_grace: config.cancel_grace(),
-        // Validated to fit.
-        stream_credit: config.stream_credit() as u32,
-        max_payload_bytes: config.max_payload(),
-        barrier: config.resilience().barrier.as_ref().map(|barrier| barrier.taint),
-        affinity: affinity(config.session().affinity),
-        sessions: session_options(config),
-        lone_call: Some(Arc::clone(&onto.lone_call)),
-        tool_host: Some(onto.tools.of_pool(config.name())),
-        // Validated to fit.
-        max_tool_depth: config.max_tool_depth() as u32,
-        max_tool_calls: config.max_tool_calls(),
-        nesting: onto.nesting.clone(),
-    }
-}
-
-fn session_options(config: &PoolConfig) -> SessionOptions {
-    let session = config.session();
-    let mut options = SessionOptions::new();
-    options.ttl = session.ttl;
-    options.quota = session.quota;
-    options.max_data_bytes = session.max_data;
-    options
-}
-
-fn affinity(affinity: config::Affinity) -> Affinity {
-    match affinity {
-        config::Affinity::StrictQueue => Affinity::StrictQueue,
-        config::Affinity::StrictFailFast => Affinity::StrictFailFast,
-        _ => Affinity::Hint,
-    }
-}
-
-/// What makes the pool's workers.
-fn profile(
-    config: &PoolConfig,
-    resolved: Resolved,
-    onto: &Onto,
-) -> Result<Arc<dyn Profile>, Error> {
-    let (links, runtime) = (Arc::clone(&onto.links), onto.runtime.clone());
-    let worker = worker_options(config, resolved);
-    Ok(match config.profile() {
-        config::Profile::Thread { threads, gil } => {
-            let options = thread_options(worker, threads, gil);
-            Arc::new(ThreadProfile::new(options, links, runtime)?)
-        }
-        _ => {
-            Arc::new(ProcessProfile::new(process_options(worker, config.start()), links, runtime)?)
-        }
-    })
-}
-
-fn process_options(worker: WorkerOptions, start: Start) -> ProcessOptions {
-    let mut options = ProcessOptions::from(worker);
-    options.start = match start {
-        Start::Spawn => StartMethod::Spawn,
-        _ => StartMethod::Zygote,
-    };
-    options
-}
-
-fn thread_options(worker: WorkerOptions, threads: usize, gil: config::GilPolicy) -> ThreadOptions {
-    let mut options = ThreadOptions::from_worker(worker, threads);
-    options.gil = match gil {
-        config::GilPolicy::Refuse => GilPolicy::Refuse,
-        config::GilPolicy::Degrade => GilPolicy::Degrade,
-        _ => GilPolicy::Warn,
-    };
-    options
-}
-
-fn worker_options(config: &PoolConfig, resolved: Resolved) -> WorkerOptions {
-    let adapter = config.adapter().to_string();
-    let mut options = WorkerOptions::new(resolved.interpreter.executable, adapter);
-    options.worker_package = resolved.package;
-    options.adapter_args = Some(config.adapter_args().clone()).filter(|args| !args.is_empty());
-    options.env = config.env().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-    options.cwd = config.cwd().map(Path::to_path_buf);
-    options.heartbeat = config.heartbeat();
-    options.max_payload_bytes = config.max_payload();
-    options.start_timeout = config.timeouts().start;
-    options
-}
-
-fn supervisor_options(config: &PoolConfig) -> SupervisorOptions {
-    let mut options = SupervisorOptions::new(config.workers());
-    let (lifecycle, timeouts) = (config.lifecycle(), config.timeouts());
-    let (min_workers, max_workers) = (config.min_workers(), config.max_workers());
-    options.elastic = (min_workers < max_workers).then(|| Elastic {
-        min_workers,
-        max_workers,
-        idle_timeout: config.idle_timeout(),
-    });
-    options.start_timeout = timeouts.start;
-    options.drain = timeouts.drain;
-    options.heartbeat = Some(config.heartbeat());
-    options.health_interval = config.health_interval();
-    options.limits = Limits {
-        ttl: lifecycle.ttl,
-        max_requests: lifecycle.max_requests,
-        max_memory: lifecycle.max_memory,
-        idle: lifecycle.idle,
-    };
-    options.memory_interval = lifecycle.memory_interval;
-    options.jitter = lifecycle.jitter;
-    options.max_surge = lifecycle.max_surge;
-    options
-}
-
 /// Finds out before anything starts that a file is not there, and says which one is.
 pub(crate) fn check_files(config: &PoolConfig) -> Result<(), Error> {
     let Some(file) = config.adapter().file().filter(|file| !file.is_file()) else {
@@ -522,109 +399,4 @@ impl Supervised {
         };
         ask(supervisor)
     }
-}
-
-/// Ends closed pools at the same time, all within `deadline`; calls may take as long as the pool's
-/// settings say, and three quarters of it at most.
-pub(crate) async fn shutdown(
-    entries: Vec<Arc<PoolEntry>>,
-    deadline: Duration,
-) -> Result<(), Error> {
-    let share = deadline.mul_f64(DRAIN_SHARE);
-    stop_all(&entries, deadline, |entry| entry.supervised.config().timeouts().drain.min(share))
-        .await
-}
-
-/// As [`shutdown`], with calls taking all of their three quarters: whoever names a time for one pool
-/// means that one.
-pub(crate) async fn drain(entries: Vec<Arc<PoolEntry>>, deadline: Duration) -> Result<(), Error> {
-    stop_all(&entries, deadline, |_| deadline.mul_f64(DRAIN_SHARE)).await
-}
-
-async fn stop_all(
-    entries: &[Arc<PoolEntry>],
-    deadline: Duration,
-    drain: impl Fn(&PoolEntry) -> Duration,
-) -> Result<(), Error> {
-    let begun = Instant::now();
-    // A pool without calls of its own may still be needed by tools of the others' calls.
-    let all_drained = || {
-        let drained = |entry: &Arc<PoolEntry>| {
-            let end = begun + drain(entry);
-            let entry = Arc::clone(entry);
-            async move { drop(timeout_at(end, entry.pool.drained()).await) }
-        };
-        join_all(entries.iter().map(drained))
-    };
-    let ended = entries.iter().map(|entry| async {
-        let drain = drain(entry);
-        stop_one(entry, drain, deadline, all_drained()).await
-    });
-    join_all(ended).await.into_iter().collect()
-}
-
-/// Ends a sealed pool: calls in line are served, too, for as long as calls may take.
-pub(crate) async fn stop_pool(entry: Arc<PoolEntry>, deadline: Duration) -> Result<(), Error> {
-    stop_one(&entry, deadline.mul_f64(DRAIN_SHARE), deadline, std::future::ready(Vec::new())).await
-}
-
-async fn stop_one(
-    entry: &PoolEntry,
-    drain: Duration,
-    deadline: Duration,
-    others: impl Future<Output = Vec<()>>,
-) -> Result<(), Error> {
-    /// Tells the end, also when the stopping is cut off.
-    struct Stopped<'a>(&'a watch::Sender<PoolState>);
-    impl Drop for Stopped<'_> {
-        fn drop(&mut self) {
-            self.0.send_replace(PoolState::Stopped);
-        }
-    }
-    let end = Instant::now() + deadline;
-    let Supervised { supervisor, duties, state, .. } = &entry.supervised;
-    let Some(supervisor) = supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-        // Somebody else is at it, with a deadline of his own.
-        let stopped = timeout_at(end, entry.supervised.stopped()).await;
-        return stopped.map_err(|_| still_running(entry, deadline));
-    };
-    state.send_replace(PoolState::Draining);
-    let _stopped = Stopped(state);
-    let drained = timeout_at(Instant::now() + drain, entry.pool.drained()).await;
-    others.await;
-    // Whoever is still in line now is not served any more.
-    entry.pool.close();
-    let stopped = supervisor.shutdown(end.saturating_duration_since(Instant::now())).await;
-    // What tools of other pools' calls have sent here is among them.
-    entry.pool.fail(over(entry));
-    // Workers that had been replaced may still be on their way out.
-    let making = entry.supervised.settled().making.clone();
-    let gone = timeout_at(end, making.profile.all_gone()).await;
-    if gone.is_ok() {
-        duties.done(making.duty);
-    }
-    stopped?;
-    if drained.is_err() {
-        return Err(still_running(entry, drain));
-    }
-    gone.map_err(|_| still_ending(entry, deadline))
-}
-
-fn over(entry: &PoolEntry) -> Error {
-    let message = format!("pool `{}` has ended", entry.pool.name());
-    Error::new(ErrorKind::PoolClosed, message)
-}
-
-fn still_ending(entry: &PoolEntry, after: Duration) -> Error {
-    let name = entry.pool.name();
-    let message =
-        format!("processes of pool `{name}` were not gone after {after:?}; they have been killed");
-    Error::new(ErrorKind::Timeout(Phase::Drain), message).with_help("give the shutdown more time")
-}
-
-fn still_running(entry: &PoolEntry, after: Duration) -> Error {
-    let name = entry.pool.name();
-    let message = format!("calls of pool `{name}` were still running after {after:?}");
-    Error::new(ErrorKind::Timeout(Phase::Drain), message)
-        .with_help("give the shutdown more time, or the pool a longer `timeouts.drain`")
 }
