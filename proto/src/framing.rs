@@ -183,8 +183,8 @@ impl<M> Incoming<M> {
     }
 }
 
-/// Fails with a status without a source when what came is not a message, and with the status in
-/// the trailers, or one with the transport's error as its source.
+/// Fails with a status without a source when what came is not a message, or not even HTTP/2, and with
+/// the status in the trailers, or one with the transport's error as its source.
 impl<M: LinkMessage> Stream for Incoming<M> {
     type Item = Result<M, Status>;
 
@@ -195,7 +195,7 @@ impl<M: LinkMessage> Stream for Incoming<M> {
                 return Poll::Ready(Some(message));
             }
             let frame = match ready!(Pin::new(&mut this.body).poll_frame(context)) {
-                Some(frame) => frame?,
+                Some(frame) => frame.map_err(named)?,
                 None if this.received.len == 0 => return Poll::Ready(None),
                 None => {
                     this.received = Pieces::default();
@@ -217,6 +217,21 @@ impl<M: LinkMessage> Stream for Incoming<M> {
             }
         }
     }
+}
+
+/// Tells a connection that one end gave up over the other's behaviour, which is no end of either
+/// process, from one that broke.
+fn named(status: Status) -> Status {
+    let mut source = std::error::Error::source(&status);
+    while let Some(error) = source {
+        match error.downcast_ref::<h2::Error>() {
+            Some(error) if error.is_go_away() && error.reason() != Some(h2::Reason::NO_ERROR) => {
+                return Status::internal(error.to_string());
+            }
+            _ => source = error.source(),
+        }
+    }
+    status
 }
 
 /// Takes the next message off what was received, if it is whole.

@@ -41,11 +41,20 @@ pub mod ext {
 /// that a control frame behind one waits microseconds.
 pub const FRAGMENT_BYTES: usize = 128 * 1024;
 
-/// HTTP/2 window of a link, per stream and per connection.
+/// HTTP/2 window of a link's one stream.
 ///
 /// h2's default of 64 KiB stalls a large payload every 64 KiB; this allows 32 fragments under way,
 /// which two cores move in about a millisecond.
 pub const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// HTTP/2 window of a link's connection: the largest there is, as the stream's is what limits.
+///
+/// From half of it h2 derives how many small frames may wait unread before it takes them for an
+/// attack and ends the connection (from 0.4.19 on; each counts for what it lacks of 256 bytes). With
+/// this window even frames of one byte fill [`WINDOW_BYTES`] first, and then the sender waits.
+pub const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
+const _: () = assert!(WINDOW_BYTES as u64 * 255 <= CONNECTION_WINDOW_BYTES as u64 / 2);
 
 /// Largest HTTP/2 frame on a link: one fragment travels in one frame, where h2's default of 16 KiB
 /// would cut it into nine.

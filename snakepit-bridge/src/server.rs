@@ -14,7 +14,9 @@ use std::time::Duration;
 use snakepit_core::{Error, ErrorKind, PoolName, WorkerId};
 use snakepit_proto::framing;
 use snakepit_proto::socket::LinkSocket;
-use snakepit_proto::{ATTACH_PATH, HTTP2_FRAME_BYTES, MAX_PAYLOAD_BYTES, WINDOW_BYTES};
+use snakepit_proto::{
+    ATTACH_PATH, CONNECTION_WINDOW_BYTES, HTTP2_FRAME_BYTES, MAX_PAYLOAD_BYTES, WINDOW_BYTES,
+};
 use snakepit_shm::ControlReader;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -85,7 +87,7 @@ impl LinkServer {
         // take a busy worker for a dead one. Missed heartbeats are the supervisor's business.
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_adaptive_window(Some(false))
             .http2_keepalive_interval(None)
             .max_frame_size(HTTP2_FRAME_BYTES)

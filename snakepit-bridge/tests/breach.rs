@@ -6,9 +6,13 @@ use snakepit_bridge::{Link, LinkEnd, LinkServer};
 use snakepit_core::{CallEvent, Error, ErrorKind};
 use snakepit_proto::v1;
 use snakepit_proto::v1::worker_message::Frame;
+use tokio::io::AsyncWriteExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use support::{FakeWorker, attached, attached_with, call, raw, server, sink, streamed, submit};
+use support::{
+    FakeWorker, attached, attached_through_relay, attached_with, call, raw, server, sink, streamed,
+    submit,
+};
 
 /// The rule that ended the link; the worker's stream must end too, and another link live on.
 async fn broken(server: &LinkServer, link: Link, mut worker: FakeWorker) -> String {
@@ -179,5 +183,18 @@ impl tonic::codec::Decoder for PlainBytes {
     ) -> Result<Option<()>, tonic::Status> {
         bytes::Buf::advance(bytes, bytes::Buf::remaining(bytes));
         Ok(Some(()))
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_even_http2_is_told() {
+    let server = server();
+    let (link, _worker, relay) = attached_through_relay(&server).await;
+    let (_near, mut to_host) = relay.stop().await;
+    // A DATA frame of no stream (RFC 9113, 6.1).
+    to_host.write_all(&[0, 0, 1, 0, 0, 0, 0, 0, 0, b'?']).await.unwrap();
+    match link.closed().await {
+        LinkEnd::Broken(rule) => assert!(rule.contains("protocol error"), "{rule}"),
+        other => panic!("{other}"),
     }
 }

@@ -17,7 +17,7 @@ use snakepit_proto::framing::{self, Incoming};
 use snakepit_proto::socket::LinkSocket;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
 use snakepit_proto::v1::{HostMessage, Welcome};
-use snakepit_proto::{ATTACH_PATH, HTTP2_FRAME_BYTES, WINDOW_BYTES};
+use snakepit_proto::{ATTACH_PATH, CONNECTION_WINDOW_BYTES, HTTP2_FRAME_BYTES, WINDOW_BYTES};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::Status;
@@ -118,7 +118,7 @@ async fn connect(link: StdUnixStream) -> Result<Channel, Violation> {
     // The authority is never looked up: it only has to be one.
     Endpoint::from_static("http://snakepit.invalid")
         .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(HTTP2_FRAME_BYTES)
         .http2_adaptive_window(false)
         .connect_with_connector(connector)

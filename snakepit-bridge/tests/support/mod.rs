@@ -14,7 +14,7 @@ use snakepit_proto::v1::host_message::Frame as HostFrame;
 use snakepit_proto::v1::worker_message::Frame;
 use snakepit_proto::v1::worker_service_client::WorkerServiceClient;
 use snakepit_proto::v1::{self, HostMessage, WorkerMessage};
-use snakepit_proto::{MESSAGE_BYTES, WINDOW_BYTES};
+use snakepit_proto::{CONNECTION_WINDOW_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
 use snakepit_shm::{ControlReader, ControlWriter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream as AsyncStream;
@@ -101,7 +101,7 @@ pub fn channel(socket: UnixStream) -> Channel {
     let socket = Arc::new(Mutex::new(Some(socket)));
     Endpoint::from_static("http://host")
         .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .connect_with_connector_lazy(tower::service_fn(move |_| {
             let socket = Arc::clone(&socket);
             async move {
