@@ -64,8 +64,8 @@ impl Manner for ManyCalls {
             stuck.insert(call);
             stuck.len()
         };
-        if stuck >= self.tracker.capacity() {
-            // There is nothing left in it that could end.
+        if stuck >= self.tracker.capacity() || self.tracker.is_closed() {
+            // There is nothing left in it that could end, or that is to go on.
             return Stuck::End;
         }
         self.ask_for_replacement(format!("has a call that ignores its cancellation: {call}"));
@@ -105,6 +105,13 @@ mod tests {
         assert_eq!(worker.stuck(call(8)), Stuck::ServeOn);
         assert!(worker.unfit().await.ends_with(": 7"), "the first reason stays");
         assert_eq!(worker.stuck(call(9)), Stuck::End);
+    }
+
+    #[test]
+    fn a_worker_that_is_stopped_gives_a_stuck_call_no_time() {
+        let worker = ManyCalls::new(3);
+        worker.closing();
+        assert_eq!(worker.stuck(call(1)), Stuck::End);
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl ThreadSlots {
         self.change(|state| Some(State { closed: true, ..state }));
     }
 
+    /// Whether it is closed.
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// Whether it is closed and every slot has come back.
     pub fn is_drained(&self) -> bool {
         // Acquire: whoever acts on the end of all calls sees what they did.

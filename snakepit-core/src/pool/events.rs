@@ -128,13 +128,14 @@ impl Turn<'_> {
         }
         self.state.counters.returned += 1;
         let is_nested = record.call.request.caller.is_some();
+        if matches!(record.caller, Caller::Gone) {
+            return self.retire(record, None);
+        }
         let error = if self.state.closed && !is_nested {
             self.closed()
         } else if let Some(worker) = &record.call.request.worker {
             Error::worker_lost(false, "it went before the call started")
                 .with_detail("worker", worker.as_str())
-        } else if matches!(record.caller, Caller::Gone) {
-            return self.retire(record, None);
         } else if let Some(error) = self.stranded(&record, member) {
             error
         } else {

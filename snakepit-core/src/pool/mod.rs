@@ -228,6 +228,24 @@ impl Pool {
         turn.end();
     }
 
+    /// [Closes](Self::close) the pool and cuts off the calls that run: their callers get
+    /// `Timeout(Drain)`, and a worker that does not let go of one within `cancel_grace` is told that
+    /// it is stuck. Calls that tools make on behalf of other pools' calls go on.
+    pub fn interrupt(&self) {
+        self.close();
+        let mut turn = Turn::new(&self.0);
+        turn.interrupt(false);
+        turn.end();
+    }
+
+    /// As [`interrupt`](Self::interrupt), for all calls that run.
+    pub fn interrupt_all(&self) {
+        self.close();
+        let mut turn = Turn::new(&self.0);
+        turn.interrupt(true);
+        turn.end();
+    }
+
     /// Resolves when the pool is sealed or closed, and no call is left.
     ///
     /// # Cancel safety

@@ -7,11 +7,11 @@ use tokio::sync::Notify;
 
 use super::Shared;
 use super::answers::Answer;
-use super::state::{Caller, Stage};
+use super::state::{Assignment, Caller, Record, Stage};
 use super::turn::Turn;
 use crate::call::CancelReason;
 use crate::error::{Error, ErrorKind, Phase};
-use crate::ids::CallId;
+use crate::ids::{CallId, PoolName};
 
 /// Runs on the pool's runtime until the pool is gone.
 pub(super) async fn run(shared: Weak<Shared>, changed: Arc<Notify>) {
@@ -97,28 +97,63 @@ impl Turn<'_> {
                     self.state.set_timer(call, next);
                     return;
                 }
-                assignment.expired = true;
-                let (member, started) = (assignment.member, assignment.lease.is_some());
                 let waited = self.now - record.submitted;
-                let caller = std::mem::replace(&mut record.caller, Caller::Gone);
-                let error = match (overdue, started) {
+                let error = match (overdue, assignment.lease.is_some()) {
                     (true, true) => call_timeout(waited),
                     (true, false) => queue_timeout(waited),
                     (false, _) => stream_idle_timeout(self.now - quiet_since),
                 };
-                if !matches!(caller, Caller::Gone) {
-                    if started {
-                        self.state.counters.call_timeouts += 1;
-                    } else {
-                        self.state.counters.queue_timeouts += 1;
-                    }
-                    self.answer(caller, Answer::Error(error));
-                }
-                self.stop_tools(member, call);
-                self.cancel_at(member, call, CancelReason::Deadline);
-                self.state.set_timer(call, Some(self.now + grace));
+                self.cut_off(call, CancelReason::Deadline, error);
             }
         }
+    }
+
+    /// Cuts off the calls at workers, as the pool's time is up; nested ones only if told so, since
+    /// calls of other pools wait for those.
+    pub(super) fn interrupt(&mut self, nested_too: bool) {
+        let is_meant = |record: &Record| match &record.stage {
+            Stage::Queued => false,
+            Stage::Assigned(assignment) => {
+                !assignment.expired && (nested_too || record.call.request.caller.is_none())
+            }
+        };
+        let calls = self.state.calls.iter();
+        let mut calls: Vec<CallId> =
+            calls.filter(|(_, record)| is_meant(record)).map(|(call, _)| *call).collect();
+        calls.sort_unstable();
+        for call in calls {
+            let stage = self.state.calls.get(&call).map(|record| &record.stage);
+            let error = match stage {
+                Some(Stage::Assigned(Assignment { lease: Some(_), .. })) => {
+                    drain_timeout(&self.options().name)
+                }
+                _ => self.closed(),
+            };
+            self.cut_off(call, CancelReason::Shutdown, error);
+        }
+    }
+
+    /// Ends a call at a worker for its caller and tells the worker, which is told that the call is
+    /// stuck when it has not let go of it within the grace.
+    fn cut_off(&mut self, call: CallId, reason: CancelReason, error: Error) {
+        let grace_ends = self.now + self.options().cancel_grace;
+        let Some(record) = self.state.calls.get_mut(&call) else { return };
+        let Stage::Assigned(assignment) = &mut record.stage else { return };
+        assignment.expired = true;
+        let member = assignment.member;
+        let caller = std::mem::replace(&mut record.caller, Caller::Gone);
+        if !matches!(caller, Caller::Gone) {
+            let counters = &mut self.state.counters;
+            *match error.kind() {
+                ErrorKind::Timeout(Phase::Queue) => &mut counters.queue_timeouts,
+                ErrorKind::Timeout(_) => &mut counters.call_timeouts,
+                _ => &mut counters.failed,
+            } += 1;
+            self.answer(caller, Answer::Error(error));
+        }
+        self.stop_tools(member, call);
+        self.cancel_at(member, call, reason);
+        self.state.set_timer(call, Some(grace_ends));
     }
 }
 
@@ -142,6 +177,14 @@ fn call_timeout(waited: Duration) -> Error {
         format!("the call took longer than {}", text(waited)),
     )
     .with_help("allow a longer `timeout`; the tool can look at `context.remaining`")
+}
+
+fn drain_timeout(pool: &PoolName) -> Error {
+    Error::new(
+        ErrorKind::Timeout(Phase::Drain),
+        format!("pool `{pool}` has shut down, and the call took longer than it waits"),
+    )
+    .with_help("give the pool a longer `timeouts.drain`, or the shutdown more time")
 }
 
 fn stream_idle_timeout(quiet: Duration) -> Error {

@@ -1,5 +1,6 @@
 //! The end of pools: calls first, then workers, then whatever those have left behind. Owns the shares
-//! that each has of a deadline.
+//! that each has of a deadline. Calls that have had theirs are cut off, so that a worker is not given
+//! the rest of a long deadline for a call that ignores its end.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -78,9 +79,12 @@ async fn stop_one(
     state.send_replace(PoolState::Draining);
     let _stopped = Stopped(state);
     let drained = timeout_at(Instant::now() + drain, entry.pool.drained()).await;
+    if drained.is_err() {
+        entry.pool.interrupt();
+    }
     others.await;
-    // Whoever is still in line now is not served any more.
-    entry.pool.close();
+    // Whoever is still in line now is not served any more, and nobody waits for what still runs.
+    entry.pool.interrupt_all();
     let stopped = supervisor.shutdown(end.saturating_duration_since(Instant::now())).await;
     // What tools of other pools' calls have sent here is among them.
     entry.pool.fail(over(entry));

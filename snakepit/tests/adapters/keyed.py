@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from snakepit import context, tool
 
+__thread_safe__ = True
+
 
 @tool
 def remaining() -> float | None:
@@ -31,7 +33,8 @@ def silent() -> Iterator[int]:
 
 @tool
 def deaf(seconds: float) -> None:
-    """Hears of no cancellation."""
+    """Hears of no cancellation, and says that it has begun."""
+    context.progress(0)
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(left, 0.05))

@@ -1,6 +1,7 @@
 //! Time: each timeout names its phase, a call past its deadline never starts, and a worker that
 //! ignores a deadline is reported.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -8,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::fake::*;
 use crate::call::CancelReason;
 use crate::error::{ErrorKind, Phase};
+use crate::pool::Nesting;
 
 #[tokio::test(start_paused = true)]
 async fn waiting_too_long_in_line_is_a_queue_timeout() {
@@ -85,4 +87,55 @@ async fn an_earlier_deadline_wakes_the_timer_early() {
     short.queue_timeout = Some(Duration::from_millis(5));
     assert!(pool.submit(short).unwrap().await.is_err());
     assert!(start.elapsed() < Duration::from_millis(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_outlast_the_drain_time_are_cut_off_and_reported_when_stuck() {
+    let pool = pool(|o| (o.cancel_grace, o.prefetch) = (Duration::from_secs(2), 4));
+    let worker = FakeWorker::new("w", 2);
+    pool.join(worker.clone());
+    let [deaf, obedient, ahead] =
+        ["deaf", "obedient", "ahead"].map(|command| pool.submit(request(command)).unwrap());
+    let dropped = pool.submit(request("dropped")).unwrap();
+    drop(dropped);
+    pool.interrupt();
+    assert_eq!(kind(deaf.await), ErrorKind::Timeout(Phase::Drain));
+    assert_eq!(kind(obedient.await), ErrorKind::Timeout(Phase::Drain));
+    assert_eq!(kind(ahead.await), ErrorKind::PoolClosed, "it had not started");
+    let told = worker.cancelled();
+    assert!([1, 2].iter().all(|call| told.contains(&(*call, CancelReason::Shutdown))), "{told:?}");
+    worker.fail(2);
+    for call in worker.take_revoked() {
+        worker.give_back(call);
+    }
+    sleep(Duration::from_millis(1900)).await;
+    assert!(worker.stuck_calls().is_empty(), "still within the grace period");
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(worker.stuck_calls(), [1]);
+    let counters = pool.stats().counters;
+    assert_eq!((counters.call_timeouts, counters.failed, counters.cancelled), (2, 1, 1));
+    worker.finish(1);
+    pool.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nested_call_outlasts_the_drain_time_of_its_pool_while_others_wait_for_it() {
+    let (jobs, nesting) = (Arc::new(Jobs::default()), Nesting::default());
+    let outer = pool(|o| {
+        o.tool_host = Some(jobs.clone());
+        o.nesting = nesting.clone();
+    });
+    let inner = pool(|o| o.nesting = nesting);
+    let (caller, callee) = (FakeWorker::new("outer-0", 1), FakeWorker::new("inner-0", 1));
+    outer.join(caller.clone());
+    inner.join(callee.clone());
+    let _waits = outer.submit(request("x")).unwrap();
+    caller.call_tool(1, 1, "lookup");
+    let job = jobs.take();
+    let nested = inner.submit(nested(&job, "y")).unwrap();
+    inner.interrupt();
+    assert!(callee.cancelled().is_empty());
+    inner.interrupt_all();
+    assert_eq!(callee.cancelled(), [(1, CancelReason::Shutdown)]);
+    assert_eq!(kind(nested.await), ErrorKind::Timeout(Phase::Drain));
 }

@@ -108,10 +108,10 @@ fn timeouts_stream_idle() {
     stop(snakepit);
 }
 
-/// Submits a call that runs until nobody waits.
-fn endless(snakepit: &Snakepit) -> Pin<Box<dyn Future<Output = Result<f64, Error>>>> {
+/// Submits a call of a tool that takes hours, and waits until it has begun.
+fn endless(snakepit: &Snakepit, tool: &str) -> Pin<Box<dyn Future<Output = Result<Json, Error>>>> {
     let (tell, told) = std::sync::mpsc::channel();
-    let call = snakepit.call("steps").args([1_000_000]).on_progress(move |_| {
+    let call = snakepit.call(tool).args([1_000_000]).on_progress(move |_| {
         // Only the first report is waited for.
         let _ = tell.send(());
     });
@@ -124,7 +124,7 @@ fn endless(snakepit: &Snakepit) -> Pin<Box<dyn Future<Output = Result<f64, Error
 #[test]
 fn timeouts_queue() {
     let snakepit = start("plain.py", "prefetch = 0\ntimeouts = { queue = '150ms' }").unwrap();
-    let running = endless(&snakepit);
+    let running = endless(&snakepit, "steps");
     let late = wait(snakepit.execute::<i64>("add", [1, 2])).unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Timeout(Phase::Queue));
     drop(running);
@@ -141,13 +141,17 @@ fn timeouts_start() {
 
 #[test]
 fn timeouts_drain() {
-    let snakepit = start("plain.py", "timeouts = { drain = '150ms' }").unwrap();
-    let running = endless(&snakepit);
-    // The deadline is a minute, of which calls might have had three quarters.
-    let late = wait(snakepit.shutdown(PATIENCE)).unwrap_err();
-    assert_eq!(late.kind(), ErrorKind::Timeout(Phase::Drain));
-    assert!(late.message().contains("150ms"), "{late}");
-    assert!(wait(running).is_err());
+    for profile in ["", "profile = 'thread'\nthreads = 2\ngil = 'warn'\n"] {
+        let keys = format!("{profile}cancel_grace = '100ms'\ntimeouts = {{ drain = '150ms' }}");
+        let snakepit = start("keyed.py", &keys).unwrap();
+        let running = endless(&snakepit, "deaf");
+        // The call ignores its end for hours. It is cut off for its caller, and its worker ended for
+        // it; whoever waited for that by the deadline alone would wait for most of an hour here.
+        let late = wait(snakepit.shutdown(Duration::from_secs(3600))).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Timeout(Phase::Drain));
+        assert!(late.message().contains("150ms"), "{late}");
+        assert_eq!(wait(running).unwrap_err().kind(), ErrorKind::Timeout(Phase::Drain));
+    }
 }
 
 #[test]
