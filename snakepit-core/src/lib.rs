@@ -31,7 +31,7 @@ pub use ids::{CallId, PoolName, SessionId, WorkerId};
 pub use payload::{Codec, Payload, PayloadBuilder};
 pub use pool::{
     Backlog, CallHandle, CallStream, Completed, Counters, Loan, Nesting, Pool, PoolOptions,
-    PoolStats, ToolReply, WorkerLoad, WorkerStatus,
+    PoolStats, Strategy, ToolReply, WorkerLoad, WorkerStatus,
 };
 pub use seconds::as_seconds;
 pub use slots::{Lease, Slots};

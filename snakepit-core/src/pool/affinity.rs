@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::options::Strategy;
 use super::state::{Record, State};
 use super::turn::Turn;
 use crate::call::Request;
@@ -291,6 +292,10 @@ impl Turn<'_> {
     /// For a call of a session without a home: the member with a free slot that is home to the fewest
     /// sessions for its size. By load alone one member would get them all while little is going on.
     fn roomiest(&self, call: CallId) -> Option<u64> {
+        if self.options().strategy == Strategy::Fill {
+            // Sessions fill one worker after the other, too.
+            return None;
+        }
         let record = self.state.calls.get(&call)?;
         let ties = self.state.sessions.store.tag(record.spot.flow?);
         if ties.home.member().is_some() {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::options::Strategy;
 use super::state::{Caller, Member, Stage};
 use super::turn::{LOOKS, Turn};
 use crate::error::Error;
@@ -158,10 +159,17 @@ impl Turn<'_> {
             return self.any_slot(call);
         }
         // Not ahead of time: behind a call of the same kind it might be lost with it.
-        let free = ready().filter(|(_, member)| !kept(member)).take(LOOKS);
-        free.into_iter().find_map(|(key, member)| {
+        let take = |(key, member): (u64, &Member)| {
             Lease::acquire(member.worker.slots()).map(|lease| (key, Some(lease)))
-        })
+        };
+        if self.options().strategy == Strategy::Fill {
+            let fullest = self.state.fullest_first().map(|key| (key, &self.state.members[&key]));
+            let free = fullest.filter(|(_, member)| !kept(member)).take(LOOKS).find_map(take);
+            if free.is_some() {
+                return free;
+            }
+        }
+        ready().filter(|(_, member)| !kept(member)).take(LOOKS).find_map(take)
     }
 
     /// The next call in line that can start although those before it wait for an untainted worker.

@@ -39,7 +39,7 @@ pub use self::loan::Loan;
 use self::nesting::Nest;
 pub use self::nesting::Nesting;
 pub(crate) use self::nesting::ToolKey;
-pub use self::options::PoolOptions;
+pub use self::options::{PoolOptions, Strategy};
 use self::state::{Caller, Member, State};
 pub use self::stats::{Counters, PoolStats, WorkerStatus};
 pub use self::tools::ToolReply;

@@ -10,6 +10,19 @@ use crate::ids::PoolName;
 use crate::session::{Affinity, SessionOptions};
 use crate::tool::ToolHost;
 
+/// Which of several workers with a free slot takes a call. Workers of one slot are taken in the order
+/// in which they came, either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// The least busy one for its size.
+    #[default]
+    Spread,
+    /// The busiest one: a worker that serves is filled before the next one is used, so that as few as
+    /// possible are warm and the others stay idle.
+    Fill,
+}
+
 /// Settings of a pool's scheduling.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
@@ -19,6 +32,8 @@ pub struct PoolOptions {
     pub queue_limit: usize,
     /// Calls that may be handed to a worker ahead of time; 0 never does.
     pub prefetch: usize,
+    /// Which worker takes a call that any could take.
+    pub strategy: Strategy,
     /// Deadline of a call that names none; `None` sets none.
     pub call_timeout: Option<Duration>,
     /// How long a call that does not say waits for a slot; `None` waits for ever.
@@ -59,6 +74,7 @@ impl PoolOptions {
             name: name.into(),
             queue_limit: 1024,
             prefetch: 8,
+            strategy: Strategy::default(),
             call_timeout: Some(Duration::from_secs(300)),
             queue_timeout: Some(Duration::from_secs(10)),
             stream_idle_timeout: Some(Duration::from_secs(900)),

@@ -294,6 +294,16 @@ impl State {
         self.members.insert(key, member);
     }
 
+    /// Members with fewer calls than slots, the busiest for its size first, then the longest-serving.
+    pub(super) fn fullest_first(&self) -> impl Iterator<Item = u64> {
+        let mut below = FULL;
+        let ranks = std::iter::from_fn(move || {
+            below = self.ready.range(..(below, 0)).next_back()?.0;
+            Some(self.ready.range((below, 0)..=(below, u64::MAX)))
+        });
+        ranks.flatten().map(|(_, key)| *key)
+    }
+
     pub(super) fn give_to_member(&mut self, key: u64, call: CallId) {
         if let Some(member) = self.members.get_mut(&key) {
             member.assigned.push_back(call);

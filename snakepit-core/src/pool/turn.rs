@@ -15,7 +15,7 @@ use super::Shared;
 use super::affinity::SessionNews;
 use super::answers::{Answer, Told, together};
 use super::barrier::Crash;
-use super::options::PoolOptions;
+use super::options::{PoolOptions, Strategy};
 use super::prefetch::{SHORT, SLOW_AFTER};
 use super::queue::Spot;
 use super::state::{Assignment, Caller, Record, Stage, State};
@@ -385,12 +385,18 @@ impl<'a> Turn<'a> {
         self.free_slot().or_else(|| self.prefetch_slot(call))
     }
 
-    /// The least busy member with a free slot.
+    /// The least busy member with a free slot, or the busiest one.
     pub(super) fn free_slot(&self) -> Option<(u64, Option<Lease>)> {
-        self.state.ready.iter().take(LOOKS).find_map(|(_, key)| {
-            let lease = Lease::acquire(self.state.members[key].worker.slots())?;
-            Some((*key, Some(lease)))
-        })
+        let take = |key: u64| {
+            let lease = Lease::acquire(self.state.members[&key].worker.slots())?;
+            Some((key, Some(lease)))
+        };
+        if self.options().strategy == Strategy::Fill
+            && let Some(slot) = self.state.fullest_first().take(LOOKS).find_map(take)
+        {
+            return Some(slot);
+        }
+        self.state.ready.iter().take(LOOKS).find_map(|(_, key)| take(*key))
     }
 
     /// Hands a queued call to a member. A member that refuses takes no more calls, and the call

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use snakepit_config::{self as config, PoolConfig, Start};
 use snakepit_core::session::{Affinity, SessionOptions};
-use snakepit_core::{Error, PoolOptions, Profile};
+use snakepit_core::{Error, PoolOptions, Profile, Strategy};
 use snakepit_lifecycle::{Elastic, Limits, SupervisorOptions};
 use snakepit_profile_process::{ProcessOptions, ProcessProfile, StartMethod, WorkerOptions};
 use snakepit_profile_thread::{GilPolicy, ThreadOptions, ThreadProfile};
@@ -20,6 +20,7 @@ pub(super) fn pool_options(config: &PoolConfig, onto: &Onto) -> PoolOptions {
         name: config.name().into(),
         queue_limit: config.queue(),
         prefetch: config.prefetch(),
+        strategy: Strategy::default(),
         call_timeout: timeouts.call,
         queue_timeout: timeouts.queue,
         stream_idle_timeout: timeouts.stream_idle,

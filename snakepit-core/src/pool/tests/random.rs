@@ -301,7 +301,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn every_call_has_one_outcome_and_every_slot_comes_back(steps in prop::collection::vec(step(), 1..120)) {
+    fn every_call_has_one_outcome_and_every_slot_comes_back(fill in any::<bool>(), steps in prop::collection::vec(step(), 1..120)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -310,6 +310,9 @@ proptest! {
         runtime.block_on(async {
             let pool = pool(|o| {
                 o.prefetch = 3;
+                if fill {
+                    o.strategy = crate::pool::Strategy::Fill;
+                }
                 o.queue_limit = 8;
                 o.sessions.ttl = Some(Duration::from_millis(80));
             });

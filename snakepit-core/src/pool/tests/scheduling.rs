@@ -9,7 +9,7 @@ use crate::call::Request;
 use crate::clock::Clock;
 use crate::error::ErrorKind;
 use crate::ids::WorkerId;
-use crate::pool::{Pool, PoolOptions};
+use crate::pool::{Pool, PoolOptions, Strategy};
 
 #[tokio::test(start_paused = true)]
 async fn a_call_reaches_a_worker_and_its_answer_the_caller() {
@@ -53,6 +53,46 @@ async fn calls_spread_over_workers_and_never_exceed_capacity() {
     }
     assert_eq!(b.holds(), [4, 5], "the line moves up in order");
     drop(handles);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_fills_uses_a_worker_up_before_the_next_one() {
+    let pool = pool(|o| o.strategy = Strategy::Fill);
+    let workers = ["a", "b", "c"].map(|id| FakeWorker::new(id, 2));
+    workers.iter().for_each(|worker| pool.join(worker.clone()));
+    let holds = || workers.each_ref().map(|worker| worker.holds());
+    let _handles: Vec<_> = (0..3).map(|_| pool.submit(request("x")).unwrap()).collect();
+    assert_eq!(holds(), [vec![1, 2], vec![3], vec![]]);
+    workers[0].finish(1);
+    let _fourth = pool.submit(request("x")).unwrap();
+    assert_eq!(holds(), [vec![2, 4], vec![3], vec![]], "of equally busy ones the first");
+    workers[0].finish(2);
+    workers[0].finish(4);
+    let _fifth = pool.submit(request("x")).unwrap();
+    assert_eq!(holds(), [vec![], vec![3, 5], vec![]], "the one that serves is filled first");
+    let _rest: Vec<_> = (0..4).map(|_| pool.submit(request("x")).unwrap()).collect();
+    assert_eq!(holds(), [vec![6, 7], vec![3, 5], vec![8, 9]], "then the others");
+    workers.iter().for_each(|worker| worker.holds().into_iter().for_each(|c| worker.finish(c)));
+    pool.reconfigure(PoolOptions { strategy: Strategy::Spread, ..(*pool.options()).clone() });
+    let _spread: Vec<_> = (0..3).map(|_| pool.submit(request("x")).unwrap()).collect();
+    assert_eq!(holds(), [vec![10], vec![11], vec![12]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_fill_a_worker_too_where_calls_do() {
+    let homes = async |strategy| {
+        let pool = pool(|o| o.strategy = strategy);
+        let workers = ["a", "b"].map(|id| FakeWorker::new(id, 2));
+        workers.iter().for_each(|worker| pool.join(worker.clone()));
+        for (call, session) in (1..).zip(["one", "two", "three", "four"]) {
+            let handle = pool.submit(session_request("x", session)).unwrap();
+            workers.iter().filter(|w| w.holds() == [call]).for_each(|worker| worker.finish(call));
+            assert_eq!(number(handle.await), call);
+        }
+        workers.map(|worker| worker.commands().len())
+    };
+    assert_eq!(homes(Strategy::Spread).await, [2, 2]);
+    assert_eq!(homes(Strategy::Fill).await, [4, 0]);
 }
 
 #[tokio::test(start_paused = true)]
