@@ -493,24 +493,25 @@ impl PoolEntry {
     }
 
     pub(crate) fn report(&self) -> PoolReport {
-        // A worker is in the supervisor's book before it joins the pool and after it leaves.
+        // A worker is in the supervisor's book before it joins the pool and after it leaves. One that
+        // goes between these two looks is left out, as another may be starting in its place by now.
         let members = self.pool.workers();
         let status = self.supervised.status();
-        let workers = members.into_iter().map(
+        let workers = members.into_iter().filter_map(
             |WorkerStatus { info, capacity, in_flight, served, last_seen, .. }| {
-                let life = status.workers.iter().find(|life| life.worker == info.id);
-                WorkerReport {
-                    state: life.map_or(WorkerState::Gone, |life| life.state),
-                    age: life.and_then(|life| life.age).unwrap_or_default(),
-                    recycled: life.and_then(|life| life.recycled),
-                    index: life.map(|life| life.index),
-                    memory_bytes: life.and_then(|life| life.memory_bytes),
+                let life = status.workers.iter().find(|life| life.worker == info.id)?;
+                Some(WorkerReport {
+                    state: life.state,
+                    age: life.age.unwrap_or_default(),
+                    recycled: life.recycled,
+                    index: life.index,
+                    memory_bytes: life.memory_bytes,
                     info,
                     capacity,
                     in_flight,
                     served,
                     last_seen,
-                }
+                })
             },
         );
         let starting = status.workers.iter().filter(|life| life.state == WorkerState::Starting);

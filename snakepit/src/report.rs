@@ -165,8 +165,8 @@ pub struct WorkerReport {
     /// What is known about it.
     #[serde(flatten)]
     pub info: WorkerInfo,
-    /// Its index in the pool; `None` when it is about to leave.
-    pub index: Option<usize>,
+    /// Its index in the pool.
+    pub index: usize,
     /// Where it is in its life.
     pub state: WorkerState,
     /// Time since it became ready.
