@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::ConfigError;
+use crate::logs::LogLevel;
 use crate::pool::PoolConfig;
 use crate::profile::GilPolicy;
 use crate::raw::RawPool;
@@ -15,6 +16,7 @@ use crate::resilience::{
 };
 use crate::session::Affinity;
 use crate::start::Start;
+use crate::strategy::Strategy;
 use crate::timeouts::TimeoutProfile;
 use crate::validate;
 
@@ -63,6 +65,12 @@ impl PoolBuilder {
     /// What becomes of a worker of profile `thread` whose GIL is on; by default it is told of.
     pub fn gil(mut self, policy: GilPolicy) -> Self {
         self.raw.gil = Some(policy.name().to_owned());
+        self
+    }
+
+    /// Which worker of profile `thread` with a free slot takes a call.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.raw.strategy = Some(strategy.name().to_owned());
         self
     }
 
@@ -216,6 +224,31 @@ impl PoolBuilder {
     /// How many workers may exist beside the pool's number while others are replaced.
     pub fn max_surge(mut self, workers: usize) -> Self {
         self.raw.lifecycle.max_surge = Some(workers as u64);
+        self
+    }
+
+    /// Levels of the events of lines that workers print on standard output and standard error.
+    pub fn log_levels(mut self, stdout: LogLevel, stderr: LogLevel) -> Self {
+        self.raw.logs.stdout = Some(stdout.name().to_owned());
+        self.raw.logs.stderr = Some(stderr.name().to_owned());
+        self
+    }
+
+    /// How many lines a second become events, for each stream of a worker.
+    pub fn log_lines_per_second(mut self, lines: usize) -> Self {
+        self.raw.logs.lines_per_second = Some(lines as u64);
+        self
+    }
+
+    /// How many bytes of a line are told; the rest is left out.
+    pub fn log_max_line(mut self, bytes: u64) -> Self {
+        self.raw.logs.max_line = Some(bytes);
+        self
+    }
+
+    /// How many lines of standard error are kept for the error of a worker that dies.
+    pub fn log_tail(mut self, lines: usize) -> Self {
+        self.raw.logs.tail = Some(lines as u64);
         self
     }
 

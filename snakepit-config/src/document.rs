@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use crate::error::{Code, Problem};
 use crate::keys::{self, Key};
 use crate::node::{Node, Place, Table, Value};
-use crate::raw::{Places, RawPool};
+use crate::raw::{Places, RawLogs, RawPool};
 use crate::resilience::Layers;
 use crate::units::{UnitError, parse_duration, parse_limit, parse_size};
 
@@ -81,6 +81,7 @@ impl Reader {
         raw.profile = self.string(scope, "profile");
         raw.threads = self.count(scope, "threads");
         raw.gil = self.string(scope, "gil");
+        raw.strategy = self.string(scope, "strategy");
         raw.start = self.string(scope, "start");
         raw.workers = self.count(scope, "workers");
         raw.min_workers = self.count(scope, "min_workers");
@@ -107,6 +108,7 @@ impl Reader {
                 self.lifecycle(raw, &Scope { table, path });
             }
         }
+        self.logs(raw, scope);
         if let Some(value) = scope.table.get("session") {
             let path = scope.key_path("session");
             if let Some(table) = self.table(value, &path) {
@@ -152,6 +154,17 @@ impl Reader {
         raw.lifecycle.memory_interval = self.duration(scope, "memory_interval");
         raw.lifecycle.jitter = self.share(scope, "jitter");
         raw.lifecycle.max_surge = self.count(scope, "max_surge");
+    }
+
+    fn logs(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {
+        let Some((reader, inner)) = self.inner(scope, "logs", &mut raw.places) else { return };
+        raw.logs = RawLogs {
+            stdout: reader.string(&inner, "stdout"),
+            stderr: reader.string(&inner, "stderr"),
+            lines_per_second: reader.count(&inner, "lines_per_second"),
+            max_line: reader.unit(&inner, "max_line", parse_size),
+            tail: reader.count(&inner, "tail"),
+        };
     }
 
     fn session(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {

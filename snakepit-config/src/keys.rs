@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::logs::LogLevel;
 use crate::profile::{GilPolicy, Profile, THREADS};
 use crate::resilience::{
     BUDGET, COUNTS, CircuitPer, ERROR_KINDS, RATES, RETRY_JITTER, RETRY_TIMES, RetryCalls,
@@ -11,11 +12,12 @@ use crate::resilience::{
 };
 use crate::session::Affinity;
 use crate::start::Start;
+use crate::strategy::Strategy;
 use crate::timeouts::TimeoutProfile;
 use crate::validate::{
-    GRACE, HEARTBEAT, JITTER, MAX_MEMORY, MAX_PAYLOAD, MAX_REQUESTS, MAX_TOOL_CALLS,
-    MAX_TOOL_DEPTH, MEMORY_INTERVAL, PAUSES, PREFETCH, QUEUE, SESSION_DATA, SESSION_QUOTA,
-    STREAM_CREDIT, TIMES, TTL, WORKERS,
+    GRACE, HEARTBEAT, JITTER, LOG_LINE, LOG_LINES, LOG_TAIL, MAX_MEMORY, MAX_PAYLOAD, MAX_REQUESTS,
+    MAX_TOOL_CALLS, MAX_TOOL_DEPTH, MEMORY_INTERVAL, PAUSES, PREFETCH, QUEUE, SESSION_DATA,
+    SESSION_QUOTA, STREAM_CREDIT, TIMES, TTL, WORKERS,
 };
 
 pub(crate) struct Key {
@@ -71,10 +73,15 @@ const TIMEOUT_PROFILES: [&str; TimeoutProfile::ALL.len()] = {
 };
 
 /// Keys of one pool's table.
-pub(crate) static POOL: [Key; 33] = [
+pub(crate) static POOL: [Key; 35] = [
     key("profile", Kind::Choice(&Profile::NAMES), "How a worker turns into slots"),
     key("threads", Kind::Count(THREADS), "Calls a worker of profile thread runs at a time"),
     key("gil", Kind::Choice(&GilPolicy::NAMES), "What becomes of a thread worker whose GIL is on"),
+    key(
+        "strategy",
+        Kind::Choice(&Strategy::NAMES),
+        "Which thread worker with a free slot takes a call",
+    ),
     key("start", Kind::Choice(&Start::NAMES), "How the processes of workers come to be"),
     key("workers", Kind::Count(WORKERS), "Workers at first"),
     key("min_workers", Kind::Count(WORKERS), "How few workers when there is nothing to do"),
@@ -116,6 +123,7 @@ pub(crate) static POOL: [Key; 33] = [
         "Calls of the host's tools that one worker may have under way",
     ),
     key("lifecycle", Kind::Table(&LIFECYCLE), "When a worker is replaced although it is well"),
+    key("logs", Kind::Table(&LOGS), "What becomes of what workers print"),
     key("session", Kind::Table(&SESSION), "What is kept for sessions, and where their calls run"),
     key("timeouts", Kind::Table(&TIMEOUTS), "How long each phase may take"),
     key("barrier", Kind::Table(&BARRIER), "Keeps calls that crash workers from doing so again"),
@@ -150,6 +158,23 @@ pub(crate) static LIFECYCLE: [Key; 7] = [
     key("memory_interval", time(MEMORY_INTERVAL), "Time between two readings of memory"),
     key("jitter", Kind::Share(JITTER), "Share by which chance shortens a limit"),
     key("max_surge", Kind::Count(WORKERS), "Workers beside the pool's number during replacement"),
+];
+
+/// Keys of a pool's `logs` table.
+pub(crate) static LOGS: [Key; 5] = [
+    key("stdout", Kind::Choice(&LogLevel::NAMES), "Level of events of lines on standard output"),
+    key("stderr", Kind::Choice(&LogLevel::NAMES), "Level of events of lines on standard error"),
+    key(
+        "lines_per_second",
+        Kind::Count(LOG_LINES),
+        "Lines a second that become events, for each stream of a worker",
+    ),
+    key("max_line", Kind::Size(LOG_LINE), "Bytes of a line, of which the rest is left out"),
+    key(
+        "tail",
+        Kind::Count(LOG_TAIL),
+        "Lines of standard error kept for the error of a worker that dies",
+    ),
 ];
 
 /// Keys of a pool's `barrier` table.

@@ -11,11 +11,13 @@ use serde_json::Value;
 use crate::adapter::AdapterSpec;
 use crate::builder::PoolBuilder;
 use crate::lifecycle::Lifecycle;
+use crate::logs::Logs;
 use crate::profile::Profile;
-use crate::raw::{Places, RawLifecycle, RawPool, RawSession, RawTimeouts};
+use crate::raw::{Places, RawLifecycle, RawLogs, RawPool, RawSession, RawTimeouts};
 use crate::resilience::{Layers, Resilience};
 use crate::session::Sessions;
 use crate::start::Start;
+use crate::strategy::Strategy;
 use crate::timeouts::Timeouts;
 use crate::units::{format_duration, format_limit, format_size};
 
@@ -33,6 +35,7 @@ pub struct PoolConfig {
 pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) profile: Profile,
+    pub(crate) strategy: Strategy,
     pub(crate) start: Start,
     pub(crate) workers: usize,
     pub(crate) min_workers: usize,
@@ -53,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) health_interval: Option<Duration>,
     pub(crate) cancel_grace: Duration,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) logs: Logs,
     pub(crate) session: Sessions,
     pub(crate) timeouts: Timeouts,
     pub(crate) resilience: Resilience,
@@ -84,6 +88,13 @@ impl PoolConfig {
             jitter: Some(settings.lifecycle.jitter),
             max_surge: Some(settings.lifecycle.max_surge as u64),
         };
+        let logs = RawLogs {
+            stdout: Some(settings.logs.stdout.name().to_owned()),
+            stderr: Some(settings.logs.stderr.name().to_owned()),
+            lines_per_second: Some(settings.logs.lines_per_second as u64),
+            max_line: Some(settings.logs.max_line),
+            tail: Some(settings.logs.tail as u64),
+        };
         let session = RawSession {
             affinity: Some(settings.session.affinity.name().to_owned()),
             ttl: Some(settings.session.ttl),
@@ -101,6 +112,7 @@ impl PoolConfig {
             profile: Some(settings.profile.name().to_owned()),
             threads,
             gil,
+            strategy: threads.map(|_| settings.strategy.name().to_owned()),
             start: Some(settings.start.name().to_owned()),
             workers: Some(settings.workers as u64),
             min_workers: bound(settings.min_workers),
@@ -122,6 +134,7 @@ impl PoolConfig {
             max_tool_depth: Some(settings.max_tool_depth as u64),
             max_tool_calls: Some(settings.max_tool_calls as u64),
             lifecycle,
+            logs,
             session,
             timeouts,
             layers: Layers::from(&settings.resilience),
@@ -141,6 +154,8 @@ impl PoolConfig {
         mine.min_workers = theirs.min_workers;
         mine.max_workers = theirs.max_workers;
         mine.idle_timeout = theirs.idle_timeout;
+        mine.strategy = theirs.strategy;
+        mine.logs = theirs.logs;
         mine.prefetch = theirs.prefetch;
         mine.queue = theirs.queue;
         mine.stream_credit = theirs.stream_credit;
@@ -183,6 +198,12 @@ impl PoolConfig {
     /// How a worker turns into slots.
     pub fn profile(&self) -> Profile {
         self.settings.profile
+    }
+
+    /// Which worker with a free slot takes a call. Workers of one slot are taken in the order in which
+    /// they came.
+    pub fn strategy(&self) -> Strategy {
+        self.settings.strategy
     }
 
     /// How the processes of workers come to be.
@@ -290,6 +311,11 @@ impl PoolConfig {
         self.settings.lifecycle
     }
 
+    /// What becomes of what workers print.
+    pub fn logs(&self) -> Logs {
+        self.settings.logs
+    }
+
     /// What is kept for sessions, and where their calls run.
     pub fn session(&self) -> Sessions {
         self.settings.session
@@ -340,6 +366,7 @@ impl Serialize for PoolConfig {
         if let Profile::Thread { threads, gil } = settings.profile {
             map.serialize_entry("threads", &threads)?;
             map.serialize_entry("gil", gil.name())?;
+            map.serialize_entry("strategy", settings.strategy.name())?;
         }
         map.serialize_entry("start", settings.start.name())?;
         map.serialize_entry("workers", &settings.workers)?;
@@ -378,6 +405,7 @@ impl Serialize for PoolConfig {
             map.serialize_entry("env", &settings.env)?;
         }
         map.serialize_entry("lifecycle", &settings.lifecycle)?;
+        map.serialize_entry("logs", &settings.logs)?;
         map.serialize_entry("session", &settings.session)?;
         map.serialize_entry("timeouts", &settings.timeouts)?;
         Layers::from(&settings.resilience).write(&mut map)?;

@@ -17,6 +17,7 @@ pub(crate) struct RawPool {
     pub(crate) profile: Option<String>,
     pub(crate) threads: Option<u64>,
     pub(crate) gil: Option<String>,
+    pub(crate) strategy: Option<String>,
     pub(crate) start: Option<String>,
     pub(crate) workers: Option<u64>,
     pub(crate) min_workers: Option<u64>,
@@ -39,6 +40,7 @@ pub(crate) struct RawPool {
     pub(crate) max_tool_depth: Option<u64>,
     pub(crate) max_tool_calls: Option<u64>,
     pub(crate) lifecycle: RawLifecycle,
+    pub(crate) logs: RawLogs,
     pub(crate) session: RawSession,
     pub(crate) timeouts: RawTimeouts,
     pub(crate) layers: Layers,
@@ -57,6 +59,16 @@ pub(crate) struct RawLifecycle {
     pub(crate) memory_interval: Option<Duration>,
     pub(crate) jitter: Option<f64>,
     pub(crate) max_surge: Option<u64>,
+}
+
+/// A pool's `logs` as given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RawLogs {
+    pub(crate) stdout: Option<String>,
+    pub(crate) stderr: Option<String>,
+    pub(crate) lines_per_second: Option<u64>,
+    pub(crate) max_line: Option<u64>,
+    pub(crate) tail: Option<u64>,
 }
 
 /// A pool's `session` as given. An inner `None` is "never".
@@ -122,12 +134,13 @@ impl RawPool {
                 })*
             };
         }
-        take!(self, document, "": profile, threads, gil, start, workers, min_workers, max_workers,
+        take!(self, document, "": profile, threads, gil, strategy, start, workers, min_workers, max_workers,
             idle_timeout, adapter, adapter_args, python, worker_package, cwd, prefetch, queue,
             max_payload, heartbeat, health_interval, cancel_grace, stream_credit,
             max_tool_depth, max_tool_calls);
         take!(self.lifecycle, document.lifecycle, "lifecycle.": ttl, max_requests, max_memory, idle,
             memory_interval, jitter, max_surge);
+        take!(self.logs, document.logs, "logs.": stdout, stderr, lines_per_second, max_line, tail);
         take!(self.session, document.session, "session.": affinity, ttl, quota, max_data);
         take!(self.timeouts, document.timeouts, "timeouts.": profile, call, stream_idle, queue,
             start, drain);

@@ -12,6 +12,9 @@ use crate::adapter::AdapterSpec;
 use crate::error::{Code, ConfigError, Problem};
 use crate::keys;
 use crate::lifecycle::{DEFAULT_JITTER, DEFAULT_MAX_SURGE, DEFAULT_MEMORY_INTERVAL, Lifecycle};
+use crate::logs::{
+    DEFAULT_LEVEL, DEFAULT_LINES_PER_SECOND, DEFAULT_MAX_LINE, DEFAULT_TAIL, LogLevel, Logs,
+};
 use crate::node::Place;
 use crate::pool::{PoolConfig, Settings};
 use crate::profile::{GilPolicy, Profile, THREADS};
@@ -19,6 +22,7 @@ use crate::raw::RawPool;
 use crate::resilience::Resilience;
 use crate::session::{Affinity, DEFAULT_MAX_DATA, DEFAULT_QUOTA, DEFAULT_TTL, Sessions};
 use crate::start::Start;
+use crate::strategy::Strategy;
 use crate::timeouts::{TimeoutProfile, Timeouts};
 use crate::units::{format_duration, format_size};
 
@@ -55,6 +59,13 @@ pub(crate) const MEMORY_INTERVAL: RangeInclusive<Duration> =
 /// Beyond a half a limit says little.
 pub(crate) const JITTER: RangeInclusive<f64> = 0.0..=0.5;
 
+/// Nobody reads more.
+pub(crate) const LOG_LINES: RangeInclusive<u64> = 1..=1_000_000;
+/// Each stream of a worker keeps one line of this size while it is read.
+pub(crate) const LOG_LINE: RangeInclusive<u64> = 64..=1 << 20;
+/// They become part of an error's text.
+pub(crate) const LOG_TAIL: RangeInclusive<u64> = 0..=1000;
+
 /// Each takes some hundred bytes; past this a typing error is likelier.
 pub(crate) const SESSION_QUOTA: RangeInclusive<u64> = 1..=10_000_000;
 /// As large as payloads may be.
@@ -90,6 +101,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
     let mut settings = Settings {
         name: raw.name.clone(),
         profile,
+        strategy: check.strategy(profile),
         start: check.start(profile),
         workers,
         min_workers,
@@ -136,6 +148,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
             GRACE,
         ),
         lifecycle: check.lifecycle(),
+        logs: check.logs(),
         session: check.session(),
         timeouts: check.timeouts(),
         resilience: Resilience::default(),
@@ -225,6 +238,22 @@ impl Check<'_> {
                 Some(keys::suggestion(name, &GilPolicy::NAMES));
             GilPolicy::default()
         })
+    }
+
+    fn strategy(&mut self, profile: Profile) -> Strategy {
+        let Some(name) = &self.raw.strategy else { return Strategy::default() };
+        let Some(strategy) = Strategy::from_name(name) else {
+            let message = format!("there is no such strategy as `{name}`");
+            self.problem(Code::InvalidValue, "strategy", message).help =
+                Some(keys::suggestion(name, &Strategy::NAMES));
+            return Strategy::default();
+        };
+        if profile == Profile::Process {
+            let message = "workers of profile `process` run one call at a time";
+            self.problem(Code::InvalidValue, "strategy", message).help =
+                Some("add `profile = \"thread\"`, or leave it out".to_owned());
+        }
+        strategy
     }
 
     fn start(&mut self, profile: Profile) -> Start {
@@ -464,6 +493,29 @@ impl Check<'_> {
                 WORKERS,
             ),
         }
+    }
+
+    fn logs(&mut self) -> Logs {
+        let given = &self.raw.logs;
+        let bytes = given.max_line.unwrap_or(DEFAULT_MAX_LINE);
+        let lines = (given.lines_per_second, DEFAULT_LINES_PER_SECOND);
+        Logs {
+            stdout: self.level("logs.stdout", given.stdout.as_deref()),
+            stderr: self.level("logs.stderr", given.stderr.as_deref()),
+            lines_per_second: self.count("logs.lines_per_second", lines.0, lines.1, LOG_LINES),
+            max_line: self.size("logs.max_line", bytes, LOG_LINE),
+            tail: self.count("logs.tail", given.tail, DEFAULT_TAIL, LOG_TAIL),
+        }
+    }
+
+    fn level(&mut self, key: &str, given: Option<&str>) -> LogLevel {
+        let Some(name) = given else { return DEFAULT_LEVEL };
+        LogLevel::from_name(name).unwrap_or_else(|| {
+            let message = format!("there is no such level as `{name}`");
+            self.problem(Code::InvalidValue, key, message).help =
+                Some(keys::suggestion(name, &LogLevel::NAMES));
+            DEFAULT_LEVEL
+        })
     }
 
     fn session(&mut self) -> Sessions {

@@ -103,6 +103,34 @@ fn the_multi_pool_form_keeps_each_pool_and_global_keys_hold_for_all() {
 }
 
 #[test]
+fn a_capacity_strategy_that_gives_a_worker_one_call_at_a_time_still_does() {
+    let of = |strategy: &str, profile: &str| {
+        let text = format!(
+            r#"{{"pools": [{{"name": "a", "worker_profile": "{profile}", "threads_per_worker": 16,
+                "capacity_strategy": "{strategy}"}}]}}"#
+        );
+        let text = match profile {
+            "thread" => text,
+            _ => text.replace(r#""threads_per_worker": 16,"#, ""),
+        };
+        let loaded = load(&text, Format::Json);
+        let is_its = |remark: &&snakepit_config::Remark| remark.key.ends_with("capacity_strategy");
+        let remark = loaded.remarks().iter().find(is_its).unwrap().clone();
+        let threads = match loaded.config().pools()[0].profile() {
+            Profile::Thread { threads, .. } => threads,
+            _ => 0,
+        };
+        (threads, remark.kind)
+    };
+    assert_eq!(of("pool", "thread"), (16, RemarkKind::NoMeaning));
+    assert_eq!(of("hybrid", "thread"), (16, RemarkKind::NoMeaning));
+    assert_eq!(of("profile", "thread"), (1, RemarkKind::Became));
+    assert_eq!(of("profile", "process"), (0, RemarkKind::NoMeaning));
+    let bad = r#"{"pool_size": 1, "capacity_strategy": "none"}"#;
+    assert_eq!(codes(bad), [(Code::InvalidValue, "capacity_strategy".to_owned())]);
+}
+
+#[test]
 fn the_originals_errors_keep_their_names() {
     let pool = |pool: &str| format!(r#"{{"pools": [{{"name": "a", {pool}}}]}}"#);
     for (json, code, path) in [

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use snakepit_config::{Config, Format, Layers, Translation, format_duration};
+use snakepit_config::{Config, Format, Layers, Profile, Translation, format_duration};
 
 /// Documents that most edits leave nearly valid.
 const CORPUS: [(&str, Format); 6] = [
@@ -121,6 +121,10 @@ fn pool() -> impl Strategy<Value = Value> {
                     pool["rate_limit"] = json!({ "calls": queue });
                     pool["shed"] = json!({ "queue": queue });
                     pool["barrier"] = json!({});
+                    pool["profile"] = "thread".into();
+                    pool["strategy"] = "fill".into();
+                    pool["logs"] = json!({ "stdout": "off", "lines_per_second": workers,
+                        "max_line": "1KiB", "tail": prefetch });
                 }
                 pool
             },
@@ -215,8 +219,8 @@ proptest! {
         let config = Config::from_text(&document.to_string(), Format::Json).unwrap();
         let got = serde_json::to_value(&config).unwrap();
         let (said, got) = (&document["pool"]["default"], &got["pool"]["default"]);
-        for table in ["lifecycle", "timeouts"] {
-            for (key, value) in said[table].as_object().unwrap() {
+        for table in ["lifecycle", "timeouts", "logs"] {
+            for (key, value) in said[table].as_object().into_iter().flatten() {
                 prop_assert_eq!(&got[table][key], value, "{}.{}", table, key);
             }
         }
@@ -235,8 +239,14 @@ proptest! {
         ttl in prop::option::of((1..1000_u64, prop::sample::select(vec![("seconds", 1), ("minutes", 60), ("hours", 3600)]))),
         requests in prop::option::of(1..100_000_u64),
         queue_ms in prop::option::of(1..100_000_u64),
+        threads in prop::option::of((1..64_u64, prop::sample::select(vec!["pool", "profile", "hybrid"]))),
     ) {
         let mut document = json!({ "pool_config": {} });
+        if let Some((threads, strategy)) = threads {
+            document["worker_profile"] = "thread".into();
+            document["threads_per_worker"] = threads.into();
+            document["capacity_strategy"] = strategy.into();
+        }
         if let Some(size) = size { document["pool_size"] = size.into(); }
         if let Some(size) = inner { document["pool_config"]["pool_size"] = size.into(); }
         if let Some(cap) = cap { document["max_workers"] = cap.into(); }
@@ -252,6 +262,10 @@ proptest! {
         }
         prop_assert!(pool.max_workers() as u64 <= cap.unwrap_or(u64::MAX));
         prop_assert!(pool.max_workers() as u64 <= workers + overflow.unwrap_or(0));
+        if let (Some((most, strategy)), Profile::Thread { threads, .. }) = (threads, pool.profile()) {
+            // With `profile` the original gives a worker one call at a time.
+            prop_assert_eq!(threads as u64, if strategy == "profile" { 1 } else { most });
+        }
         prop_assert_eq!(pool.lifecycle().ttl.map(|age| age.as_secs()), ttl.map(|(n, (_, unit))| n * unit));
         prop_assert_eq!(pool.lifecycle().max_requests, requests);
         if let Some(ms) = queue_ms {

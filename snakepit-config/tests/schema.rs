@@ -49,6 +49,11 @@ fn what_the_schema_refuses_is_refused_by_the_code_too() {
         "workers = 'two'",
         "threads = 65",
         "gil = 'off'",
+        "strategy = 'first'",
+        "logs = { stdout = 'loud' }",
+        "logs = { lines_per_second = 0 }",
+        "logs = { max_line = 5 }",
+        "logs = { tail = 1001 }",
         "profile = 'fibre'",
         "start = 'fork'",
         "queue = 0",
@@ -97,7 +102,7 @@ fn every_key_of_the_schema_is_read() {
         paths.extend(keys.map(|key| format!("{table}.{key}")));
     }
     let layers = 1 + 2 + 3 + 5 + 9 + 2 + 2;
-    assert_eq!(paths.len(), 33 + 7 + 4 + 6 + layers);
+    assert_eq!(paths.len(), 35 + 7 + 5 + 4 + 6 + layers);
     for path in paths {
         // No key takes a truth value.
         let text = format!("[pool.default]\n{path} = true");

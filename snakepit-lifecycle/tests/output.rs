@@ -3,8 +3,9 @@
 
 use snakepit_core::CallId;
 use snakepit_core::testkit::Told;
-use snakepit_lifecycle::process::{ChildSpec, Reaper, Spawner};
+use snakepit_lifecycle::process::{ChildSpec, Output, OutputOptions, Reaper, Spawner};
 use tokio::runtime::Handle;
+use tracing::Level;
 
 async fn events_of(script: &str) -> String {
     events_of_child(ChildSpec::new("pool".into(), "pool.0.0".into(), "/bin/sh"), script).await
@@ -54,4 +55,36 @@ async fn a_flood_is_cut_and_says_how_much_is_missing() {
         .sum();
     assert_eq!(told + left_out, 5000);
     assert!(told < 5000, "nothing was left out");
+}
+
+#[tokio::test]
+async fn options_say_how_loud_how_much_and_how_long() {
+    let told = async |set: fn(&mut OutputOptions), script: &str| {
+        let mut options = OutputOptions::default();
+        set(&mut options);
+        let spec = ChildSpec::new("pool".into(), "pool.0.0".into(), "/bin/sh");
+        events_of_child(spec.output(Output::new(options)), script).await
+    };
+    let both = "echo to stdout; echo to stderr >&2";
+    let events = told(|o| (o.stdout, o.stderr) = (None, Some(Level::WARN)), both).await;
+    assert!(!events.contains("to stdout"), "{events}");
+    assert!(events.contains("WARN snakepit::worker::stderr"), "{events}");
+    let events = told(|o| o.line_bytes = 4, "echo 123456").await;
+    assert!(events.contains("1234 … (line cut)"), "{events}");
+    let events = told(|o| o.lines_per_second = 1, "echo one; echo two; echo three").await;
+    assert!(events.contains("one") && events.contains("2 lines left out: more than 1"), "{events}");
+}
+
+#[tokio::test]
+async fn so_many_lines_are_kept_as_was_asked_and_a_change_holds_for_those_that_run() {
+    let output = Output::default();
+    let spec = ChildSpec::new("pool".into(), "pool.0.0".into(), "/bin/sh")
+        .args(["-c", "for i in 1 2 3 4 5; do echo $i >&2; done"])
+        .output(output.clone());
+    let mut options = output.get();
+    options.tail_lines = 2;
+    output.set(options);
+    let reaper = Reaper::new(Handle::current());
+    let child = Spawner::get().unwrap().spawn(spec, &reaper).await.unwrap();
+    assert_eq!(*child.exited().await.stderr, ["4", "5"]);
 }

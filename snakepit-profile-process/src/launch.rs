@@ -52,6 +52,7 @@ async fn fork(
     }
     spec = spec.current_call(connection.current_call());
     let options = parts.workshop.options();
+    spec = spec.output(options.output.clone());
     for (name, value) in of_fork(&options.env, seat.index) {
         spec = spec.env(name, value);
     }

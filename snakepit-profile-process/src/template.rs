@@ -137,6 +137,7 @@ fn spec(options: &WorkerOptions, seat: &Seat) -> Result<ChildSpec, Error> {
     let nothing_either = nothing.try_clone().map_err(no_descriptors)?;
     let mut spec = ChildSpec::new(seat.pool.clone(), name, &options.python)
         .args(["-m", "snakepit.worker", "--zygote", "--adapter", &options.adapter])
+        .output(options.output.clone())
         .args(["--channel-fd".to_owned(), CHANNEL_FD.to_string()])
         // Keeps what the adapter opens away from the numbers that workers need.
         .descriptor(nothing.into(), LIVENESS_FD)

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use snakepit_lifecycle::process::Output;
+
 /// How the workers of one pool are launched.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -27,6 +29,8 @@ pub struct WorkerOptions {
     pub max_payload_bytes: u64,
     /// Time a worker has to become ready.
     pub start_timeout: Duration,
+    /// What becomes of what workers print. Changes hold for those that run.
+    pub output: Output,
 }
 
 impl WorkerOptions {
@@ -42,6 +46,7 @@ impl WorkerOptions {
             heartbeat: Duration::from_secs(1),
             max_payload_bytes: 1024 * 1024 * 1024,
             start_timeout: Duration::from_secs(60),
+            output: Output::default(),
         }
     }
 }

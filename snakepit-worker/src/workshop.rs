@@ -190,7 +190,8 @@ impl Workshop {
         let Connection { args, ends, attaching, liveness, .. } = connection;
         let mut spec = ChildSpec::new(seat.pool.clone(), seat.worker_id(), &options.python)
             .args(["-m", "snakepit.worker"])
-            .args(args);
+            .args(args)
+            .output(options.output.clone());
         for (end, number) in ends {
             spec = spec.descriptor(end, number);
         }

@@ -32,7 +32,6 @@ const ENGINE: &str = "it tunes a part that does not exist here";
 const HEARTBEATS: &str =
     "heartbeats are answered beside running code; a worker that misses fifteen ends";
 const TELEMETRY: &str = "it is the program's business what becomes of events";
-const LATER: &str = "there is no such setting yet";
 
 /// Keys by name. Where two become the same setting, the first given one of a document counts.
 const KEYS: [(&str, Meaning); 69] = [
@@ -81,7 +80,7 @@ const KEYS: [(&str, Meaning); 69] = [
     ("pool_startup_batch_size", Nothing(STARTUP)),
     ("pool_startup_batch_delay_ms", Nothing(STARTUP)),
     ("strategy", Nothing("the least loaded worker takes the call")),
-    ("capacity_strategy", Nothing(LATER)),
+    ("capacity_strategy", Special),
     ("affinity", Setting("session.affinity", Same)),
     ("pool_identifier", Nothing("a pool is known by its name")),
     ("health_check_interval", Nothing(HEARTBEATS)),

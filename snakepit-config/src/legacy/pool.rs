@@ -41,6 +41,9 @@ impl Work {
                 None => {}
             }
         }
+        if let Some(given) = first("capacity_strategy") {
+            self.capacity(&mut table, name, given);
+        }
         let size = table.get("workers").and_then(integer);
         let cap = first("max_workers").or(first("pool_max_workers"));
         if let Some(given) = cap {
@@ -226,6 +229,30 @@ impl Work {
                 self.became(given, &target);
             }
             _ => self.nothing(given, &format!("another key has set {target}")),
+        }
+    }
+
+    /// Who counts what a worker has room for. Here that is the worker's slots alone, but with `profile`
+    /// the original gives a worker one call at a time whatever its threads, and so that stays.
+    fn capacity(&mut self, table: &mut Table, name: &str, given: &Given<'_>) {
+        let has_threads = table.get("profile").and_then(Node::as_text) == Some("thread");
+        match given.node.as_text() {
+            Some("pool") => self.nothing(given, "it is the default: calls go where slots are free"),
+            Some("hybrid") => {
+                self.nothing(given, "slots are counted in one place, and the statistics show them");
+            }
+            Some("profile") if has_threads => {
+                table.entries.retain(|entry| entry.key != "threads");
+                let one = Node::new(Value::Integer(1), given.node.place.clone());
+                table.push("threads", one);
+                let became = "threads, as it gives a worker one call at a time";
+                self.became(given, &format!("pool.{name}.{became}"));
+            }
+            Some("profile") => self.nothing(given, "a worker of one slot has one call at a time"),
+            _ => {
+                let message = "expected :pool, :profile or :hybrid".to_owned();
+                self.problem(Code::InvalidValue, given, message);
+            }
         }
     }
 

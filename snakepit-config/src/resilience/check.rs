@@ -36,33 +36,53 @@ const DEFAULT_JITTER: f64 = 0.2;
 const DEFAULT_RETRY_BUDGET: f64 = 0.2;
 const DEFAULT_HEDGE_BUDGET: f64 = 0.1;
 
-/// The names of the errors that a call can end with, as `kinds` takes them. They are those of
-/// `snakepit_core::ErrorKind`, which this crate does not know; a test of the facade compares them.
-pub(crate) const ERROR_KINDS: [&str; 24] = [
+/// The names of the errors that a call can end with, as `kinds` takes them: those of
+/// `snakepit_core::ErrorKind`, which this crate does not know, but for what is no call's. A test of the
+/// facade compares the two lists.
+pub(crate) const ERROR_KINDS: [&str; 43] = [
     "adapter_failed",
     "call_timeout",
     "cancelled",
     "circuit_open",
     "decode_failed",
+    "drain_timeout",
+    "encode_failed",
     "internal",
+    "interpreter_not_found",
+    "interpreter_unsupported",
     "invalid_arguments",
+    "invalid_config",
     "load_shed",
+    "nested_deadlock",
+    "nesting_too_deep",
     "payload_too_large",
     "pool_closed",
+    "pool_not_found",
     "pool_not_initialized",
     "pool_saturated",
     "protocol",
     "python",
     "queue_timeout",
     "rate_limited",
+    "session_quota_exceeded",
     "session_worker_unavailable",
     "start_failed",
     "start_timeout",
     "stream_idle_timeout",
+    "streaming_not_supported",
+    "streaming_required",
     "system",
+    "tool_failed",
+    "tool_limit",
+    "tool_not_found",
+    "tool_panicked",
+    "unknown_command",
+    "version_mismatch",
     "worker_at_capacity",
     "worker_busy",
     "worker_lost",
+    "worker_not_found",
+    "worker_package_missing",
 ];
 
 impl Check<'_> {

@@ -26,6 +26,7 @@ pub use limits::system_error;
 pub use linux::raise_descriptor_limit;
 pub use marker::{MARKER_VARIABLE, Marker};
 pub use orphans::adopt_orphans;
+pub use output::{Output, OutputOptions};
 pub use reaper::Reaper;
 pub use spawner::Spawner;
 pub use spec::ChildSpec;

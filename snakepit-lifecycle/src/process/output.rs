@@ -7,23 +7,71 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Level;
 
 use super::spec::Label;
 
-/// Longest line of an event; the rest of it is left out. Long enough for a deep traceback line.
-const LINE_BYTES: usize = 4096;
+/// What becomes of what a child writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutputOptions {
+    /// Level of events of lines on standard output; `None` tells of none.
+    pub stdout: Option<Level>,
+    /// Level of events of lines on standard error; `None` tells of none.
+    pub stderr: Option<Level>,
+    /// Lines a second that become events, for each stream of a child.
+    pub lines_per_second: usize,
+    /// Longest line in bytes; the rest of it is left out.
+    pub line_bytes: usize,
+    /// Lines of stderr kept for errors.
+    pub tail_lines: usize,
+}
 
-/// Lines a second that become events, for each stream of a child.
-const LINES_PER_SECOND: u32 = 200;
+impl Default for OutputOptions {
+    /// Both streams at level info, 200 lines a second, lines long enough for a deep traceback's, 40
+    /// of them kept.
+    fn default() -> Self {
+        Self {
+            stdout: Some(Level::INFO),
+            stderr: Some(Level::INFO),
+            lines_per_second: 200,
+            line_bytes: 4096,
+            tail_lines: 40,
+        }
+    }
+}
 
-/// Lines of stderr kept for errors.
-const TAIL_LINES: usize = 40;
+/// The options that children share; a change holds for those that run, from their next line on.
+#[derive(Clone, Debug, Default)]
+pub struct Output(Arc<Mutex<OutputOptions>>);
+
+impl Output {
+    /// Sets them to begin with.
+    pub fn new(options: OutputOptions) -> Self {
+        Self(Arc::new(Mutex::new(options)))
+    }
+
+    /// What they are.
+    pub fn get(&self) -> OutputOptions {
+        *self.lock()
+    }
+
+    /// Changes them.
+    pub fn set(&self, options: OutputOptions) {
+        *self.lock() = options;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OutputOptions> {
+        // Nothing panics under it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Most that is read after the child has ended, should an escaped grandchild go on writing.
 const LAST_BYTES: usize = 1024 * 1024;
@@ -39,12 +87,14 @@ pub(super) enum Stream {
 pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
 
 impl Tail {
-    fn push(&self, line: &str) {
+    fn push(&self, line: &str, most: usize) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == TAIL_LINES {
+        while lines.len() >= most.max(1) {
             lines.pop_front();
         }
-        lines.push_back(line.to_owned());
+        if most > 0 {
+            lines.push_back(line.to_owned());
+        }
     }
 
     pub(super) fn lines(&self) -> Arc<[String]> {
@@ -94,7 +144,7 @@ impl Pump {
         match self.pipe.try_read(buffer) {
             Ok(0) => false,
             Ok(n) => {
-                self.lines.feed(&buffer[..n], |line| self.events.line(line));
+                self.feed(&buffer[..n]);
                 true
             }
             Err(e) => e.kind() == io::ErrorKind::WouldBlock,
@@ -106,11 +156,16 @@ impl Pump {
         match self.pipe.try_read(buffer) {
             Ok(n) if n > 0 => {
                 *read += n;
-                self.lines.feed(&buffer[..n], |line| self.events.line(line));
+                self.feed(&buffer[..n]);
                 true
             }
             _ => false,
         }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        let most = self.events.label.output.get().line_bytes;
+        self.lines.feed(bytes, most, |line| self.events.line(line));
     }
 
     fn finish(mut self) {
@@ -127,13 +182,13 @@ struct Lines {
 }
 
 impl Lines {
-    fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(&str)) {
+    fn feed(&mut self, mut bytes: &[u8], most: usize, mut each: impl FnMut(&str)) {
         while let Some(end) = bytes.iter().position(|&b| b == b'\n') {
-            self.extend(&bytes[..end]);
+            self.extend(&bytes[..end], most);
             self.emit(&mut each);
             bytes = &bytes[end + 1..];
         }
-        self.extend(bytes);
+        self.extend(bytes, most);
     }
 
     fn finish(&mut self, mut each: impl FnMut(&str)) {
@@ -142,8 +197,9 @@ impl Lines {
         }
     }
 
-    fn extend(&mut self, bytes: &[u8]) {
-        let room = LINE_BYTES - self.line.len();
+    fn extend(&mut self, bytes: &[u8], most: usize) {
+        // Less than none, if that has been changed within the line.
+        let room = most.saturating_sub(self.line.len());
         self.cut |= bytes.len() > room;
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
@@ -168,14 +224,15 @@ struct Events {
     label: Label,
     tail: Option<Tail>,
     second: Instant,
-    told: u32,
+    told: usize,
     left_out: u64,
 }
 
 impl Events {
     fn line(&mut self, line: &str) {
+        let options = self.label.output.get();
         if let Some(tail) = &self.tail {
-            tail.push(line);
+            tail.push(line, options.tail_lines);
         }
         let now = Instant::now();
         if now.duration_since(self.second) >= Duration::from_secs(1) {
@@ -183,7 +240,7 @@ impl Events {
             self.second = now;
             self.told = 0;
         }
-        if self.told == LINES_PER_SECOND {
+        if self.told >= options.lines_per_second {
             self.left_out += 1;
             return;
         }
@@ -194,20 +251,39 @@ impl Events {
     fn tell_left_out(&mut self) {
         if self.left_out > 0 {
             let lines = std::mem::take(&mut self.left_out);
-            self.emit(&format!("… {lines} lines left out: more than {LINES_PER_SECOND} a second"));
+            let most = self.label.output.get().lines_per_second;
+            self.emit(&format!("… {lines} lines left out: more than {most} a second"));
         }
     }
 
     fn emit(&self, line: &str) {
-        let Label { pool, worker, call } = &self.label;
+        /// The level of an event is part of where it is in the program.
+        macro_rules! tell {
+            ($target:literal, $level:expr, $($event:tt)*) => {
+                match $level {
+                    Level::ERROR => tracing::error!(target: $target, $($event)*),
+                    Level::WARN => tracing::warn!(target: $target, $($event)*),
+                    Level::INFO => tracing::info!(target: $target, $($event)*),
+                    Level::DEBUG => tracing::debug!(target: $target, $($event)*),
+                    Level::TRACE => tracing::trace!(target: $target, $($event)*),
+                }
+            };
+        }
+        let Label { pool, worker, call, output } = &self.label;
+        let options = output.get();
+        let level = match self.stream {
+            Stream::Stdout => options.stdout,
+            Stream::Stderr => options.stderr,
+        };
+        let Some(level) = level else { return };
         // At the moment the line is read: some microseconds after it was written.
         let call = call.as_ref().and_then(|current| current.0()).map(tracing::field::display);
         match self.stream {
             Stream::Stdout => {
-                tracing::info!(target: "snakepit::worker::stdout", %worker, %pool, call, "{line}");
+                tell!("snakepit::worker::stdout", level, %worker, %pool, call, "{line}");
             }
             Stream::Stderr => {
-                tracing::info!(target: "snakepit::worker::stderr", %worker, %pool, call, "{line}");
+                tell!("snakepit::worker::stderr", level, %worker, %pool, call, "{line}");
             }
         }
     }
@@ -217,11 +293,13 @@ impl Events {
 mod tests {
     use super::*;
 
+    const MOST: usize = 4096;
+
     fn lines(chunks: &[&[u8]]) -> Vec<String> {
         let mut out = Vec::new();
         let mut lines = Lines::default();
         for chunk in chunks {
-            lines.feed(chunk, |line| out.push(line.to_owned()));
+            lines.feed(chunk, MOST, |line| out.push(line.to_owned()));
         }
         lines.finish(|line| out.push(line.to_owned()));
         out
@@ -235,10 +313,19 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_cut_and_says_so() {
-        let long = vec![b'x'; 3 * LINE_BYTES];
+        let long = vec![b'x'; 3 * MOST];
         let out = lines(&[&long, &long, b"\nnext\n"]);
         assert_eq!(out.len(), 2);
-        assert!(out[0].len() < LINE_BYTES + 32 && out[0].ends_with("(line cut)"));
+        assert!(out[0].len() < MOST + 32 && out[0].ends_with("(line cut)"));
         assert_eq!(out[1], "next");
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_it_may_be_by_now_is_cut_there() {
+        let mut out = Vec::new();
+        let mut lines = Lines::default();
+        lines.feed(b"twelve bytes", 100, |_| panic!("it goes on"));
+        lines.feed(b" and more\n", 5, |line| out.push(line.to_owned()));
+        assert_eq!(out, ["twelve bytes … (line cut)"]);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use snakepit_core::{CallId, PoolName, WorkerId};
 
 use super::marker::Marker;
+use super::output::Output;
 
 /// A program to run, and what it is given.
 #[derive(Debug)]
@@ -22,17 +23,18 @@ pub struct ChildSpec {
     pub(crate) marker: Marker,
 }
 
-/// Who a child is in events.
+/// Who a child is in events, and how much of what it writes becomes some.
 #[derive(Clone, Debug)]
 pub(crate) struct Label {
     pub(crate) pool: PoolName,
     pub(crate) worker: WorkerId,
     pub(crate) call: Option<CurrentCall>,
+    pub(crate) output: Output,
 }
 
 impl Label {
     pub(crate) fn new(pool: PoolName, worker: WorkerId) -> Self {
-        Self { pool, worker, call: None }
+        Self { pool, worker, call: None, output: Output::default() }
     }
 
     /// Names the call that it is in, too.
@@ -101,6 +103,13 @@ impl ChildSpec {
         call: impl Fn() -> Option<CallId> + Send + Sync + 'static,
     ) -> Self {
         self.label.name_call(call);
+        self
+    }
+
+    /// Has its output told by these options.
+    #[must_use]
+    pub fn output(mut self, output: Output) -> Self {
+        self.label.output = output;
         self
     }
 

@@ -14,6 +14,7 @@ use snakepit_config::{Config, PoolConfig};
 use snakepit_core::{
     BoxFuture, Clock, Error, ErrorKind, Nesting, Pool, PoolOptions, Profile, Tool, WorkerId,
 };
+use snakepit_lifecycle::process::Output;
 use snakepit_lifecycle::{Observer, Supervisor, SupervisorStatus};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -30,7 +31,7 @@ use crate::report::PoolState;
 use crate::tools::Registry;
 
 pub(crate) use self::ending::{DRAIN_SHARE, drain, shutdown, stop_pool};
-use self::options::{pool_options, profile, supervisor_options};
+use self::options::{output_options, pool_options, profile, supervisor_options};
 
 /// Keeps the workers of one pool alive.
 pub(crate) struct Supervised {
@@ -39,6 +40,8 @@ pub(crate) struct Supervised {
     observer: Observer,
     /// What a reload changes.
     settled: Mutex<Settled>,
+    /// What becomes of what its workers print, also of those that run.
+    output: Output,
     duties: LastDuties,
     state: watch::Sender<PoolState>,
 }
@@ -163,7 +166,8 @@ pub(crate) async fn start_pool(
     onto: &Onto,
 ) -> Result<PoolEntry, Error> {
     let Onto { runtime, last_duties, .. } = onto;
-    let Making { profile, duty } = make(&config, onto).await?;
+    let output = Output::new(output_options(&config));
+    let Making { profile, duty } = make(&config, &output, onto).await?;
     let pool = Pool::new(pool_options(&config, onto), Clock::system(), runtime);
     let mut options = supervisor_options(&config);
     options.first_incarnation = first_incarnation;
@@ -186,6 +190,7 @@ pub(crate) async fn start_pool(
             making: Making { profile, duty },
             tools: tools.unwrap_or_default(),
         }),
+        output,
         duties: last_duties.clone(),
         state: watch::Sender::new(PoolState::Running),
     };
@@ -193,12 +198,12 @@ pub(crate) async fn start_pool(
 }
 
 /// Finds the interpreter, and makes what makes the workers.
-async fn make(config: &PoolConfig, onto: &Onto) -> Result<Making, Error> {
+async fn make(config: &PoolConfig, output: &Output, onto: &Onto) -> Result<Making, Error> {
     let named = config.clone();
     let resolving = onto.runtime.spawn_blocking(move || interpreter::resolve(&named));
     // A blocking task ends early only when its runtime does.
     let resolved = resolving.await.map_err(|_| ended())??;
-    let profile = profile(config, resolved, onto)?;
+    let profile = profile(config, resolved, output.clone(), onto)?;
     // Workers whose last handle is dropped are killed at once and reaped here.
     let all_gone = Arc::clone(&profile);
     let duty = onto.last_duties.add(async move { all_gone.all_gone().await });
@@ -227,11 +232,12 @@ pub(crate) async fn change_pool(
             Ok(())
         })?;
         pool.reconfigure(wanted);
+        supervised.output.set(output_options(&config));
         change_layers(entry, &before, &config, &onto.runtime);
         supervised.settled().config = Arc::new(config);
         return Ok(false);
     }
-    let making = make(&config, onto).await?;
+    let making = make(&config, &supervised.output, onto).await?;
     let profile = Arc::clone(&making.profile);
     let begun = if same_workers {
         // Only those that come later are made another way.
@@ -254,6 +260,7 @@ pub(crate) async fn change_pool(
         let mut settled = supervised.settled();
         let old = std::mem::replace(&mut settled.making, making);
         see_off(old, onto.last_duties.clone(), &onto.runtime);
+        supervised.output.set(output_options(&config));
         change_layers(entry, &before, &config, &onto.runtime);
         settled.config = Arc::new(config);
     }

@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use snakepit_config::{self as config, PoolConfig, Start};
+use snakepit_config::{self as config, LogLevel, PoolConfig, Start};
 use snakepit_core::session::{Affinity, SessionOptions};
 use snakepit_core::{Error, PoolOptions, Profile, Strategy};
+use snakepit_lifecycle::process::{Output, OutputOptions};
 use snakepit_lifecycle::{Elastic, Limits, SupervisorOptions};
 use snakepit_profile_process::{ProcessOptions, ProcessProfile, StartMethod, WorkerOptions};
 use snakepit_profile_thread::{GilPolicy, ThreadOptions, ThreadProfile};
+use tracing::Level;
 
 use super::Onto;
 use crate::interpreter::Resolved;
@@ -20,7 +22,7 @@ pub(super) fn pool_options(config: &PoolConfig, onto: &Onto) -> PoolOptions {
         name: config.name().into(),
         queue_limit: config.queue(),
         prefetch: config.prefetch(),
-        strategy: Strategy::default(),
+        strategy: strategy(config.strategy()),
         call_timeout: timeouts.call,
         queue_timeout: timeouts.queue,
         stream_idle_timeout: timeouts.stream_idle,
@@ -37,6 +39,36 @@ pub(super) fn pool_options(config: &PoolConfig, onto: &Onto) -> PoolOptions {
         max_tool_depth: config.max_tool_depth() as u32,
         max_tool_calls: config.max_tool_calls(),
         nesting: onto.nesting.clone(),
+    }
+}
+
+fn strategy(strategy: config::Strategy) -> Strategy {
+    match strategy {
+        config::Strategy::Fill => Strategy::Fill,
+        _ => Strategy::Spread,
+    }
+}
+
+/// What becomes of what workers print.
+pub(super) fn output_options(config: &PoolConfig) -> OutputOptions {
+    let logs = config.logs();
+    let mut options = OutputOptions::default();
+    (options.stdout, options.stderr) = (level(logs.stdout), level(logs.stderr));
+    options.lines_per_second = logs.lines_per_second;
+    // Validated to fit.
+    options.line_bytes = logs.max_line as usize;
+    options.tail_lines = logs.tail;
+    options
+}
+
+fn level(level: LogLevel) -> Option<Level> {
+    match level {
+        LogLevel::Error => Some(Level::ERROR),
+        LogLevel::Warn => Some(Level::WARN),
+        LogLevel::Info => Some(Level::INFO),
+        LogLevel::Debug => Some(Level::DEBUG),
+        LogLevel::Trace => Some(Level::TRACE),
+        _ => None,
     }
 }
 
@@ -61,10 +93,12 @@ fn affinity(affinity: config::Affinity) -> Affinity {
 pub(super) fn profile(
     config: &PoolConfig,
     resolved: Resolved,
+    output: Output,
     onto: &Onto,
 ) -> Result<Arc<dyn Profile>, Error> {
     let (links, runtime) = (Arc::clone(&onto.links), onto.runtime.clone());
-    let worker = worker_options(config, resolved);
+    let mut worker = worker_options(config, resolved);
+    worker.output = output;
     Ok(match config.profile() {
         config::Profile::Thread { threads, gil } => {
             let options = thread_options(worker, threads, gil);

@@ -1,5 +1,7 @@
 """Tools that show what a setting has changed."""
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 
@@ -38,3 +40,19 @@ def deaf(seconds: float) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(left, 0.05))
+
+
+@tool
+def mutter(out: list[str], err: list[str]) -> None:
+    """Writes lines on standard output and standard error."""
+    for line in out:
+        print(line, flush=True)
+    for line in err:
+        print(line, file=sys.stderr, flush=True)
+
+
+@tool
+def give_up(last: str) -> None:
+    """Ends its worker with a word on standard error."""
+    print(last, file=sys.stderr, flush=True)
+    os._exit(3)

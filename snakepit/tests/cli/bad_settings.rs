@@ -107,6 +107,19 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     ("profile = 'thread'\nthreads = 65", "invalid_value", "threads", "1 to 64"),
     ("profile = 'thread'\ngil = 'of'", "invalid_value", "gil", "refuse"),
     ("profile = 'thread'\nstart = 'zygote'", "invalid_value", "start", "cannot be forked"),
+    ("profile = 'thread'\nstrategy = 'fil'", "invalid_value", "strategy", "`fill`?"),
+    ("profile = 'thread'\nstrategy = 1", "invalid_value", "strategy", "expected a text"),
+    ("strategy = 'fill'", "invalid_value", "strategy", "one call at a time"),
+    // Logs.
+    ("logs = 'off'", "invalid_value", "logs", "expected a table"),
+    ("logs.stdout = 'warning'", "invalid_value", "logs.stdout", "known are"),
+    ("logs.stderr = 3", "invalid_value", "logs.stderr", "expected a text"),
+    ("logs.level = 'info'", "unknown_key", "logs.level", "known are"),
+    ("logs.lines_per_second = 0", "invalid_value", "logs.lines_per_second", "1 to 1000000"),
+    ("logs.max_line = '1B'", "invalid_value", "logs.max_line", "64B to 1MiB"),
+    ("logs.max_line = 80", "invalid_value", "logs.max_line", "a text with a unit"),
+    ("logs.tail = 1001", "invalid_value", "logs.tail", "0 to 1000"),
+    ("logs.tail = -1", "invalid_value", "logs.tail", "whole number"),
     // Layers.
     ("retry = 3", "invalid_value", "retry", "expected a table"),
     ("retry.attempts = 0", "invalid_value", "retry.attempts", "1 to 10000"),
@@ -186,6 +199,13 @@ const DOCUMENTS: &[(&str, &str, &str, &str, &str)] = &[
     ("yml", "pool_size: 0", "invalid_pool_size", "pool.default.workers", "out of range"),
     ("yml", "worker_ttl: [1, days]", "invalid_worker_ttl", "worker_ttl", ":hours"),
     ("yml", "pool_sise: 0\npool_size: 1", "unknown_key", "pool_sise", "did you mean `pool_size`?"),
+    (
+        "yml",
+        "pool_size: 1\ncapacity_strategy: most",
+        "invalid_value",
+        "capacity_strategy",
+        ":hybrid",
+    ),
     ("yml", "adapter_module: My.Own", "invalid_value", "adapter_module", "Elixir module"),
     ("ini", "[pool]", "unreadable", "", "ending"),
 ];

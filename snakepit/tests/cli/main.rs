@@ -11,6 +11,7 @@ mod doctor;
 mod errors;
 mod exec;
 mod interrupted;
+mod logs;
 mod map;
 mod python;
 mod setup;

@@ -164,6 +164,36 @@ fn under_load_no_call_is_lost_or_done_twice() {
 }
 
 #[test]
+fn what_workers_print_and_where_calls_go_changes_under_workers_that_stay() {
+    let keys = |logs: &str, strategy: &str| {
+        let adapter = adapter("keyed.py");
+        format!(
+            "adapter = '{adapter}'\nprofile = 'thread'\nthreads = 2\nworkers = 2\n\
+             {logs}\nstrategy = '{strategy}'"
+        )
+    };
+    let settings = Settings::new(&[("default", &keys("", "spread"))]);
+    let snakepit = settings.start();
+    let before = pids(&snakepit, "default");
+    settings.write(&[("default", &keys("logs.tail = 0", "fill"))]);
+    let reloaded = wait(snakepit.reload_file()).unwrap();
+    let [change] = &reloaded.pools[..] else { panic!("{reloaded:?}") };
+    assert_eq!((change.outcome, change.new_workers), (ReloadOutcome::Changed, false));
+    assert_eq!(change.keys, ["logs.tail", "strategy"]);
+    assert_eq!(pids(&snakepit, "default"), before);
+    let mut streams: Vec<_> =
+        (0..2).map(|_| wait(snakepit.execute_stream::<u64>("silent", ())).unwrap()).collect();
+    assert!(streams.iter_mut().all(|items| wait(items.next()).unwrap().is_ok()));
+    let stats = serde_json::to_value(snakepit.stats()).unwrap();
+    let busy = [0, 1].map(|n| stats["pools"][0]["workers"][n]["in_flight"].as_u64().unwrap());
+    assert_eq!(busy.iter().max(), Some(&2), "both at one: {busy:?}");
+    drop(streams);
+    let lost = wait(snakepit.execute::<()>("give_up", ["that is all"])).unwrap_err();
+    assert!(!lost.message().contains("last on stderr"), "nothing was kept: {lost}");
+    stop(snakepit);
+}
+
+#[test]
 fn settings_that_are_not_valid_change_nothing_and_all_problems_are_told() {
     let settings = Settings::new(&[("a", ""), ("b", "")]);
     let snakepit = settings.start();

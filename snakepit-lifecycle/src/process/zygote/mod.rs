@@ -23,6 +23,7 @@ use super::child::{Child, ExitReport, ExitStatus};
 use super::limits::system_error;
 use super::linux;
 use super::marker::Marker;
+use super::output::Output;
 use super::reaper::Reaper;
 use super::spawner::{Parent, Spawned, Spawner};
 use super::spec::{ChildSpec, Label};
@@ -121,6 +122,13 @@ impl<'a> ForkSpec<'a> {
         call: impl Fn() -> Option<CallId> + Send + Sync + 'static,
     ) -> Self {
         self.label.name_call(call);
+        self
+    }
+
+    /// Has its output told by these options.
+    #[must_use]
+    pub fn output(mut self, output: Output) -> Self {
+        self.label.output = output;
         self
     }
 

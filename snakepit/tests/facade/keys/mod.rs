@@ -37,6 +37,7 @@ const TABLE: &[Row] = &[
             "a_thread_pool_that_refuses_a_gil_does_not_start_on_an_interpreter_with_one",
         ),
     ),
+    Row("strategy", "how calls are shared out among workers", Proof(PROOFS, "strategy")),
     Row(
         "start",
         "whose child a worker is",
@@ -188,6 +189,15 @@ const TABLE: &[Row] = &[
         "one more tool call is refused",
         Proof(HOST_TOOLS, "tool_calls_of_one_worker_are_bounded"),
     ),
+    Row("logs.stdout", "the level of a line, if any", Proof(LOGS, "logs_stdout_and_stderr")),
+    Row("logs.stderr", "the level of a line, if any", Proof(LOGS, "logs_stdout_and_stderr")),
+    Row(
+        "logs.lines_per_second",
+        "how many of many lines are told",
+        Proof(LOGS, "logs_lines_per_second_and_max_line"),
+    ),
+    Row("logs.max_line", "where a line is cut", Proof(LOGS, "logs_lines_per_second_and_max_line")),
+    Row("logs.tail", "whether an error has the last line", Proof(LOGS, "logs_tail")),
     Row(
         "session.affinity",
         "whether a session is held to its worker",
@@ -321,6 +331,7 @@ const TABLE: &[Row] = &[
 const HOST_TOOLS: &str = "facade/host_tools.rs";
 const LAYERS: &str = "facade/layers.rs";
 const LAYER_OPTIONS: &str = "../src/layers.rs";
+const LOGS: &str = "cli/logs.rs";
 const PROFILES: &str = "facade/profiles.rs";
 const PROOFS: &str = "facade/keys/proofs.rs";
 const RECYCLING: &str = "facade/recycling.rs";

@@ -42,6 +42,37 @@ fn prefetch() {
 }
 
 #[test]
+fn strategy() {
+    let busy = |keys: &str| {
+        let keys = format!("profile = 'thread'\nthreads = 2\nworkers = 2\n{keys}");
+        let text = format!(
+            "[pool.default]\nadapter = '{}'\npython = '{}'\n{keys}\n",
+            adapter("keyed.py"),
+            python().display()
+        );
+        let config = Config::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
+        let snakepit = wait(Snakepit::builder().config(config).start()).unwrap();
+        let streams: Vec<_> = (0..2)
+            .map(|_| {
+                let mut items = wait(snakepit.execute_stream::<u64>("silent", ())).unwrap();
+                assert_eq!(wait(items.next()).unwrap().unwrap(), 1);
+                items
+            })
+            .collect();
+        let stats = serde_json::to_value(snakepit.stats()).unwrap();
+        drop(streams);
+        stop(snakepit);
+        let workers = stats["pools"][0]["workers"].as_array().unwrap().clone();
+        let mut busy: Vec<u64> =
+            workers.iter().map(|worker| worker["in_flight"].as_u64().unwrap()).collect();
+        busy.sort_unstable();
+        busy
+    };
+    assert_eq!(busy("strategy = 'spread'"), [1, 1]);
+    assert_eq!(busy("strategy = 'fill'"), [0, 2]);
+}
+
+#[test]
 fn cancel_grace() {
     let ignored = |keys: &str| {
         let snakepit = start("keyed.py", keys).unwrap();
