@@ -1,4 +1,4 @@
-//! A whole document: pools with distinct names, at least one. Owns writing and what holds
+//! A whole document: the host's settings, and pools with distinct names, at least one. Owns writing and what holds
 //! between pools; reading is `layers`'.
 
 use std::collections::BTreeSet;
@@ -9,16 +9,18 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::error::{Code, ConfigError, Problem};
 use crate::format::{self, Format};
+use crate::host::HostConfig;
 use crate::layers::{Layers, Loaded};
 use crate::pool::PoolConfig;
 use crate::resilience::fallback_problems;
 
-/// Valid settings of all pools, in the order of the document.
+/// Valid settings of a host and all its pools, in the order of the document.
 ///
 /// `Serialize` gives the document, with every default written out; reading that again gives the
 /// same settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    host: HostConfig,
     pools: Vec<PoolConfig>,
 }
 
@@ -43,7 +45,16 @@ impl Config {
             })
             .collect();
         problems.extend(fallback_problems(&pools));
-        if problems.is_empty() { Ok(Self { pools }) } else { Err(ConfigError::new(problems)) }
+        if !problems.is_empty() {
+            return Err(ConfigError::new(problems));
+        }
+        Ok(Self { host: HostConfig::default(), pools })
+    }
+
+    /// The same with these settings of the host.
+    #[must_use]
+    pub fn with_host(self, host: HostConfig) -> Self {
+        Self { host, ..self }
     }
 
     /// Reads a TOML document. Relative files stay relative to the working directory.
@@ -77,6 +88,11 @@ impl Config {
     /// As [`from_file`](Self::from_file).
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         Layers::new().file(path.as_ref()).environment().load().map(Loaded::into_config)
+    }
+
+    /// What the host has beside its pools.
+    pub fn host(&self) -> &HostConfig {
+        &self.host
     }
 
     /// The pools; never empty.
@@ -133,7 +149,8 @@ impl Serialize for Config {
                 serializer.collect_map(self.0.iter().map(|pool| (pool.name(), pool)))
             }
         }
-        let mut map = serializer.serialize_map(Some(1))?;
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("host", &self.host)?;
         map.serialize_entry("pool", &Pools(&self.pools))?;
         map.end()
     }

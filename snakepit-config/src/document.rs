@@ -10,15 +10,25 @@ use serde_json::Value as Json;
 use crate::error::{Code, Problem};
 use crate::keys::{self, Key};
 use crate::node::{Node, Place, Table, Value};
-use crate::raw::{Places, RawLogs, RawPool};
+use crate::raw::{Places, RawHost, RawLogs, RawPool};
 use crate::resilience::Layers;
 use crate::units::{UnitError, parse_duration, parse_limit, parse_size};
 
-/// Reads a document; gives every pool that could be read and every problem of form.
-pub(crate) fn read(document: &Table, base: Option<&Path>) -> (Vec<RawPool>, Vec<Problem>) {
+/// What a document says.
+pub(crate) struct Read {
+    pub(crate) host: RawHost,
+    /// Every pool that could be read.
+    pub(crate) pools: Vec<RawPool>,
+    /// Every problem of form.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Reads a document.
+pub(crate) fn read(document: &Table, base: Option<&Path>) -> Read {
     let mut reader = Reader { problems: Vec::new() };
+    let host = reader.host(document, base);
     let pools = reader.document(document, base);
-    (pools, reader.problems)
+    Read { host, pools, problems: reader.problems }
 }
 
 pub(crate) struct Reader {
@@ -42,9 +52,12 @@ impl Reader {
     fn document(&mut self, document: &Table, base: Option<&Path>) -> Vec<RawPool> {
         let mut pools = Vec::new();
         for entry in &document.entries {
+            if entry.key == "host" {
+                continue;
+            }
             if entry.key != "pool" {
                 let problem = Problem::new(Code::UnknownKey, &entry.key, "there is no such key")
-                    .help(keys::suggestion(&entry.key, &["pool"]));
+                    .help(keys::suggestion(&entry.key, &keys::ROOT));
                 self.report(problem, &entry.place);
                 continue;
             }
@@ -71,6 +84,27 @@ impl Reader {
             }
         }
         pools
+    }
+
+    fn host(&mut self, document: &Table, base: Option<&Path>) -> RawHost {
+        let mut raw = RawHost { base: base.map(Path::to_path_buf), ..RawHost::default() };
+        let path = "host".to_owned();
+        let Some(table) = document.get("host").and_then(|node| self.table(node, &path)) else {
+            return raw;
+        };
+        let scope = Scope { table, path };
+        self.check_keys(&scope, &keys::HOST);
+        for entry in &table.entries {
+            raw.places.note(&entry.key, &entry.node.place);
+        }
+        raw.instance = self.string(&scope, "instance");
+        raw.socket_dir = self.string(&scope, "socket_dir").map(PathBuf::from);
+        raw.control_socket = self.string(&scope, "control_socket");
+        raw.adopt_orphans = self.flag(&scope, "adopt_orphans");
+        raw.log = self.string(&scope, "log");
+        raw.watch = self.flag(&scope, "watch");
+        raw.shutdown_timeout = self.duration(&scope, "shutdown_timeout");
+        raw
     }
 
     fn pool(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {
@@ -208,6 +242,14 @@ impl Reader {
         match &node.value {
             Value::Text(text) => Some(text.clone()),
             _ => self.wrong_type(scope, key, node, "a text"),
+        }
+    }
+
+    fn flag(&mut self, scope: &Scope<'_>, key: &str) -> Option<bool> {
+        let node = scope.table.get(key)?;
+        match node.value {
+            Value::Boolean(flag) => Some(flag),
+            _ => self.wrong_type(scope, key, node, "true or false"),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Environment variables as a layer: `SNAKEPIT_POOL__NAME__KEY` sets `pool.NAME.KEY`. Owns the way
+//! Environment variables as a layer: `SNAKEPIT_POOL__NAME__KEY` sets `pool.NAME.KEY`, and
+//! `SNAKEPIT_HOST__KEY` sets `host.KEY`. Owns the way
 //! from a variable's name to the path of a setting; reads no environment itself.
 //!
 //! A variable is a setting when its name begins with `SNAKEPIT_` and has two underscores somewhere
@@ -43,9 +44,14 @@ fn set(
     let parts: Vec<&str> = path.split("__").collect();
     // The original calls its list of pools so.
     let root = if parts[0] == "POOLS" { "pool".to_owned() } else { parts[0].to_lowercase() };
+    if root == "host" {
+        let known = document.get("host").and_then(Node::as_table);
+        let Some(table) = layer.table_mut("host", place) else { return Ok(()) };
+        return put(table, "host", setting(&parts[1..], &keys::HOST, known, value, place), place);
+    }
     if root != "pool" {
         return Err(Problem::new(Code::UnknownKey, &root, "there is no such key")
-            .help(keys::suggestion(&root, &["pool"])));
+            .help(keys::suggestion(&root, &keys::ROOT)));
     }
     let (name, rest) = match parts[1..] {
         [name, ref rest @ ..] if !name.is_empty() && !rest.is_empty() => (name, rest),
@@ -63,7 +69,17 @@ fn set(
     else {
         return Ok(());
     };
-    let (path, value) = setting(rest, &keys::POOL, known, value, place);
+    let above = format!("pool.{name}");
+    put(table, &above, setting(rest, &keys::POOL, known, value, place), place)
+}
+
+/// Puts a setting into the table it belongs to.
+fn put(
+    table: &mut Table,
+    above: &str,
+    (path, value): (Vec<String>, Value),
+    place: &Place,
+) -> Result<(), Problem> {
     let Some((last, tables)) = path.split_last() else { return Ok(()) };
     let table = tables.iter().try_fold(table, |table, part| table.table_mut(part, place));
     match table {
@@ -72,7 +88,7 @@ fn set(
             Ok(())
         }
         _ => {
-            let path = format!("pool.{name}.{}", path.join("."));
+            let path = format!("{above}.{}", path.join("."));
             Err(Problem::new(Code::InvalidValue, path, "another variable sets this, too"))
         }
     }
@@ -140,6 +156,7 @@ fn typed(kind: &Kind, value: &str, place: &Place) -> Value {
     match kind {
         Kind::Count(_) => value.trim().parse().map_or_else(|_| text(), Value::Integer),
         Kind::Share(_) => value.trim().parse().map_or_else(|_| text(), Value::Number),
+        Kind::Flag => value.trim().parse().map_or_else(|_| text(), Value::Boolean),
         Kind::List | Kind::Choices(_) => {
             let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
             let item = |item: &str| Node::new(Value::Text(item.to_owned()), place.clone());

@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Choices(&'static [&'static str]),
     /// Texts under any names.
     Texts,
+    /// True or false.
+    Flag,
     /// Any values under any names.
     Values,
     Table(&'static [Key]),
@@ -71,6 +73,28 @@ const TIMEOUT_PROFILES: [&str; TimeoutProfile::ALL.len()] = {
     }
     names
 };
+
+/// Keys of a document.
+pub(crate) const ROOT: [&str; 2] = ["host", "pool"];
+
+/// Keys of the table `host`.
+pub(crate) static HOST: [Key; 7] = [
+    key("instance", Kind::Text, "Name under which the commands find the host"),
+    key("socket_dir", Kind::Text, "Directory of control sockets; the user's own"),
+    key("control_socket", Kind::Text, "Where the control socket is: auto, off or a path"),
+    key(
+        "adopt_orphans",
+        Kind::Flag,
+        "Whether processes that workers leave behind come to the host, which collects them",
+    ),
+    key(
+        "log",
+        Kind::Choice(&LogLevel::NAMES),
+        "From which level on `snakepit run` tells what happens",
+    ),
+    key("watch", Kind::Flag, "Whether `snakepit run` reads its file again when it has changed"),
+    key("shutdown_timeout", time(GRACE), "For all to end when `snakepit run` is told to"),
+];
 
 /// Keys of one pool's table.
 pub(crate) static POOL: [Key; 35] = [

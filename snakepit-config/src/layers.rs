@@ -12,6 +12,7 @@ use crate::document;
 use crate::environment;
 use crate::error::{Code, ConfigError, Problem};
 use crate::format::{self, Format};
+use crate::host::{self, HostBuilder, HostConfig};
 use crate::legacy::{self, Unknown};
 use crate::node::Table;
 use crate::origin::Origin;
@@ -41,6 +42,7 @@ use crate::validate;
 pub struct Layers {
     document: Document,
     variables: Vec<(String, String)>,
+    host: Option<HostBuilder>,
     pools: Vec<PoolBuilder>,
 }
 
@@ -111,6 +113,12 @@ impl Layers {
         self
     }
 
+    /// Puts builder calls over the settings of the host.
+    pub fn host(mut self, host: HostBuilder) -> Self {
+        self.host = Some(host);
+        self
+    }
+
     /// Puts builder calls over the pool of that name, or adds it.
     pub fn pool(mut self, pool: PoolBuilder) -> Self {
         self.pools.push(pool);
@@ -122,30 +130,53 @@ impl Layers {
     /// # Errors
     /// Every problem at once, each with its file, line and column, or its variable.
     pub fn load(self) -> Result<Loaded, ConfigError> {
-        let file = match &self.document {
+        let file = self.file_name();
+        self.load_named(file.as_deref()).map_err(|error| of_file(error, file))
+    }
+
+    /// Judges the settings of the host alone, for those who look for a running one: what is wrong with
+    /// pools, or that there is none, is not their business.
+    ///
+    /// # Errors
+    /// If the document cannot be read, else every problem of the host's settings.
+    pub fn load_host(self) -> Result<HostConfig, ConfigError> {
+        let file = self.file_name();
+        let load = || {
+            let merged = merge(&self.document, self.variables)?;
+            let mut read = document::read(&merged.document, merged.base.as_deref());
+            let problems = merged.problems.into_iter().chain(read.problems);
+            let problems: Vec<Problem> = problems
+                .filter(|problem| problem.path == "host" || problem.path.starts_with("host."))
+                .collect();
+            if let Some(over) = self.host {
+                over.into_raw().over(&mut read.host);
+            }
+            let host = host::judge(&read.host);
+            if problems.is_empty() {
+                return host;
+            }
+            let judged = host.err().map(ConfigError::into_problems).unwrap_or_default();
+            Err(ConfigError::new(problems.into_iter().chain(judged).collect()))
+        };
+        load().map_err(|error| of_file(error, file))
+    }
+
+    fn file_name(&self) -> Option<String> {
+        match &self.document {
             Document::File(path) => Some(path.display().to_string()),
             _ => None,
-        };
-        self.load_named(file.as_deref()).map_err(|error| match file {
-            Some(file) => error.of_source(file),
-            None => error,
-        })
+        }
     }
 
     fn load_named(self, file: Option<&str>) -> Result<Loaded, ConfigError> {
-        let (mut document, base) = self.document.read().map_err(ConfigError::new)?;
-        let mut problems = Vec::new();
-        let mut remarks = Vec::new();
-        if legacy::is_legacy(&document) {
-            let translated = legacy::translate(&document, Unknown::IsProblem);
-            document = translated.document;
-            remarks = translated.remarks;
-            problems = translated.problems;
-        }
-        let layer = environment::layer(self.variables, &document, &mut problems);
-        document.overlay(layer);
-        let (mut raw, found) = document::read(&document, base.as_deref());
+        let Merged { document, base, mut problems, remarks } =
+            merge(&self.document, self.variables)?;
+        let document::Read { host: mut raw_host, pools: mut raw, problems: found } =
+            document::read(&document, base.as_deref());
         problems.extend(found);
+        if let Some(host) = self.host {
+            host.into_raw().over(&mut raw_host);
+        }
         for pool in self.pools {
             let over = pool.into_raw();
             match raw.iter_mut().find(|raw| raw.name == over.name) {
@@ -158,6 +189,10 @@ impl Layers {
             }
         }
         let (mut origins, mut fallbacks) = (BTreeMap::new(), BTreeMap::new());
+        for (path, place) in raw_host.places.iter() {
+            origins.insert(format!("host.{path}"), Origin::of(place, file));
+        }
+        let host = host::judge(&raw_host).map_err(|error| problems.extend(error.into_problems()));
         let mut pools = Vec::new();
         for raw in raw {
             for (path, place) in raw.places.iter().filter(|(path, _)| !path.is_empty()) {
@@ -171,9 +206,10 @@ impl Layers {
                 Err(error) => problems.extend(error.into_problems()),
             }
         }
-        if !problems.is_empty() {
-            return Err(ConfigError::new(problems));
-        }
+        let host = match host {
+            Ok(host) if problems.is_empty() => host,
+            _ => return Err(ConfigError::new(problems)),
+        };
         // What holds between pools is found without the document; it knows the places.
         let config = Config::new(pools).map_err(|error| {
             let placed = error.into_problems().into_iter().map(|problem| {
@@ -182,7 +218,37 @@ impl Layers {
             });
             ConfigError::new(placed.collect())
         })?;
-        Ok(Loaded { config, origins, remarks })
+        Ok(Loaded { config: config.with_host(host), origins, remarks })
+    }
+}
+
+/// A document in our own form with the environment over it.
+struct Merged {
+    document: Table,
+    /// The directory its relative files are taken from.
+    base: Option<PathBuf>,
+    problems: Vec<Problem>,
+    remarks: Vec<Remark>,
+}
+
+fn merge(document: &Document, variables: Vec<(String, String)>) -> Result<Merged, ConfigError> {
+    let (mut document, base) = document.read().map_err(ConfigError::new)?;
+    let (mut problems, mut remarks) = (Vec::new(), Vec::new());
+    if legacy::is_legacy(&document) {
+        let translated = legacy::translate(&document, Unknown::IsProblem);
+        document = translated.document;
+        remarks = translated.remarks;
+        problems = translated.problems;
+    }
+    let layer = environment::layer(variables, &document, &mut problems);
+    document.overlay(layer);
+    Ok(Merged { document, base, problems, remarks })
+}
+
+fn of_file(error: ConfigError, file: Option<String>) -> ConfigError {
+    match file {
+        Some(file) => error.of_source(file),
+        None => error,
     }
 }
 

@@ -10,6 +10,21 @@ use serde_json::Value;
 use crate::node::Place;
 use crate::resilience::Layers;
 
+/// A host's settings as given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RawHost {
+    pub(crate) instance: Option<String>,
+    pub(crate) socket_dir: Option<PathBuf>,
+    pub(crate) control_socket: Option<String>,
+    pub(crate) adopt_orphans: Option<bool>,
+    pub(crate) log: Option<String>,
+    pub(crate) watch: Option<bool>,
+    pub(crate) shutdown_timeout: Option<Duration>,
+    /// Where relative files are taken from.
+    pub(crate) base: Option<PathBuf>,
+    pub(crate) places: Places,
+}
+
 /// One pool's settings as given.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RawPool {
@@ -121,28 +136,38 @@ impl Places {
     }
 }
 
+/// Takes each field that is set, under the path of its key.
+macro_rules! take {
+    ($places:expr, $from:expr, $into:expr, $prefix:literal: $($field:ident),*) => {
+        $(if $from.$field.is_some() {
+            $into.$field = $from.$field;
+            $places.note(concat!($prefix, stringify!($field)), &Place::Builder);
+        })*
+    };
+}
+
+impl RawHost {
+    /// Puts what these builder calls have set over what a document says.
+    pub(crate) fn over(self, document: &mut Self) {
+        let places = &mut document.places;
+        take!(places, self, document, "": instance, socket_dir, control_socket, adopt_orphans, log,
+            watch, shutdown_timeout);
+    }
+}
+
 impl RawPool {
     /// Puts what these builder calls have set over what a document says.
     pub(crate) fn over(self, document: &mut Self) {
         let places = &mut document.places;
-        /// Takes each field that is set, under the path of its key.
-        macro_rules! take {
-            ($from:expr, $into:expr, $prefix:literal: $($field:ident),*) => {
-                $(if $from.$field.is_some() {
-                    $into.$field = $from.$field;
-                    places.note(concat!($prefix, stringify!($field)), &Place::Builder);
-                })*
-            };
-        }
-        take!(self, document, "": profile, threads, gil, strategy, start, workers, min_workers, max_workers,
+        take!(places, self, document, "": profile, threads, gil, strategy, start, workers, min_workers, max_workers,
             idle_timeout, adapter, adapter_args, python, worker_package, cwd, prefetch, queue,
             max_payload, heartbeat, health_interval, cancel_grace, stream_credit,
             max_tool_depth, max_tool_calls);
-        take!(self.lifecycle, document.lifecycle, "lifecycle.": ttl, max_requests, max_memory, idle,
+        take!(places, self.lifecycle, document.lifecycle, "lifecycle.": ttl, max_requests, max_memory, idle,
             memory_interval, jitter, max_surge);
-        take!(self.logs, document.logs, "logs.": stdout, stderr, lines_per_second, max_line, tail);
-        take!(self.session, document.session, "session.": affinity, ttl, quota, max_data);
-        take!(self.timeouts, document.timeouts, "timeouts.": profile, call, stream_idle, queue,
+        take!(places, self.logs, document.logs, "logs.": stdout, stderr, lines_per_second, max_line, tail);
+        take!(places, self.session, document.session, "session.": affinity, ttl, quota, max_data);
+        take!(places, self.timeouts, document.timeouts, "timeouts.": profile, call, stream_idle, queue,
             start, drain);
         self.layers.over(&mut document.layers, places);
         for (name, value) in self.env {

@@ -18,6 +18,7 @@ pub fn schema() -> Value {
         "required": ["pool"],
         "additionalProperties": false,
         "properties": {
+            "host": { "$ref": "#/$defs/host" },
             "pool": {
                 "description": "Pools by name; calls that name none go to `default`",
                 "type": "object",
@@ -27,6 +28,7 @@ pub fn schema() -> Value {
             },
         },
         "$defs": {
+            "host": host(),
             "pool": pool(),
             "duration": { "type": "string", "pattern": "^\\s*([0-9]+\\s*(d|h|m|s|ms|us|ns)\\s*)+$" },
             "size": {
@@ -35,6 +37,12 @@ pub fn schema() -> Value {
             },
         },
     })
+}
+
+fn host() -> Value {
+    let mut schema = table(&keys::HOST);
+    schema["description"] = "What the host has beside its pools".into();
+    schema
 }
 
 fn pool() -> Value {
@@ -77,6 +85,7 @@ fn property(key: &Key) -> Value {
             let texts = json!({ "type": "string" });
             (json!({ "type": "object", "additionalProperties": texts }), None)
         }
+        Kind::Flag => (json!({ "type": "boolean" }), None),
         Kind::Values => (json!({ "type": "object" }), None),
         Kind::Table(keys) => (table(keys), None),
     };

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::document;
 use crate::error::{Code, ConfigError, Problem};
 use crate::format::{self, Format};
+use crate::host;
 use crate::legacy::{self, Translated, Unknown};
 use crate::remark::Remark;
 use crate::validate;
@@ -46,10 +47,13 @@ impl Translation {
 
     fn judge(translated: Translated) -> Result<Self, ConfigError> {
         let Translated { document, remarks, mut problems } = translated;
-        let (raw, found) = document::read(&document, None);
-        problems.extend(found);
+        let read = document::read(&document, None);
+        problems.extend(read.problems);
+        if let Err(error) = host::judge(&read.host) {
+            problems.extend(error.into_problems());
+        }
         let mut pools = Vec::new();
-        for raw in raw {
+        for raw in read.pools {
             match validate::pool(raw) {
                 Ok(pool) => pools.push(pool),
                 Err(error) => problems.extend(error.into_problems()),

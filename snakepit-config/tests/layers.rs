@@ -1,7 +1,9 @@
 //! Which layer counts, what each value's origin is, and what variables mean.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use snakepit_config::{Code, ConfigError, Format, Layers, Loaded, Origin, PoolConfig};
+use snakepit_config::{
+    Code, ConfigError, Format, HostConfig, Layers, Loaded, LogLevel, Origin, PoolConfig,
+};
 
 const DOCUMENT: &str = r#"[pool.default]
 adapter = "a.py"
@@ -140,4 +142,35 @@ fn builder_calls_may_add_a_pool_and_their_problems_come_with_the_others() {
         .unwrap_err();
     let codes: Vec<_> = error.problems().iter().map(|problem| problem.code).collect();
     assert_eq!(codes, [Code::InvalidValue, Code::MissingRequiredFields]);
+}
+
+#[test]
+fn the_hosts_settings_have_layers_and_origins_too() {
+    let text = "[host]\ninstance = 'one'\nlog = 'warn'\nsocket_dir = 'run'\nwatch = true\n\
+                [pool.default]\nadapter = 'a.py'\n";
+    let loaded = Layers::new()
+        .text(text, Format::Toml)
+        .variables([("SNAKEPIT_HOST__INSTANCE", "two"), ("SNAKEPIT_HOST__WATCH", "false")])
+        .host(HostConfig::builder().log(LogLevel::Debug))
+        .load()
+        .unwrap();
+    let host = loaded.config().host();
+    assert_eq!((host.instance(), host.log(), host.watch()), (Some("two"), LogLevel::Debug, false));
+    assert_eq!(host.socket_dir().unwrap().to_str(), Some("run"));
+    assert_eq!(loaded.origin("host.socket_dir").to_string(), "4:14");
+    assert_eq!(loaded.origin("host.instance").to_string(), "SNAKEPIT_HOST__INSTANCE");
+    assert_eq!(loaded.origin("host.log"), Origin::Builder);
+    assert_eq!(loaded.origin("host.shutdown_timeout"), Origin::Default);
+}
+
+#[test]
+fn a_host_is_looked_for_whatever_its_pools_have_become() {
+    let broken = "[host]\ninstance = 'one'\n[pool.default]\nworkers = 0\n";
+    let host = Layers::new().text(broken, Format::Toml).load_host().unwrap();
+    assert_eq!(host.instance(), Some("one"));
+    let none = Layers::new().variables([("SNAKEPIT_HOST__SOCKET_DIR", "/run/x")]).load_host();
+    assert_eq!(none.unwrap().socket_dir().unwrap().to_str(), Some("/run/x"));
+    let wrong = Layers::new().text("[host]\nlog = 'loud'\ninstance = 1", Format::Toml).load_host();
+    let paths: Vec<_> = wrong.unwrap_err().problems().iter().map(|p| p.path.clone()).collect();
+    assert_eq!(paths, ["host.log", "host.instance"]);
 }

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use snakepit_config::{
-    Code, Config, Format, GilPolicy, Layers, Loaded, Origin, Profile, RemarkKind, Translation,
+    Code, Config, Format, GilPolicy, HostConfig, Layers, Loaded, LogLevel, Origin, Profile,
+    RemarkKind, Translation,
 };
 
 const FLAT: &str = r#"
@@ -100,6 +101,19 @@ fn the_multi_pool_form_keeps_each_pool_and_global_keys_hold_for_all() {
     assert_eq!(loaded.origin("pool.hpc.adapter"), Origin::Default, "nobody said it");
     let flags = loaded.remarks().iter().any(|remark| remark.message.contains("--max-workers 16"));
     assert!(flags, "{:?}", loaded.remarks());
+}
+
+#[test]
+fn the_originals_name_and_level_are_the_hosts() {
+    let text = r#"{"pool_size": 1, "instance_name": "shop-1", "log_level": "warning"}"#;
+    let loaded = load(text, Format::Json);
+    let host = loaded.config().host();
+    assert_eq!((host.instance(), host.log()), (Some("shop-1"), LogLevel::Warn));
+    assert_eq!(loaded.origin("host.instance").to_string(), "1:35");
+    let loaded = load(r#"{"pool_size": 1, "instance_name": "a b", "log_level": 3}"#, Format::Json);
+    assert_eq!(loaded.config().host(), &HostConfig::default());
+    let no_meaning = loaded.remarks().iter().filter(|r| r.kind == RemarkKind::NoMeaning);
+    assert_eq!(no_meaning.count(), 2, "{:?}", loaded.remarks());
 }
 
 #[test]

@@ -10,7 +10,12 @@ use serde_json::{Map, Value, json};
 use snakepit_config::{Config, Format, Layers, Profile, Translation, format_duration};
 
 /// Documents that most edits leave nearly valid.
-const CORPUS: [(&str, Format); 6] = [
+const CORPUS: [(&str, Format); 7] = [
+    (
+        "[host]\ninstance = 'one'\nsocket_dir = 'run'\ncontrol_socket = 'auto'\nwatch = true\nlog = 'off'\n\
+         [pool.default]\nadapter = 'a.py'\nlogs = { stdout = 'off', max_line = '1KiB' }\n",
+        Format::Toml,
+    ),
     (
         "[pool.default]\nadapter = \"a.py:C\"\nworkers = 0x2 # two\n[pool.default.env]\nA = '''x\ny'''\n\
          [pool.'b']\nadapter_args = { when = 1979-05-27, list = [1, 2.5, {x = true}] }\n",
@@ -189,7 +194,7 @@ proptest! {
 
     #[test]
     fn any_variable_gives_settings_or_problems(
-        path in "(POOL|POOLS|POLL)(__[A-Za-z_-]{0,12}){0,4}", value in "\\PC{0,12}"
+        path in "(POOL|POOLS|POLL|HOST)(__[A-Za-z_-]{0,12}){0,4}", value in "\\PC{0,12}"
     ) {
         let layers = Layers::new().text("[pool.default]\nadapter = 'a.py'\n", Format::Toml);
         if let Err(error) = layers.variables([(format!("SNAKEPIT_{path}"), value)]).load() {
@@ -202,10 +207,14 @@ proptest! {
         pools in prop::collection::btree_map("[a-z]{1,6}", pool(), 1..4), seed in any::<u64>()
     ) {
         let pools: Map<String, Value> = pools.into_iter().collect();
-        let document = json!({ "pool": pools });
+        let host = json!({ "instance": "one", "socket_dir": "run", "watch": seed % 2 == 0,
+            "shutdown_timeout": "40s", "log": "off", "adopt_orphans": true });
+        let document = json!({ "pool": pools, "host": host });
         let config = Config::from_text(&document.to_string(), Format::Json).unwrap();
+        prop_assert_eq!(config.host().shutdown_timeout(), Duration::from_secs(40));
         let other = Config::from_text(&shuffled(&document, seed), Format::Json).unwrap();
         prop_assert_eq!(by_name(&config), by_name(&other));
+        prop_assert_eq!(config.host(), other.host());
         for format in Format::ALL {
             let again = Config::from_text(&config.to_text(format), format).unwrap();
             prop_assert_eq!(&again, &config);

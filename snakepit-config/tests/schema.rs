@@ -86,6 +86,12 @@ fn what_the_schema_refuses_is_refused_by_the_code_too() {
         assert!(!validator.is_valid(&json(&text)), "{line}");
         assert!(Config::from_text(&text, Format::Toml).is_err(), "{line}");
     }
+    for line in ["watch = 1", "log = 'loud'", "instance = 5", "shutdown_timeout = 5", "name = 'x'"]
+    {
+        let text = format!("[host]\n{line}\n[pool.default]\nadapter = 'a.py'");
+        assert!(!validator.is_valid(&json(&text)), "{line}");
+        assert!(Config::from_text(&text, Format::Toml).is_err(), "{line}");
+    }
     assert!(!validator.is_valid(&json("[pool.default]\nworkers = 1")));
     assert!(!validator.is_valid(&json("[pool.'a b']\nadapter = 'a.py'")));
     assert!(!validator.is_valid(&json("pool = {}")));
@@ -103,6 +109,12 @@ fn every_key_of_the_schema_is_read() {
     }
     let layers = 1 + 2 + 3 + 5 + 9 + 2 + 2;
     assert_eq!(paths.len(), 35 + 7 + 5 + 4 + 6 + layers);
+    let host = schema()["$defs"]["host"]["properties"].clone();
+    for path in host.as_object().unwrap().keys() {
+        let text = format!("host.{path} = []\n[pool.default]\nadapter = 'a.py'");
+        let error = Config::from_toml(&text).unwrap_err();
+        assert_eq!(error.problems()[0].path, format!("host.{path}"), "{error}");
+    }
     for path in paths {
         // No key takes a truth value.
         let text = format!("[pool.default]\n{path} = true");

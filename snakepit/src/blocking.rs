@@ -11,7 +11,7 @@ use std::time::Duration;
 use pollster::block_on;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use snakepit_config::{Config, PoolBuilder, PoolConfig};
+use snakepit_config::{Config, HostConfig, PoolBuilder, PoolConfig};
 use snakepit_core::{Completed, Error, Progress, SessionId, Tool, WorkerId};
 
 use crate::{Affinity, Codec, HostTool, HostToolReport, Reloaded, Stats};
@@ -361,6 +361,17 @@ impl Builder {
     /// As [`crate::Builder::host_tool`]; [`HostTool::blocking`] makes one of a function that blocks.
     pub fn host_tool(self, tool: HostTool) -> Self {
         Self(self.0.host_tool(tool))
+    }
+
+    /// As [`crate::Builder::host`].
+    pub fn host(self, host: HostConfig) -> Self {
+        Self(self.0.host(host))
+    }
+
+    /// As [`crate::Builder::no_control_socket`].
+    #[cfg(feature = "control")]
+    pub fn no_control_socket(self) -> Self {
+        Self(self.0.no_control_socket())
     }
 
     /// As [`crate::Builder::control_socket`].

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use snakepit_config::{Config, ConfigError, DEFAULT_POOL, PoolBuilder, PoolConfig};
+use snakepit_config::{Config, ConfigError, DEFAULT_POOL, HostConfig, PoolBuilder, PoolConfig};
 use snakepit_core::Error;
 use tokio::runtime::Handle;
 
 use crate::host::Snakepit;
 use crate::tools::{HostTool, Registry, ToolContext};
+#[cfg(feature = "control")]
+use crate::wiring::Control;
 use crate::wiring::{self, HostOptions};
 
 /// Settings of a Snakepit in the making.
@@ -24,6 +26,9 @@ pub struct Builder {
     default: Option<PoolBuilder>,
     /// Pools of documents, over which `default` goes.
     documents: Vec<PoolConfig>,
+    /// Of the last document that says something about the host.
+    document_host: HostConfig,
+    host: Option<HostConfig>,
     pools: Vec<PoolConfig>,
     tools: Vec<HostTool>,
     options: HostOptions,
@@ -34,14 +39,19 @@ impl Builder {
         Self {
             default: None,
             documents: Vec::new(),
+            document_host: HostConfig::default(),
+            host: None,
             pools: Vec::new(),
             tools: Vec::new(),
             options: HostOptions::default(),
         }
     }
 
-    /// Adds all pools of a document.
+    /// Adds all pools of a document, and takes its settings of the host, if it says something about it.
     pub fn config(mut self, config: Config) -> Self {
+        if *config.host() != HostConfig::default() {
+            self.document_host = config.host().clone();
+        }
         self.documents.extend(config.pools().iter().cloned());
         self
     }
@@ -49,6 +59,12 @@ impl Builder {
     /// Adds a pool.
     pub fn pool(mut self, pool: PoolConfig) -> Self {
         self.pools.push(pool);
+        self
+    }
+
+    /// Settings of the host in place of those of documents.
+    pub fn host(mut self, host: HostConfig) -> Self {
+        self.host = Some(host);
         self
     }
 
@@ -121,15 +137,23 @@ impl Builder {
         self
     }
 
-    /// Opens a control socket at this path: operators list workers there, and recycle and drain them
+    /// Opens a control socket at this path, whatever the settings of the host say: operators list workers there, and recycle and drain them
     /// (see [`control`](crate::control)). Only this user and root can reach it. It is there while
     /// the pools are, and replaces one that a dead host has left.
     ///
     /// [`control::socket_path`](crate::control::socket_path) gives the path at which the commands
-    /// look for it by themselves.
+    /// look for it by themselves. A host whose settings name an instance or a control socket has one
+    /// without this.
     #[cfg(feature = "control")]
     pub fn control_socket(mut self, path: impl Into<PathBuf>) -> Self {
-        self.options.control_socket = Some(path.into());
+        self.options.control = Control::At(path.into());
+        self
+    }
+
+    /// Opens no control socket, whatever the settings of the host say.
+    #[cfg(feature = "control")]
+    pub fn no_control_socket(mut self) -> Self {
+        self.options.control = Control::Off;
         self
     }
 
@@ -147,7 +171,8 @@ impl Builder {
 
     /// The same with one document in place of all of them.
     pub(crate) fn with_document(&self, config: Config) -> Self {
-        Self { documents: config.pools().to_vec(), ..self.clone() }
+        let document_host = config.host().clone();
+        Self { documents: config.pools().to_vec(), document_host, ..self.clone() }
     }
 
     /// All of it together.
@@ -160,7 +185,8 @@ impl Builder {
             }
         }
         pools.extend(self.pools);
-        Config::new(pools)
+        let host = self.host.unwrap_or(self.document_host);
+        Config::new(pools).map(|config| config.with_host(host))
     }
 
     /// Starts every pool and resolves when all are ready or have failed.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use snakepit_config::{Config, DEFAULT_POOL, WORKERS};
+use snakepit_config::{Config, DEFAULT_POOL, HostConfig, WORKERS};
 use snakepit_core::{BoxFuture, Error, ErrorKind, Pool, Request, Tool, WorkerId, WorkerStatus};
 use snakepit_lifecycle::WorkerState;
 use tokio::runtime::Handle;
@@ -25,6 +25,7 @@ use crate::io::{IoThread, ended};
 use crate::layers::Layers;
 use crate::pace::Room;
 use crate::pools::Pools;
+use crate::reload::HostSettings;
 use crate::report::{PoolReport, Stats, Totals, WorkerReport};
 use crate::stream::ResultStream;
 use crate::tools::{HostTool, HostToolReport, Registry};
@@ -65,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) onto: Onto,
     /// What it was started from.
     pub(crate) settings: Builder,
+    /// What it goes by beside its pools.
+    pub(crate) host: Arc<HostSettings>,
     /// Held while the settings are read again.
     pub(crate) reloading: Arc<tokio::sync::Mutex<()>>,
     /// Whether all of it was shut down or drained.
@@ -88,7 +91,8 @@ impl Snakepit {
     }
 
     /// Starts the pools of a settings file (TOML, JSON or YAML), with the environment's
-    /// `SNAKEPIT_POOL__…` over it; relative files in it are taken from its directory.
+    /// `SNAKEPIT_POOL__…` and `SNAKEPIT_HOST__…` over it; relative files in it are taken from its
+    /// directory.
     ///
     /// # Errors
     /// As [`Builder::start`].
@@ -102,6 +106,7 @@ impl Snakepit {
         pools: Arc<Pools>,
         onto: Onto,
         settings: Builder,
+        host: HostConfig,
         tools: Arc<Registry>,
         #[cfg(feature = "control")] control: Option<ControlServer>,
     ) -> Self {
@@ -111,6 +116,7 @@ impl Snakepit {
             pools,
             onto,
             settings,
+            host: Arc::new(HostSettings::new(host)),
             reloading: Arc::default(),
             ended: watch::Sender::new(false),
             tools,

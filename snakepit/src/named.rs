@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use snakepit_config::{PoolBuilder, PoolConfig, Profile};
+use snakepit_config::{HostConfig, PoolBuilder, PoolConfig, Profile};
 use snakepit_core::{Error, Tool};
 
 use crate::call::{Call, Target};
@@ -120,6 +120,20 @@ impl Snakepit {
     #[doc(alias = "get_pool_configs")]
     pub fn pool_configs(&self) -> Vec<PoolConfig> {
         self.0.pools.all().into_iter().map(|(_, slot)| config_of(&slot)).collect()
+    }
+
+    /// The settings of the host beside its pools, as they were read last. How it is found is decided
+    /// when it starts.
+    pub fn host_config(&self) -> HostConfig {
+        self.0.host.get()
+    }
+
+    /// Resolves with the settings of the host when they are others than these, after a reload.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn host_config_changed(&self, known: &HostConfig) -> HostConfig {
+        self.0.host.other_than(known).await
     }
 
     /// The settings of a pool, with every default filled in.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use serde::Serialize;
-use snakepit_config::{Config, PoolConfig};
+use snakepit_config::{Config, HostConfig, PoolConfig};
 use snakepit_core::{Error, ErrorKind};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::host::{PoolEntry, Snakepit};
@@ -25,6 +26,10 @@ use crate::wiring::{self, DRAIN_SHARE, Onto};
 pub struct Reloaded {
     /// The pools of the settings, and those that were in them before.
     pub pools: Vec<PoolChange>,
+    /// The host's own keys whose values have changed, as `host.log`.
+    pub host: Vec<String>,
+    /// Keys of the host that are not what it was started with, and that only a restart takes up.
+    pub restart: Vec<String>,
 }
 
 /// What became of one pool.
@@ -127,7 +132,7 @@ impl Snakepit {
     ) -> JoinHandle<Result<Reloaded, Error>> {
         let settings = self.0.settings.clone();
         let (pools, onto) = (Arc::clone(&self.0.pools), self.0.onto.clone());
-        let reloading = Arc::clone(&self.0.reloading);
+        let (reloading, host) = (Arc::clone(&self.0.reloading), Arc::clone(&self.0.host));
         self.0.io.handle().spawn(async move {
             let _turn = reloading.lock().await;
             // Files are read where nobody waits for a call.
@@ -140,7 +145,10 @@ impl Snakepit {
                 Ok(settings.with_document(config).settings()?)
             });
             let config = reading.await.map_err(|_| ended())??;
-            Reload { pools, onto }.to(config).await
+            let now = config.host().clone();
+            let mut reloaded = Reload { pools, onto }.to(config).await?;
+            (reloaded.host, reloaded.restart) = host.follow(now);
+            Ok(reloaded)
         })
     }
 }
@@ -149,6 +157,46 @@ fn no_file() -> Error {
     Error::new(ErrorKind::InvalidConfig, "the host was not started from a settings file")
         .with_help("start it with `Snakepit::from_file`, or name one with `Builder::reload_from`")
 }
+
+/// What a host goes by beside its pools.
+pub(crate) struct HostSettings {
+    started: HostConfig,
+    now: watch::Sender<HostConfig>,
+}
+
+impl HostSettings {
+    pub(crate) fn new(started: HostConfig) -> Self {
+        Self { now: watch::Sender::new(started.clone()), started }
+    }
+
+    pub(crate) fn get(&self) -> HostConfig {
+        self.now.borrow().clone()
+    }
+
+    /// Resolves with what they are when they are others.
+    pub(crate) async fn other_than(&self, known: &HostConfig) -> HostConfig {
+        let mut now = self.now.subscribe();
+        let other = now.wait_for(|now| now != known).await;
+        // The sender lives as long as `self`.
+        other.map(|other| other.clone()).unwrap_or_default()
+    }
+
+    /// Goes by others; gives the keys that have changed, and those that wait for a restart.
+    fn follow(&self, config: HostConfig) -> (Vec<String>, Vec<String>) {
+        let mut restart = self.started.differences(&config);
+        restart.retain(|key| RESTART.contains(&key.as_str()));
+        if !restart.is_empty() {
+            let keys = restart.join(", ");
+            tracing::warn!(keys, "the host's settings have changed, which waits for a restart");
+        }
+        let before = self.now.send_replace(config.clone());
+        (before.differences(&config), restart)
+    }
+}
+
+/// How a host is found and what comes to it is decided when it starts.
+const RESTART: [&str; 4] =
+    ["host.instance", "host.socket_dir", "host.control_socket", "host.adopt_orphans"];
 
 struct Reload {
     pools: Arc<Pools>,
@@ -168,7 +216,7 @@ impl Reload {
         let mut pools: Vec<PoolChange> = kept.into_iter().chain(stopped).collect();
         pools.sort_by(|one, other| one.pool.cmp(&other.pool));
         pools.iter().for_each(tell);
-        Ok(Reloaded { pools })
+        Ok(Reloaded { pools, host: Vec::new(), restart: Vec::new() })
     }
 
     /// Finds out before anything changes that a file is not there; all of them at once.

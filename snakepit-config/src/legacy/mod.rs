@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::DEFAULT_POOL;
 use crate::error::{Code, Problem};
+use crate::host::is_instance;
 use crate::keys::suggestion;
 use crate::node::{Entry, Node, Place, Table, Value};
 use crate::remark::{Remark, RemarkKind};
@@ -51,7 +52,11 @@ pub(crate) fn translate(document: &Table, unknown: Unknown) -> Translated {
         }
         Some(entry) => work.pools(entry, &globals, &mut pools),
     }
+    let host = work.host(&globals);
     let mut document = Table::default();
+    if let Some(place) = host.entries.first().map(|entry| entry.place.clone()) {
+        document.push("host", Node::new(Value::Table(host), place));
+    }
     if !pools.entries.is_empty() {
         let place = pools.entries[0].place.clone();
         document.push("pool", Node::new(Value::Table(pools), place));
@@ -95,6 +100,38 @@ impl Work {
         }
         globals.extend(weaker);
         globals
+    }
+
+    /// What is the host's and no pool's.
+    fn host(&mut self, globals: &[Given<'_>]) -> Table {
+        let mut host = Table::default();
+        let first = |key: &str| globals.iter().find(|given| given.key == key);
+        if let Some(given) = first("instance_name") {
+            match given.node.as_text() {
+                Some(name) if is_instance(name) => {
+                    host.push("instance", given.node.clone());
+                    self.became(given, "host.instance");
+                }
+                _ => self.nothing(given, "it cannot be the name of a file; set `host.instance`"),
+            }
+        }
+        if let Some(given) = first("log_level") {
+            let level = match given.node.as_text() {
+                Some(level @ ("debug" | "info" | "error")) => Some(level),
+                Some("warning" | "warn") => Some("warn"),
+                Some("none") => Some("off"),
+                _ => None,
+            };
+            match level {
+                Some(level) => {
+                    let place = given.node.place.clone();
+                    host.push("log", Node::new(Value::Text(level.to_owned()), place));
+                    self.became(given, "host.log");
+                }
+                None => self.nothing(given, "there is no such level; set `host.log`"),
+            }
+        }
+        host
     }
 
     fn given<'a>(&mut self, table: &'a Table, prefix: &str) -> Vec<Given<'a>> {

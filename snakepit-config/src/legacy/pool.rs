@@ -163,6 +163,9 @@ impl Work {
             ("thread_safety_checks", Value::Boolean(false)) => {
                 self.nothing(given, "it is the default");
             }
+            ("instance_name" | "log_level", _) if given.path.starts_with("pools.") => {
+                self.nothing(given, "it is the host's and no pool's");
+            }
             ("heartbeat" | "python_thread_limits" | "thread_safety_checks", value) => {
                 let message = format!("{} is no value for it", value.kind());
                 self.problem(Code::InvalidValue, given, message);

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser, Subcommand};
 
 use self::diagnostic::{Failure, Reporter};
+use self::logging::Logging;
 
 /// Runs Python from the command line through supervised pools of workers.
 #[derive(Parser)]
@@ -122,11 +123,11 @@ impl From<Outcome> for ExitCode {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let serves = matches!(cli.command, Command::Run(_));
-    logging::init(cli.verbose, cli.json, serves);
+    let logging = logging::init(cli.verbose, cli.json, serves);
     // About five for each worker; what cannot be raised shows when a worker cannot start.
     let _ = snakepit_lifecycle::process::raise_descriptor_limit();
     let reporter = Reporter { json: cli.json };
-    match run(cli.command, reporter) {
+    match run(cli.command, reporter, logging) {
         Ok(outcome) => outcome.into(),
         Err(failure) => {
             reporter.failure(&failure);
@@ -135,7 +136,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, reporter: Reporter) -> Result<Outcome, Failure> {
+fn run(command: Command, reporter: Reporter, logging: Logging) -> Result<Outcome, Failure> {
     // Waits for calls, input and signals; links and timers live on the library's own thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -150,7 +151,7 @@ fn run(command: Command, reporter: Reporter) -> Result<Outcome, Failure> {
         Command::Compat(args) => compat::run(args, reporter),
         Command::Config(args) => config::run(args, reporter),
         Command::Doctor(args) => runtime.block_on(doctor::run(args, reporter)),
-        Command::Run(args) => runtime.block_on(run::run(args, reporter)),
+        Command::Run(args) => runtime.block_on(run::run(args, reporter, logging)),
         Command::Pools(args) => runtime.block_on(control::pools(args, reporter)),
         Command::Workers(args) => runtime.block_on(control::workers(args, reporter)),
         Command::Stats(args) => runtime.block_on(control::stats(args, reporter)),

@@ -12,6 +12,6 @@ mod server;
 mod service;
 mod socket;
 
-pub use self::place::{directory, socket_path, sockets};
+pub use self::place::{directory, socket_in, socket_of, socket_path, sockets, sockets_in};
 pub(crate) use self::server::ControlServer;
 pub(crate) use self::socket::ControlSocket;

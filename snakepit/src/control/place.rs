@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use snakepit_config::{self as config, HostConfig};
 use snakepit_core::{Error, ErrorKind};
 
 /// What the names of sockets end with.
@@ -22,6 +23,41 @@ pub fn directory() -> PathBuf {
     match runtime.filter(|runtime| runtime.is_absolute()) {
         Some(runtime) => runtime.join("snakepit"),
         None => std::env::temp_dir().join(format!("snakepit-{}", own_uid())),
+    }
+}
+
+/// Where a host with these settings has its control socket; `None` if nowhere. `name` is its
+/// instance's name where the settings give it none.
+///
+/// # Errors
+/// As [`socket_path`].
+pub fn socket_of(host: &HostConfig, name: Option<&str>) -> Result<Option<PathBuf>, Error> {
+    match (host.control_socket(), host.instance().or(name)) {
+        (config::ControlSocket::Path(path), _) => Ok(Some(path.clone())),
+        (config::ControlSocket::Off, _) | (_, None) => Ok(None),
+        (_, Some(name)) => socket_in(host.socket_dir(), name).map(Some),
+    }
+}
+
+/// The control socket of the instance `name` in a directory, which is made if there is none; `None` is
+/// [`directory`].
+///
+/// # Errors
+/// As [`socket_path`].
+pub fn socket_in(directory: Option<&Path>, name: &str) -> Result<PathBuf, Error> {
+    let Some(directory) = directory else { return socket_path(name) };
+    check_name(name)?;
+    make(directory)?;
+    Ok(directory.join(format!("{name}.{SUFFIX}")))
+}
+
+fn make(directory: &Path) -> Result<(), Error> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(refused(directory, &format!("cannot be made: {error}"))
+                .with_help("set XDG_RUNTIME_DIR, or name a socket in another directory"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -46,13 +82,7 @@ pub fn directory() -> PathBuf {
 pub fn socket_path(name: &str) -> Result<PathBuf, Error> {
     check_name(name)?;
     let directory = directory();
-    match DirBuilder::new().mode(0o700).create(&directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(refused(&directory, &format!("cannot be made: {error}"))
-                .with_help("set XDG_RUNTIME_DIR, or name a socket in another directory"));
-        }
-        _ => {}
-    }
+    make(&directory)?;
     check_own(&directory)?;
     Ok(directory.join(format!("{name}.{SUFFIX}")))
 }
@@ -63,13 +93,24 @@ pub fn socket_path(name: &str) -> Result<PathBuf, Error> {
 /// # Errors
 /// `System` if the directory is there and not this user's alone.
 pub fn sockets() -> Result<Vec<(String, PathBuf)>, Error> {
-    let directory = directory();
+    sockets_in(None)
+}
+
+/// The same of another directory, where one is named.
+///
+/// # Errors
+/// `System` if the directory is there and others could put sockets into it.
+pub fn sockets_in(named: Option<&Path>) -> Result<Vec<(String, PathBuf)>, Error> {
+    let directory = named.map_or_else(directory, Path::to_path_buf);
     if let Err(error) = fs::symlink_metadata(&directory)
         && error.kind() == io::ErrorKind::NotFound
     {
         return Ok(Vec::new());
     }
-    check_own(&directory)?;
+    match named {
+        Some(directory) => check_safe(directory)?,
+        None => check_own(&directory)?,
+    }
     let entries = fs::read_dir(&directory)
         .map_err(|error| refused(&directory, &format!("cannot be read: {error}")))?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));

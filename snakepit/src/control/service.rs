@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status};
 
 use super::messages::{change, duration, pool, refusal, worker};
 use crate::host::{PoolEntry, Snakepit, WeakHost};
+use crate::reload::Reloaded;
 
 pub(super) struct Service {
     host: Arc<OnceLock<WeakHost>>,
@@ -144,8 +145,9 @@ impl ControlService for Service {
         let reloading = self.host()?.begin_reload(None);
         // Carried out though nobody waits: it is a task.
         let reloaded = reloading.await.map_err(|_| ending())?.map_err(refusal)?;
-        let pools = reloaded.pools.into_iter().map(change).collect();
-        Ok(Response::new(v1::ReloadResponse { pools }))
+        let Reloaded { pools, host: host_keys, restart: restart_keys } = reloaded;
+        let pools = pools.into_iter().map(change).collect();
+        Ok(Response::new(v1::ReloadResponse { pools, host_keys, restart_keys }))
     }
 
     async fn drain(

@@ -10,11 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use snakepit_bridge::LinkServer;
+#[cfg(not(feature = "control"))]
+use snakepit_config::ControlSocket;
+#[cfg(feature = "control")]
+use snakepit_config::HostConfig;
 use snakepit_config::{Config, PoolConfig};
 use snakepit_core::{
     BoxFuture, Clock, Error, ErrorKind, Nesting, Pool, PoolOptions, Profile, Tool, WorkerId,
 };
-use snakepit_lifecycle::process::Output;
+use snakepit_lifecycle::process::{Output, adopt_orphans};
 use snakepit_lifecycle::{Observer, Supervisor, SupervisorStatus};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -66,7 +70,18 @@ pub(crate) struct HostOptions {
     /// What is read on reload.
     pub(crate) file: Option<PathBuf>,
     #[cfg(feature = "control")]
-    pub(crate) control_socket: Option<PathBuf>,
+    pub(crate) control: Control,
+}
+
+/// Where a host has its control socket.
+#[cfg(feature = "control")]
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Control {
+    /// Where its settings say.
+    #[default]
+    Settings,
+    Off,
+    At(PathBuf),
 }
 
 /// Starts all pools at the same time; fails when none of them can start.
@@ -83,10 +98,21 @@ pub(crate) async fn start(
     let io = IoThread::start()?;
     // Before the pools: a second host of the same name starts no worker.
     #[cfg(feature = "control")]
-    let control = match options.control_socket {
+    let control = match control_path(options.control, config.host())? {
         Some(path) => Some(open_control(&io, path).await?),
         None => None,
     };
+    #[cfg(not(feature = "control"))]
+    if config.host().instance().is_some() || *config.host().control_socket() != ControlSocket::Auto
+    {
+        tracing::warn!("nobody will find this host: it is built without the feature `control`");
+    }
+    if config.host().adopt_orphans() {
+        let failed =
+            |error| Error::new(ErrorKind::System, format!("no orphans come here: {error}"));
+        adopt_orphans().map_err(failed)?;
+    }
+    let host = config.host().clone();
     let onto = Onto {
         links: Arc::new(LinkServer::start(io.handle().clone())),
         runtime: io.handle().clone(),
@@ -115,10 +141,20 @@ pub(crate) async fn start(
         pools,
         onto,
         settings,
+        host,
         tools,
         #[cfg(feature = "control")]
         control,
     ))
+}
+
+#[cfg(feature = "control")]
+fn control_path(control: Control, host: &HostConfig) -> Result<Option<PathBuf>, Error> {
+    match control {
+        Control::Off => Ok(None),
+        Control::At(path) => Ok(Some(path)),
+        Control::Settings => crate::control::socket_of(host, None),
+    }
 }
 
 #[cfg(feature = "control")]

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use snakepit::config::{CircuitPer, PoolConfig};
-use snakepit::{Error, ErrorKind, Snakepit};
+use snakepit::config::{CircuitPer, HostConfig, PoolConfig};
+use snakepit::{Builder, Error, ErrorKind, Snakepit};
 
 use crate::support::{PATIENCE, adapter, builder, python, wait};
 use crate::{Place, until};
@@ -189,4 +189,23 @@ fn circuits_are_shown_and_can_be_closed() {
     let error = place.error(2, &["reset", "defualt", "--socket", socket]);
     assert_eq!(error["kind"], "pool_not_found");
     wait(snakepit.shutdown(PATIENCE)).unwrap();
+}
+
+#[test]
+fn a_program_has_the_socket_that_its_settings_name_unless_it_says_otherwise() {
+    let place = Place::new();
+    let host = || HostConfig::builder().instance("shop").socket_dir(place.path()).build().unwrap();
+    let start = |builder: Builder| wait(builder.start()).unwrap();
+    let file = place.path().join("shop.sock");
+    let named = start(builder("plain.py").host(host()));
+    assert_eq!(place.json(&["workers", "--socket", file.to_str().unwrap()])[0]["pool"], "default");
+    assert_eq!(named.host_config().instance(), Some("shop"));
+    // A second one of that name would be refused.
+    let silent = start(builder("plain.py").host(host()).no_control_socket());
+    drop(named);
+    until("it has gone with its host", || !file.exists());
+    let elsewhere = place.path().join("else.sock");
+    let other = start(builder("plain.py").host(host()).control_socket(&elsewhere));
+    assert!(elsewhere.exists() && !file.exists());
+    drop((silent, other));
 }

@@ -9,6 +9,7 @@ mod ends;
 mod library;
 mod refusals;
 mod reload;
+mod settings;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

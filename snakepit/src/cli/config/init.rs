@@ -41,6 +41,10 @@ fn starter(adapter: &str) -> String {
         r#"# Settings of Snakepit. `snakepit config check` judges them, `snakepit config show` shows the
 # defaults, `snakepit config schema` is for editors.
 
+# [host]
+# instance = "shop"            # the name other commands find it by; this file's by default
+# shutdown_timeout = "25s"     # for calls and workers to end
+
 [pool.default]
 adapter = {adapter}
 # workers = 4                  # one for each core
@@ -53,6 +57,9 @@ adapter = {adapter}
 # [pool.default.lifecycle]
 # ttl = "1h"                   # a worker is replaced after it; never by default
 # max_memory = "512MiB"
+
+# [pool.default.logs]
+# stdout = "debug"             # the level of what workers print; "off" tells of nothing
 "#
     )
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use prost::Message;
+use snakepit::config::{ControlSocket, HostConfig, Layers};
 use snakepit::{Error, ErrorKind, control};
 use snakepit_proto::control::MESSAGE_BYTES;
 use snakepit_proto::control::v1;
@@ -37,11 +38,13 @@ pub(super) use self::stats::{Args as StatsArgs, run as stats};
 pub(super) use self::workers::{Args as WorkersArgs, run as workers};
 use super::diagnostic::Failure;
 use super::pool::duration;
+use super::run::name_of;
 
 /// How long a host may take to answer what it need not wait for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Which host to speak to; the only one that runs, if nothing is said.
+/// Which host to speak to; the only one that runs, if nothing is said. What the environment and a
+/// settings file say of the host (`host.instance`, …) counts here as in `snakepit run`.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Target {
     /// Name of the running host, as `snakepit run` was given it
@@ -51,6 +54,10 @@ pub(super) struct Target {
     /// Control socket of the running host
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+
+    /// Settings file of the running host, where it was given no name and no socket
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// How long to wait until what was asked for is done.
@@ -100,24 +107,52 @@ impl Target {
     /// Finds the host and reaches it.
     async fn reach(&self) -> Result<Host, Failure> {
         let stream = match (&self.socket, &self.instance) {
-            (Some(path), _) => knock(path).await?.ok_or_else(|| {
-                let message = format!("no host listens at {}", path.display());
-                none_runs(message, "start one with `snakepit run --config FILE`")
-            })?,
-            (None, Some(name)) => named(name).await?,
-            (None, None) => only(all().await?).await?,
+            (Some(path), _) => at(path).await?,
+            (None, Some(name)) => named(self.settings()?.socket_dir(), name).await?,
+            (None, None) => self.of_settings(&self.settings()?).await?,
         };
         Host::over(stream).await
     }
+
+    /// What settings say of the host.
+    fn settings(&self) -> Result<HostConfig, Failure> {
+        let layers = match &self.config {
+            Some(file) => Layers::new().file(file),
+            None => Layers::new(),
+        };
+        layers.environment().load_host().map_err(Failure::settings)
+    }
+
+    async fn of_settings(&self, host: &HostConfig) -> Result<UnixStream, Failure> {
+        let directory = host.socket_dir();
+        match (host.control_socket(), host.instance(), &self.config) {
+            (ControlSocket::Path(path), ..) => at(path).await,
+            (ControlSocket::Off, ..) => {
+                let message = "the settings say that the host has no control socket".to_owned();
+                Err(none_runs(message, "see `host.control_socket`, or name its `--socket`"))
+            }
+            (_, Some(name), _) => named(directory, name).await,
+            (_, None, Some(file)) => named(directory, &name_of(file)).await,
+            (_, None, None) => only(directory, all(directory).await?).await,
+        }
+    }
+}
+
+/// The host at a path.
+async fn at(path: &Path) -> Result<UnixStream, Failure> {
+    knock(path).await?.ok_or_else(|| {
+        let message = format!("no host listens at {}", path.display());
+        none_runs(message, "start one with `snakepit run --config FILE`")
+    })
 }
 
 /// The host of that name.
-async fn named(name: &str) -> Result<UnixStream, Failure> {
-    let path = control::socket_path(name).map_err(Failure::start)?;
+async fn named(directory: Option<&Path>, name: &str) -> Result<UnixStream, Failure> {
+    let path = control::socket_in(directory, name).map_err(Failure::start)?;
     if let Some(stream) = knock(&path).await? {
         return Ok(stream);
     }
-    let others: Vec<String> = all().await?.into_iter().map(|found| found.name).collect();
+    let others: Vec<String> = all(directory).await?.into_iter().map(|found| found.name).collect();
     let help = match others.as_slice() {
         [] => "none runs: start one with `snakepit run --config FILE`".to_owned(),
         names => format!("those that run are: {}", names.join(", ")),
@@ -126,11 +161,11 @@ async fn named(name: &str) -> Result<UnixStream, Failure> {
 }
 
 /// The host, if there is only one.
-async fn only(mut hosts: Vec<Found>) -> Result<UnixStream, Failure> {
+async fn only(directory: Option<&Path>, mut hosts: Vec<Found>) -> Result<UnixStream, Failure> {
     match (hosts.pop(), hosts.is_empty()) {
         (None, _) => {
-            let message =
-                format!("no host runs: none listens in {}", control::directory().display());
+            let directory = directory.map_or_else(control::directory, Path::to_path_buf);
+            let message = format!("no host runs: none listens in {}", directory.display());
             let help = "start one with `snakepit run --config FILE`, or name its `--socket`";
             Err(none_runs(message, help))
         }
@@ -162,9 +197,9 @@ async fn describe(Found { name, stream }: Found) -> String {
 }
 
 /// Every host of this user that listens.
-async fn all() -> Result<Vec<Found>, Failure> {
+async fn all(directory: Option<&Path>) -> Result<Vec<Found>, Failure> {
     let mut hosts = Vec::new();
-    for (name, path) in control::sockets().map_err(Failure::unreachable)? {
+    for (name, path) in control::sockets_in(directory).map_err(Failure::unreachable)? {
         // A dead host's socket, or one that went away meanwhile, is none.
         if let Some(stream) = knock(&path).await? {
             hosts.push(Found { name, stream });

@@ -39,16 +39,23 @@ pub(in crate::cli) async fn run(args: Args, reporter: Reporter) -> Result<Outcom
     let waiting = Waiting { no_wait: false, timeout: args.timeout };
     let asking = host.client.reload(ReloadRequest {});
     let reloaded = waiting.wait(asking, "the settings are not in force").await?;
+    let (changed, restart) = (reloaded.host_keys, reloaded.restart_keys);
     let rows: Vec<Row> = reloaded.pools.into_iter().map(Row::from).collect();
     let shown = if reporter.json {
         let rows: Vec<Value> = rows.iter().map(Row::json).collect();
-        print(&format!("{}\n", json!({ "pools": rows })))
+        print(&format!("{}\n", json!({ "pools": rows, "host": changed, "restart": restart })))
     } else {
         let header = ["POOL", "OUTCOME", "CHANGED"].map(str::to_owned).to_vec();
         let mut text = table(header, rows.iter().map(Row::cells).collect(), 3);
         let errors = rows.iter().filter_map(|row| Some((&row.pool, row.error.as_ref()?)));
         for (pool, error) in errors {
             text.push_str(&format!("\n{pool}: {error} ({})\n", error.kind().code()));
+        }
+        if !changed.is_empty() {
+            text.push_str(&format!("\nchanged: {}\n", changed.join(", ")));
+        }
+        if !restart.is_empty() {
+            text.push_str(&format!("\nwaits for a restart: {}\n", restart.join(", ")));
         }
         print(&text)
     };

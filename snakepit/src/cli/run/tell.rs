@@ -22,11 +22,16 @@ pub(super) enum Reason {
 pub(super) struct Teller {
     reporter: Reporter,
     instance: Option<String>,
-    socket: PathBuf,
+    /// `None` where there is none.
+    socket: Option<PathBuf>,
 }
 
 impl Teller {
-    pub(super) fn new(reporter: Reporter, instance: Option<String>, socket: PathBuf) -> Self {
+    pub(super) fn new(
+        reporter: Reporter,
+        instance: Option<String>,
+        socket: Option<PathBuf>,
+    ) -> Self {
         Self { reporter, instance, socket }
     }
 
@@ -66,9 +71,10 @@ impl Teller {
             });
             let failures = failed.iter().map(|(pool, _)| format!("{pool} (failed)"));
             let pools: Vec<String> = pools.chain(failures).collect();
-            let place = match &self.instance {
-                Some(name) => format!("instance {name}"),
-                None => format!("control socket {}", self.socket.display()),
+            let place = match (&self.instance, &self.socket) {
+                (Some(name), _) => format!("instance {name}"),
+                (None, Some(socket)) => format!("control socket {}", socket.display()),
+                (None, None) => "no control socket".to_owned(),
             };
             line(&format!("ready: {}; {place}", pools.join(", ")));
         }
@@ -85,7 +91,12 @@ impl Teller {
             Ok(reloaded) => {
                 let pools = reloaded.pools.iter();
                 let pools = pools.map(|pool| format!("{} ({})", pool.pool, pool.outcome.name()));
-                line(&format!("reloaded: {}", pools.collect::<Vec<_>>().join(", ")));
+                let mut told = pools.collect::<Vec<_>>();
+                told.extend(reloaded.host.iter().map(|key| format!("{key} (changed)")));
+                line(&format!("reloaded: {}", told.join(", ")));
+                if !reloaded.restart.is_empty() {
+                    line(&format!("waits for a restart: {}", reloaded.restart.join(", ")));
+                }
             }
             Err(error) => {
                 self.reporter.error(error);
