@@ -129,6 +129,10 @@ impl Serialize for HostConfig {
         let socket = match &self.control_socket {
             ControlSocket::Auto => "auto".to_owned(),
             ControlSocket::Off => "off".to_owned(),
+            // With a slash, by which it is known to be a path.
+            ControlSocket::Path(path) if path.components().count() == 1 && path.is_relative() => {
+                format!("./{}", text(path)?)
+            }
             ControlSocket::Path(path) => text(path)?,
         };
         map.serialize_entry("control_socket", &socket)?;
@@ -254,8 +258,13 @@ impl Check<'_> {
             None | Some("auto") => ControlSocket::Auto,
             Some("off") => ControlSocket::Off,
             Some(path) if path.contains('/') => {
-                for key in ["instance", "socket_dir"] {
-                    if self.raw.places.has(key) {
+                let raw = self.raw;
+                let others = [
+                    ("instance", raw.instance.is_some()),
+                    ("socket_dir", raw.socket_dir.is_some()),
+                ];
+                for (key, given) in others {
+                    if given {
                         let message = "the control socket has a path of its own";
                         let help = "leave it out, or `control_socket`".to_owned();
                         self.problem(key, message, Some(help));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use snakepit_config::{
-    Affinity, Config, GilPolicy, PoolBuilder, PoolConfig, Profile, Start, TimeoutProfile,
+    Affinity, Config, GilPolicy, HostBuilder, HostConfig, LogLevel, PoolBuilder, PoolConfig,
+    Profile, Start, TimeoutProfile,
 };
 
 fn duration() -> impl Strategy<Value = Duration> {
@@ -60,6 +61,28 @@ fn mostly<T: std::fmt::Debug>(
     prop_oneof![20 => valid, 1 => any]
 }
 
+fn level() -> impl Strategy<Value = LogLevel> {
+    use LogLevel::{Debug, Error, Info, Off, Trace, Warn};
+    prop::sample::select(vec![Off, Error, Warn, Info, Debug, Trace])
+}
+
+prop_compose! {
+    fn host()(
+        instance in prop::option::of(mostly("[a-z][a-z._-]{0,60}", ".{0,70}")),
+        directory in prop::option::of(mostly("[a-z/]{1,10}", ".{0,10}")),
+        socket in prop::option::of(mostly(r"auto|off|\./[a-z]{1,9}", ".{0,10}")),
+        flags in (any::<bool>(), any::<bool>()),
+        log in level(),
+        limit in mostly((0..86_400_000_000_u64).prop_map(Duration::from_micros), duration()),
+    ) -> HostBuilder {
+        let mut host = HostConfig::builder().adopt_orphans(flags.0).watch(flags.1).log(log);
+        if let Some(name) = instance { host = host.instance(name); }
+        if let Some(directory) = directory { host = host.socket_dir(directory); }
+        if let Some(socket) = socket { host = host.control_socket(socket); }
+        host.shutdown_timeout(limit)
+    }
+}
+
 prop_compose! {
     fn builder()(
         name in mostly("[a-zA-Z0-9_-]{1,64}", ".{0,70}"),
@@ -103,6 +126,20 @@ prop_compose! {
             mostly(1..10_000_000_usize, any::<usize>()),
             mostly(1024..1_u64 << 40, any::<u64>()),
         )).boxed(),
+        logs in prop::option::of((
+            level(),
+            level(),
+            mostly(1..1_000_000_usize, any::<usize>()),
+            mostly(64..1_u64 << 20, any::<u64>()),
+            mostly(0..1000_usize, any::<usize>()),
+        )).boxed(),
+        threads in prop::option::of((
+            mostly(1..64_usize, any::<usize>()),
+            prop::option::of(prop::sample::select(vec![
+                snakepit_config::Strategy::Spread,
+                snakepit_config::Strategy::Fill,
+            ])),
+        )).boxed(),
     ) -> PoolBuilder {
         let mut pool = PoolConfig::builder(name);
         if let Some(adapter) = adapter.filter(|_| !no_adapter) { pool = pool.adapter(adapter); }
@@ -133,6 +170,14 @@ prop_compose! {
         if let Some((affinity, ttl, quota, data)) = session {
             pool = pool.affinity(affinity).session_ttl(ttl).session_quota(quota).session_data(data);
         }
+        if let Some((stdout, stderr, lines, bytes, tail)) = logs {
+            pool = pool.log_levels(stdout, stderr).log_lines_per_second(lines);
+            pool = pool.log_max_line(bytes).log_tail(tail);
+        }
+        if let Some((threads, strategy)) = threads {
+            pool = pool.profile("thread").threads(threads);
+            if let Some(strategy) = strategy { pool = pool.strategy(strategy); }
+        }
         pool
     }
 }
@@ -153,6 +198,20 @@ proptest! {
     }
 
     #[test]
+    fn any_host_is_valid_or_says_what_is_wrong_and_reads_back(host in host()) {
+        match host.build() {
+            Ok(host) => {
+                let pool = PoolConfig::builder("p").adapter("a.py").build().unwrap();
+                let config = Config::new([pool]).unwrap().with_host(host);
+                let again = Config::from_toml(&config.to_toml()).unwrap();
+                prop_assert_eq!(&again, &config);
+                prop_assert!(again.host().differences(config.host()).is_empty());
+            }
+            Err(error) => prop_assert!(error.problems().iter().all(|p| p.path.starts_with("host."))),
+        }
+    }
+
+    #[test]
     fn any_text_gives_settings_or_problems(text in ".*") {
         if let Err(error) = Config::from_toml(&text) {
             prop_assert!(!error.problems().is_empty());
@@ -166,15 +225,22 @@ proptest! {
                 "profile", "workers", "adapter", "adapter_args", "python", "cwd", "env", "prefetch",
                 "queue", "max_payload", "heartbeat", "cancel_grace", "stream_credit", "timeouts", "lifecycle", "session",
                 "min_workers", "max_workers", "idle_timeout", "health_interval", "start", "x",
-                "threads", "gil", "max_tool_depth", "max_tool_calls",
+                "threads", "gil", "max_tool_depth", "max_tool_calls", "strategy", "logs",
             ]),
             prop::sample::select(vec![
                 "1", "-1", "0x10", "'process'", "'thread'", "'degrade'", "'spawn'", "'a.py'", "'2s'", "'1GiB'", "'none'", "true", "1.5",
                 "nan", "[1, 'a']", "{a = 1}", "{call = '1s'}", "{call = 1, x = 2}",
-                "{ttl = 'none', jitter = 0}", "{max_requests = 0, jitter = nan}", "{affinity = 'hint', quota = 1}", "1979-05-27",
+                "{ttl = 'none', jitter = 0}", "{max_requests = 0, jitter = nan}", "{affinity = 'hint', quota = 1}", "'fill'",
+                "{stdout = 'off', tail = 1}", "1979-05-27",
             ]),
         ), 0..8)
     ) {
+        // Whatever the pool takes the host takes or refuses.
+        let mut text = String::from("[host]\n");
+        for (key, value) in lines.iter().take(1) {
+            text.push_str(&format!("{key} = {value}\n"));
+        }
+        prop_assert!(lines.is_empty() || Config::from_toml(&text).is_err());
         let mut text = String::from("[pool.p]\n");
         for (key, value) in lines {
             text.push_str(&format!("{key} = {value}\n"));
