@@ -33,9 +33,30 @@ pub mod ext {
     pub const BIG_INT: i8 = 1;
     /// A value without a plain form: a map with `type` and `repr`.
     pub const MARKER: i8 = 2;
-    /// A reference to an array in shared memory.
-    pub const ARRAY: i8 = 3;
+    /// Bytes or an array in shared memory: an array of the index in `Payload.shm`, the kind, and for
+    /// an array its dtype and shape.
+    pub const SHARED: i8 = 3;
+    /// An array: an array of dtype, shape and bytes in C order.
+    pub const ARRAY: i8 = 4;
+    /// Arrow record batches: an array of one binary, an IPC stream.
+    pub const ARROW: i8 = 5;
+
+    /// The kinds of [`SHARED`].
+    pub mod shared {
+        /// Bytes.
+        pub const BYTES: u8 = 0;
+        /// An array.
+        pub const ARRAY: u8 = 1;
+        /// An Arrow IPC stream.
+        pub const ARROW: u8 = 2;
+    }
 }
+
+/// Where a worker's arguments name the socket that brings descriptors of shared memory.
+pub const SHM_ARGUMENT: &str = "--shm-fd";
+
+/// What a worker with such a socket has among its capabilities.
+pub const SHM_CAPABILITY: &str = "shm";
 
 /// Payloads above this size are sent in fragments: large enough for memcpy speed, small enough
 /// that a control frame behind one waits microseconds.

@@ -73,6 +73,7 @@ pub(crate) fn error(error: v1::Error, streaming: bool) -> Error {
         v1::ErrorKind::Deadline => ErrorKind::Timeout(Phase::Call),
         v1::ErrorKind::StreamingMismatch if streaming => ErrorKind::StreamingNotSupported,
         v1::ErrorKind::StreamingMismatch => ErrorKind::StreamingRequired,
+        v1::ErrorKind::ShmUnavailable => ErrorKind::ShmUnavailable,
         v1::ErrorKind::Internal | v1::ErrorKind::Unspecified => ErrorKind::Internal,
     };
     let mut out = Error::new(kind, error.message).with_help(error.help);

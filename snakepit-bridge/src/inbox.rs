@@ -209,7 +209,8 @@ mod tests {
 
     fn head(payload_id: u64, total_bytes: u64, data: &'static [u8]) -> Option<v1::Payload> {
         let codec = v1::Codec::Raw.into();
-        Some(v1::Payload { codec, data: Bytes::from_static(data), total_bytes, payload_id })
+        let data = Bytes::from_static(data);
+        Some(v1::Payload { codec, data, total_bytes, payload_id, ..Default::default() })
     }
 
     fn fragment(payload_id: u64, offset: u64, data: &'static [u8]) -> v1::Fragment {

@@ -41,13 +41,13 @@ impl Outbox {
         let codec = convert::codec_to_wire(payload.codec()).into();
         let bytes = payload.bytes().clone();
         if bytes.len() <= FRAGMENT_BYTES {
-            return v1::Payload { codec, data: bytes, total_bytes: 0, payload_id: 0 };
+            return v1::Payload { codec, data: bytes, ..Default::default() };
         }
         let total_bytes = bytes.len() as u64;
         self.last_payload_id += 1;
         let payload_id = self.last_payload_id;
         self.tails.push_back(Tail { payload_id, offset: 0, rest: bytes });
-        v1::Payload { codec, data: Bytes::new(), total_bytes, payload_id }
+        v1::Payload { codec, total_bytes, payload_id, ..Default::default() }
     }
 
     /// Moves every waiting frame into `batch`.

@@ -84,6 +84,7 @@ fn welcome(shared: &Shared, message: WorkerMessage) -> Result<Hello, Error> {
         heartbeat_ms: u32::try_from(shared.heartbeat.as_millis()).unwrap_or(u32::MAX),
         max_payload_bytes: shared.max_payload_bytes,
         fragment_bytes: FRAGMENT_BYTES as u32,
+        ..Default::default()
     }));
     shared.flush();
     Ok(hello)
@@ -283,6 +284,7 @@ impl Reader {
             Frame::Log(record) => self.log(&record),
             Frame::Event(event) => self.event(&event),
             Frame::ShmRelease(_) => self.unimplemented("shm_release"),
+            Frame::ShmWant(_) => self.unimplemented("shm_want"),
             Frame::Unimplemented(refusal) => tracing::warn!(
                 worker = %self.shared.worker_id,
                 frame = refusal.frame,

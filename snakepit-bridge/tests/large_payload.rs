@@ -68,6 +68,7 @@ fn result_head(worker: &FakeWorker, call_id: u64, bytes: &Bytes) {
         data: bytes.slice(..FRAGMENT_BYTES),
         total_bytes: bytes.len() as u64,
         payload_id: call_id,
+        ..Default::default()
     };
     worker.send(Frame::Result(v1::Result { call_id, value: Some(value), run_us: 1 }));
 }

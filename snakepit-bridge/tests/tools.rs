@@ -28,7 +28,13 @@ async fn a_tool_call_comes_with_its_large_arguments_and_its_end_comes_after_it()
     submit(&link, &sink, &call(1, "outer", ""));
     worker.next_call().await;
     let codec = v1::Codec::Raw.into();
-    let head = v1::Payload { codec, data: "ab".into(), total_bytes: 4, payload_id: 7 };
+    let head = v1::Payload {
+        codec,
+        data: "ab".into(),
+        total_bytes: 4,
+        payload_id: 7,
+        ..Default::default()
+    };
     worker.send(asks(3, 1, head));
     // Sent when its caller gave up; it must not come before what it is about.
     worker.send(Frame::ToolCancel(v1::ToolCancel { tool_call_id: 3, call_id: 1 }));

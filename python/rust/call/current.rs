@@ -284,8 +284,7 @@ impl CurrentCall {
             arguments: Some(v1::Payload {
                 codec: codec.into(),
                 data: data.into(),
-                total_bytes: 0,
-                payload_id: 0,
+                ..Default::default()
             }),
             timeout_us,
         }));

@@ -144,7 +144,7 @@ impl<'py> Reader<'_, 'py> {
                 Ok(from_bytes.call((bytes, "big"), Some(&kwargs))?)
             }
             ext::MARKER => self.marker(&data),
-            ext::ARRAY => {
+            ext::SHARED => {
                 Err(DecodeError::new("arrays in shared memory are not served by this worker"))
             }
             code => Err(DecodeError::new(format!("unknown MessagePack extension type {code}"))),

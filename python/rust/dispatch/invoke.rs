@@ -145,5 +145,5 @@ impl<'py> Running<'_, 'py> {
 
 /// A whole payload; the outbox splits it if it is large.
 pub(super) fn payload(codec: v1::Codec, data: Vec<u8>) -> v1::Payload {
-    v1::Payload { codec: codec.into(), data: data.into(), total_bytes: 0, payload_id: 0 }
+    v1::Payload { codec: codec.into(), data: data.into(), ..Default::default() }
 }

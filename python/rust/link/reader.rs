@@ -81,6 +81,7 @@ impl Reader {
             }
             Frame::HostTools(offered) => self.shared.tools.offer(offered.tools),
             Frame::ShmGrant(_) => self.unimplemented("ShmGrant"),
+            Frame::ShmRevoke(_) => self.unimplemented("ShmRevoke"),
             Frame::SessionEnd(end) => {
                 // Its calls have come before; one that comes after it is another session's.
                 if let Some(session) = self.sessions.remove(&end.session_id) {

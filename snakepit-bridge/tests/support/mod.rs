@@ -112,7 +112,7 @@ pub fn channel(socket: UnixStream) -> Channel {
 }
 
 pub fn raw(data: impl Into<bytes::Bytes>) -> v1::Payload {
-    v1::Payload { codec: v1::Codec::Raw.into(), data: data.into(), total_bytes: 0, payload_id: 0 }
+    v1::Payload { codec: v1::Codec::Raw.into(), data: data.into(), ..Default::default() }
 }
 
 pub fn hello() -> v1::Hello {

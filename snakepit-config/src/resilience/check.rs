@@ -39,7 +39,7 @@ const DEFAULT_HEDGE_BUDGET: f64 = 0.1;
 /// The names of the errors that a call can end with, as `kinds` takes them: those of
 /// `snakepit_core::ErrorKind`, which this crate does not know, but for what is no call's. A test of the
 /// facade compares the two lists.
-pub(crate) const ERROR_KINDS: [&str; 43] = [
+pub(crate) const ERROR_KINDS: [&str; 44] = [
     "adapter_failed",
     "call_timeout",
     "cancelled",
@@ -66,6 +66,7 @@ pub(crate) const ERROR_KINDS: [&str; 43] = [
     "rate_limited",
     "session_quota_exceeded",
     "session_worker_unavailable",
+    "shm_unavailable",
     "start_failed",
     "start_timeout",
     "stream_idle_timeout",

@@ -68,6 +68,8 @@ pub enum ErrorKind {
     DecodeFailed,
     /// A payload is over the limit.
     PayloadTooLarge,
+    /// A large value cannot go through shared memory, and the pool takes no other way.
+    ShmUnavailable,
     /// A stream was asked of a tool that yields none.
     StreamingNotSupported,
     /// One value was asked of a tool that yields a stream.
@@ -149,6 +151,7 @@ impl ErrorKind {
             Self::EncodeFailed => "encode_failed",
             Self::DecodeFailed => "decode_failed",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::ShmUnavailable => "shm_unavailable",
             Self::StreamingNotSupported => "streaming_not_supported",
             Self::StreamingRequired => "streaming_required",
             Self::Python => "python",
@@ -171,7 +174,7 @@ impl ErrorKind {
     }
 
     /// Every kind; a new one goes here too.
-    pub(super) const ALL: [Self; 46] = [
+    pub(super) const ALL: [Self; 47] = [
         Self::InvalidConfig,
         Self::InterpreterNotFound,
         Self::InterpreterUnsupported,
@@ -205,6 +208,7 @@ impl ErrorKind {
         Self::EncodeFailed,
         Self::DecodeFailed,
         Self::PayloadTooLarge,
+        Self::ShmUnavailable,
         Self::StreamingNotSupported,
         Self::StreamingRequired,
         Self::Python,
@@ -249,6 +253,7 @@ impl ErrorKind {
             | Self::LoadShed
             | Self::RateLimited
             | Self::ToolLimit
+            | Self::ShmUnavailable
             | Self::NestedDeadlock => Category::Resource,
             Self::SessionWorkerUnavailable => Category::Session,
             Self::Timeout(_) => Category::Timeout,
@@ -284,7 +289,8 @@ impl ErrorKind {
             | Self::WorkerAtCapacity
             | Self::LoadShed
             | Self::RateLimited
-            | Self::ToolLimit => Severity::Minor,
+            | Self::ToolLimit
+            | Self::ShmUnavailable => Severity::Minor,
             Self::Cancelled => Severity::Warning,
             other => other.category().severity(),
         }
