@@ -1,13 +1,15 @@
 //! Encoded values: arguments, results, chunks. Owns the mapping between serde and bytes; knows
 //! nothing of frames.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rmp_serde::config::BytesMode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
-use crate::value::{Value, Wide, read};
+use crate::value::{Blob, Parts, Store, Value, Wide, inlined, read};
 use crate::warm::Warm;
 
 /// A small call's arguments fit without growing.
@@ -35,6 +37,8 @@ pub enum Codec {
 pub struct Payload {
     codec: Codec,
     bytes: Bytes,
+    /// None at all nearly always.
+    parts: Option<Arc<[Blob]>>,
 }
 
 impl Payload {
@@ -46,10 +50,23 @@ impl Payload {
     /// `EncodeFailed` when the value's `Serialize` fails, or a JSON payload is asked of something
     /// JSON cannot hold.
     pub fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, Error> {
+        Self::encode_with(codec, value, None)
+    }
+
+    /// Encodes a value; arrays and bytes from the store's threshold on are placed there.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode), and what the store refuses with.
+    pub fn encode_with<T: Serialize + ?Sized>(
+        codec: Codec,
+        value: &T,
+        store: Option<&Arc<dyn Store>>,
+    ) -> Result<Self, Error> {
         let failed = |e: &dyn std::fmt::Display| {
             Error::new(ErrorKind::EncodeFailed, format!("cannot encode the value: {e}"))
         };
         let mut out = Warm::with_capacity(INITIAL_BYTES);
+        let parts = Parts::encoding(store);
         match codec {
             Codec::MsgPack => {
                 let mut serializer = rmp_serde::Serializer::new(&mut out)
@@ -66,12 +83,36 @@ impl Payload {
                 .with_help("use `Payload::from_bytes(Codec::Raw, bytes)`"));
             }
         }
-        Ok(Self::from_bytes(codec, out.freeze()))
+        Ok(Self::with_parts(codec, out.freeze(), parts.finish()?))
     }
 
     /// Takes bytes that are already encoded.
     pub fn from_bytes(codec: Codec, bytes: impl Into<Bytes>) -> Self {
-        Self { codec, bytes: bytes.into() }
+        Self { codec, bytes: bytes.into(), parts: None }
+    }
+
+    /// Takes bytes that are already encoded, and the parts that they refer to.
+    pub fn with_parts(codec: Codec, bytes: impl Into<Bytes>, parts: Vec<Blob>) -> Self {
+        let parts = (!parts.is_empty()).then(|| parts.into());
+        Self { codec, bytes: bytes.into(), parts }
+    }
+
+    /// The parts that lie beside the bytes.
+    pub fn parts(&self) -> &[Blob] {
+        self.parts.as_deref().unwrap_or_default()
+    }
+
+    /// The same value without parts, for those who cannot be given them.
+    ///
+    /// # Errors
+    /// `DecodeFailed` when the bytes are malformed or refer to parts that are not there.
+    pub fn inlined(&self) -> Result<Self, Error> {
+        if self.parts.is_none() {
+            return Ok(self.clone());
+        }
+        let value: Value = self.decode()?;
+        let bytes = inlined(&value).map_err(|e| decode_failed::<Value>(&e))?;
+        Ok(Self::from_bytes(self.codec, bytes))
     }
 
     /// How the bytes are to be read.
@@ -84,9 +125,9 @@ impl Payload {
         &self.bytes
     }
 
-    /// Size of the encoded value in bytes.
+    /// Size of the encoded value in bytes, its parts among them.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.parts().iter().map(|part| part.len()).sum::<usize>()
     }
 
     /// Whether there are no bytes at all.
@@ -102,7 +143,10 @@ impl Payload {
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let bytes = &self.bytes;
         match self.codec {
-            Codec::MsgPack => rmp_serde::from_slice(bytes).or_else(|e| decode_by_value(bytes, &e)),
+            Codec::MsgPack => {
+                let _parts = self.parts.as_deref().map(Parts::decoding);
+                rmp_serde::from_slice(bytes).or_else(|e| decode_by_value(self, &e))
+            }
             Codec::Json => match wide_json(bytes).map(read::<T>) {
                 Some(Ok(value)) => Ok(value),
                 // A target that has no room for wide integers may still round them.
@@ -116,7 +160,7 @@ impl Payload {
         }
     }
 
-    /// The bytes.
+    /// The bytes, without the parts.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
@@ -159,11 +203,11 @@ impl PayloadBuilder {
 /// Decodes what holds an extension type and therefore failed to decode directly, so that wide
 /// integers and markers reach targets that know nothing of them.
 fn decode_by_value<T: DeserializeOwned>(
-    bytes: &[u8],
+    payload: &Payload,
     failure: &rmp_serde::decode::Error,
 ) -> Result<T, Error> {
-    let value = rmp_serde::from_slice::<Value>(bytes).ok();
-    match value.filter(Value::holds_extension) {
+    let value = rmp_serde::from_slice::<Value>(&payload.bytes).ok();
+    match value.filter(|value| payload.parts.is_some() || value.holds_extension()) {
         Some(value) => read::<T>(value).map_err(|e| decode_failed::<T>(&e)),
         None => Err(decode_failed::<T>(failure)),
     }
@@ -175,7 +219,7 @@ fn wide_json(bytes: &[u8]) -> Option<Value> {
     Value::is_wide_json(text).then(|| Value::from_json_text(text).ok()).flatten()
 }
 
-fn decode_failed<T>(error: &dyn std::fmt::Display) -> Error {
+pub(crate) fn decode_failed<T>(error: &dyn std::fmt::Display) -> Error {
     let wanted = std::any::type_name::<T>();
     Error::new(ErrorKind::DecodeFailed, format!("cannot read the value as `{wanted}`: {error}"))
 }

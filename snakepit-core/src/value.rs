@@ -2,14 +2,22 @@
 //! serde is the business of `wire`, `wide` and `target`, in JSON text of `json`; wide integers are
 //! `bigint`'s.
 
+mod array;
 mod bigint;
+mod blob;
+mod dtype;
 mod json;
+mod shared;
 mod target;
 mod wide;
 mod wire;
 
+pub use array::Array;
 pub use bigint::{BigInt, ParseBigIntError};
+pub use blob::{Blob, Store};
+pub use dtype::{Dtype, Element};
 pub use json::JsonText;
+pub(crate) use shared::{Parts, inlined};
 pub(crate) use target::read;
 pub(crate) use wide::Wide;
 
@@ -45,6 +53,8 @@ pub enum Value {
     Array(Vec<Value>),
     /// `dict` in Python: entries in order, any scalar as key.
     Map(Vec<(Value, Value)>),
+    /// `numpy.ndarray` in Python, where it is large; small ones come as `Array`.
+    NdArray(Array),
     /// Stands for a Python object that has no form outside Python.
     Marker {
         /// Its type, as `module.Type`.
@@ -102,6 +112,11 @@ impl Value {
     /// The items, if it is an array.
     pub fn as_array(&self) -> Option<&[Value]> {
         if let Self::Array(items) = self { Some(items) } else { None }
+    }
+
+    /// The array of numbers, if it is one.
+    pub fn as_ndarray(&self) -> Option<&Array> {
+        if let Self::NdArray(array) = self { Some(array) } else { None }
     }
 
     /// The entries, if it is a map.
@@ -182,6 +197,12 @@ impl From<String> for Value {
 impl From<Vec<u8>> for Value {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Bytes(bytes)
+    }
+}
+
+impl From<Array> for Value {
+    fn from(array: Array) -> Self {
+        Self::NdArray(array)
     }
 }
 

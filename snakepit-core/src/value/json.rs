@@ -31,6 +31,7 @@ impl Value {
             Self::String(text) => text.as_str().into(),
             Self::Bytes(bytes) => base64(bytes).into(),
             Self::Array(items) => items.iter().map(Self::to_json).collect(),
+            Self::NdArray(array) => array.to_value().to_json(),
             Self::Map(entries) => {
                 entries.iter().map(|(k, value)| (key(k).into_owned(), value.to_json())).collect()
             }

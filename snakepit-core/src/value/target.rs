@@ -27,6 +27,7 @@ pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
         }
     }
     let _before = Before(READING.replace(true));
+    let _parts = super::Parts::decoding(&[]);
     T::deserialize(value)
 }
 
@@ -38,7 +39,7 @@ impl Value {
     /// Whether something in here exists only in MessagePack's extension types.
     pub(crate) fn holds_extension(&self) -> bool {
         match self {
-            Self::BigInt(_) | Self::Marker { .. } => true,
+            Self::BigInt(_) | Self::NdArray(_) | Self::Marker { .. } => true,
             Self::Array(items) => items.iter().any(Self::holds_extension),
             Self::Map(entries) => {
                 entries.iter().any(|(key, value)| key.holds_extension() || value.holds_extension())
@@ -70,11 +71,37 @@ impl<'de> Deserializer<'de> for Value {
             Self::String(text) => visitor.visit_string(text),
             Self::Bytes(bytes) => visitor.visit_byte_buf(bytes),
             Self::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter())),
+            Self::NdArray(array) => match array.shape().first() {
+                Some(&len) => {
+                    let items = (0..len).map(|position| array.item(position));
+                    visitor.visit_seq(SeqDeserializer::new(items))
+                }
+                None => array.to_value().deserialize_any(visitor),
+            },
             Self::Map(entries) => visitor.visit_map(MapDeserializer::new(entries.into_iter())),
             Self::Marker { type_name, repr } => visitor.visit_map(MapDeserializer::new(
                 [(json::MARKER_TYPE, type_name), ("repr", repr)].into_iter(),
             )),
         }
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self {
+            Self::NdArray(array) => visitor.visit_bytes(array.data()),
+            other => other.deserialize_any(visitor),
+        }
+    }
+
+    /// Lists of bytes, as of any number.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self {
+            Self::Bytes(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
+            other => other.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_bytes(visitor)
     }
 
     fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -121,8 +148,8 @@ impl<'de> Deserializer<'de> for Value {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map struct identifier ignored_any
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string unit unit_struct
+        tuple tuple_struct map struct identifier ignored_any
     }
 }
 

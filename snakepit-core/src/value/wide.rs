@@ -1,12 +1,15 @@
 //! A serializer over MessagePack's that knows integers of 128 bits: `rmp-serde` writes them as 16
 //! bytes, which Python would take for `bytes`. Owns nothing else; everything passes through.
 
+use rmp_serde::MSGPACK_EXT_STRUCT_NAME;
+use rmp_serde::config::BytesMode;
 use serde::ser::{
-    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant, Serializer,
+    Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+    SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
 use super::Value;
+use super::shared::{bytes_at, place, wants};
 
 /// The serializer, and what it gives out for the parts of a value.
 pub(crate) struct Wide<S>(pub(crate) S);
@@ -53,9 +56,17 @@ impl<S: Serializer> Serializer for Wide<S> {
         serialize_f64(f64),
         serialize_char(char),
         serialize_str(&str),
-        serialize_bytes(&[u8]),
         serialize_unit_struct(&'static str)
     );
+
+    fn serialize_bytes(self, value: &[u8]) -> Result<S::Ok, S::Error> {
+        if wants(value.len()) {
+            if let Some(index) = place(value.len(), &mut |room| room.copy_from_slice(value)) {
+                return bytes_at(index, self.0);
+            }
+        }
+        self.0.serialize_bytes(value)
+    }
 
     fn serialize_i128(self, value: i128) -> Result<S::Ok, S::Error> {
         Value::from(value).serialize(self.0)
@@ -91,6 +102,10 @@ impl<S: Serializer> Serializer for Wide<S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
+        if name == MSGPACK_EXT_STRUCT_NAME {
+            // Its body has its form already.
+            return self.0.serialize_newtype_struct(name, value);
+        }
         self.0.serialize_newtype_struct(name, &Part(value))
     }
 
@@ -157,7 +172,11 @@ impl<S: Serializer> Serializer for Wide<S> {
     where
         I: IntoIterator<Item: Serialize>,
     {
-        self.0.collect_seq(items.into_iter().map(Part))
+        let items = items.into_iter();
+        if is_byte::<I::Item>() && wants(items.size_hint().0) {
+            return self.collect_bytes(items);
+        }
+        self.0.collect_seq(items.map(Part))
     }
 
     fn collect_map<K, V, I>(self, entries: I) -> Result<S::Ok, S::Error>
@@ -243,5 +262,33 @@ impl<S: SerializeMap> SerializeMap for Wide<S> {
 
     fn end(self) -> Result<S::Ok, S::Error> {
         self.0.end()
+    }
+}
+
+/// Whether a sequence of these is one of bytes. A name decides it, which is right for the two types
+/// that `Vec<u8>` and its slices are collected from, and where it is wrong they only go inline.
+fn is_byte<T>() -> bool {
+    ["u8", "&u8"].contains(&std::any::type_name::<T>())
+}
+
+impl<S: Serializer> Wide<S> {
+    /// Makes a part of a sequence of bytes.
+    fn collect_bytes<T: Serialize>(
+        self,
+        items: impl Iterator<Item = T>,
+    ) -> Result<S::Ok, S::Error> {
+        let mut bin = Vec::with_capacity(items.size_hint().0 + 5);
+        rmp_serde::Serializer::new(&mut bin)
+            .with_bytes(BytesMode::ForceIterables)
+            .collect_seq(items)
+            .map_err(S::Error::custom)?;
+        // MessagePack's marker of bytes tells how long their length is.
+        let head = match bin.first() {
+            Some(0xc4) => 2,
+            Some(0xc5) => 3,
+            Some(0xc6) => 5,
+            _ => return Err(S::Error::custom("a sequence of bytes is none")),
+        };
+        self.serialize_bytes(&bin[head..])
     }
 }

@@ -9,6 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, EnumAccess, MapAccess, SeqAcces
 use serde::ser::{Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
+use super::shared::{self, EXT_ARRAY, EXT_SHARED};
 use super::{BigInt, Value, json, target};
 
 /// Extension code of integers beyond 64 bits.
@@ -26,6 +27,7 @@ impl Serialize for Value {
             Self::UInt(number) => serializer.serialize_u64(*number),
             Self::String(string) => serializer.serialize_str(string),
             Self::Array(items) => serializer.collect_seq(items),
+            Self::NdArray(array) => array.serialize(serializer),
             Self::Float(number) if text && !number.is_finite() => {
                 serializer.serialize_str(json::float_text(*number))
             }
@@ -55,6 +57,8 @@ pub(super) fn extension_of(value: &Value) -> Option<(i8, Vec<u8>)> {
     match value {
         Value::BigInt(number) => Some((EXT_BIG_INT, number.as_bytes().to_vec())),
         Value::Marker { type_name, repr } => Some((EXT_MARKER, marker_body(type_name, repr))),
+        // Only who reads from the value sees this, and finds the part where it was put.
+        Value::NdArray(array) => Some((EXT_SHARED, shared::handed_over(array))),
         _ => None,
     }
 }
@@ -65,7 +69,11 @@ fn marker_body(type_name: &str, repr: &str) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-fn extension<S: Serializer>(code: i8, body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn extension<S: Serializer>(
+    code: i8,
+    body: &[u8],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_newtype_struct(MSGPACK_EXT_STRUCT_NAME, &(code, Bytes::new(body)))
 }
 
@@ -196,6 +204,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
                     rmp_serde::from_slice(&body).map_err(de::Error::custom)?;
                 Ok(Value::Marker { type_name, repr })
             }
+            EXT_SHARED | EXT_ARRAY => shared::value(code, &body).map_err(de::Error::custom),
             other => Err(de::Error::custom(format!("unknown extension type {other}"))),
         }
     }
