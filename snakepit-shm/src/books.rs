@@ -1,0 +1,239 @@
+//! The arena's books: what exists, what is in use, by whom, and what lies free. Pure: it holds
+//! segments of any type and makes none.
+//!
+//! Invariant: bytes in use by a pool never exceed its quota, and bytes that exist never exceed the
+//! total. A segment is in the free list of its pool or in somebody's hands, never both, because it
+//! is moved.
+
+use std::collections::BTreeMap;
+
+use crate::error::ShmError;
+
+/// A pool's place in the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolIndex(usize);
+
+/// What the arena has to do for a request that was granted.
+pub(crate) enum Found<S> {
+    /// Take this one, which is warm.
+    Warm(S),
+    /// Make one of the size asked for; these had to leave for it.
+    Make { evicted: Vec<S> },
+}
+
+/// How much shared memory one pool uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// The pool.
+    pub name: String,
+    /// What it may use at the same time.
+    pub quota_bytes: u64,
+    /// Segments in use: leased by this process, lent to workers or granted to them.
+    pub in_use_bytes: u64,
+    /// The most that was ever in use at the same time.
+    pub high_water_bytes: u64,
+    /// Segments that wait to be used again.
+    pub free_bytes: u64,
+    /// Requests that found a warm segment.
+    pub hits: u64,
+    /// Requests for which a segment was made.
+    pub misses: u64,
+    /// Requests that got none.
+    pub refused: u64,
+}
+
+/// How much shared memory there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArenaStats {
+    /// What all pools may use together.
+    pub total_bytes: u64,
+    /// Segments that exist, in use or free.
+    pub held_bytes: u64,
+    /// The most that ever existed at the same time.
+    pub high_water_bytes: u64,
+    /// How many segments exist.
+    pub segments: u64,
+    /// Each pool.
+    pub pools: Vec<PoolStats>,
+}
+
+impl ArenaStats {
+    /// Segments in use, of all pools.
+    pub fn in_use_bytes(&self) -> u64 {
+        self.pools.iter().map(|pool| pool.in_use_bytes).sum()
+    }
+}
+
+struct Pool<S> {
+    stats: PoolStats,
+    /// Free segments by size; the one used last is taken first, because caches know it.
+    free: BTreeMap<u64, Vec<S>>,
+}
+
+/// The books.
+pub(crate) struct Books<S> {
+    total_bytes: u64,
+    held_bytes: u64,
+    high_water_bytes: u64,
+    segments: u64,
+    pools: Vec<Pool<S>>,
+}
+
+impl<S> Books<S> {
+    pub(crate) fn new(total_bytes: u64) -> Self {
+        Self { total_bytes, held_bytes: 0, high_water_bytes: 0, segments: 0, pools: Vec::new() }
+    }
+
+    /// The place of the pool of that name, whose quota becomes what is said.
+    pub(crate) fn pool(&mut self, name: &str, quota_bytes: u64) -> PoolIndex {
+        let known = self.pools.iter().position(|pool| pool.stats.name == name);
+        let index = known.unwrap_or_else(|| {
+            let stats = PoolStats { name: name.to_owned(), ..PoolStats::default() };
+            self.pools.push(Pool { stats, free: BTreeMap::new() });
+            self.pools.len() - 1
+        });
+        self.pools[index].stats.quota_bytes = quota_bytes;
+        PoolIndex(index)
+    }
+
+    /// Enters a use of `bytes` (a size class) for a pool. With `warm` a free segment may serve.
+    pub(crate) fn take(
+        &mut self,
+        pool: PoolIndex,
+        bytes: u64,
+        warm: bool,
+    ) -> Result<Found<S>, ShmError> {
+        let room = self.pool_mut(pool).room();
+        if bytes > room {
+            return Err(self.refuse_by_quota(pool, bytes));
+        }
+        if let Some((size, segment)) = warm.then(|| self.take_free(pool, bytes, room)).flatten() {
+            let entry = self.pool_mut(pool);
+            entry.stats.hits += 1;
+            entry.enter(size);
+            return Ok(Found::Warm(segment));
+        }
+        let evicted = self.make_room(bytes).ok_or_else(|| self.refuse_by_total(pool, bytes))?;
+        self.held_bytes += bytes;
+        self.high_water_bytes = self.high_water_bytes.max(self.held_bytes);
+        self.segments += 1;
+        let entry = self.pool_mut(pool);
+        entry.stats.misses += 1;
+        entry.enter(bytes);
+        Ok(Found::Make { evicted })
+    }
+
+    /// A use is over and the segment can serve again.
+    pub(crate) fn put_back(&mut self, pool: PoolIndex, bytes: u64, segment: S) {
+        let entry = self.pool_mut(pool);
+        entry.stats.in_use_bytes -= bytes;
+        entry.stats.free_bytes += bytes;
+        entry.free.entry(bytes).or_default().push(segment);
+    }
+
+    /// A use is over and so is the segment.
+    pub(crate) fn discard(&mut self, pool: PoolIndex, bytes: u64) {
+        self.pool_mut(pool).stats.in_use_bytes -= bytes;
+        self.held_bytes -= bytes;
+        self.segments -= 1;
+    }
+
+    /// Takes free segments out, the largest first, until at most `keep_bytes` are free.
+    pub(crate) fn trim(&mut self, keep_bytes: u64) -> Vec<S> {
+        let mut out = Vec::new();
+        while self.free_bytes() > keep_bytes {
+            out.extend(self.evict_largest());
+        }
+        out
+    }
+
+    pub(crate) fn stats(&self) -> ArenaStats {
+        ArenaStats {
+            total_bytes: self.total_bytes,
+            held_bytes: self.held_bytes,
+            high_water_bytes: self.high_water_bytes,
+            segments: self.segments,
+            pools: self.pools.iter().map(|pool| pool.stats.clone()).collect(),
+        }
+    }
+
+    fn pool_mut(&mut self, pool: PoolIndex) -> &mut Pool<S> {
+        &mut self.pools[pool.0]
+    }
+
+    fn free_bytes(&self) -> u64 {
+        self.pools.iter().map(|pool| pool.stats.free_bytes).sum()
+    }
+
+    /// A free segment of at least that size and at most twice as large, within `room`.
+    fn take_free(&mut self, pool: PoolIndex, bytes: u64, room: u64) -> Option<(u64, S)> {
+        let entry = self.pool_mut(pool);
+        let most = bytes.saturating_mul(2).min(room);
+        let (&size, _) = entry.free.range(bytes..=most).next()?;
+        entry.remove_free(size).map(|segment| (size, segment))
+    }
+
+    /// Evicts free segments until `bytes` more may exist; none if that cannot be.
+    fn make_room(&mut self, bytes: u64) -> Option<Vec<S>> {
+        let in_use = self.held_bytes - self.free_bytes();
+        let most = self.total_bytes.checked_sub(bytes).filter(|most| in_use <= *most)?;
+        let mut evicted = Vec::new();
+        while self.held_bytes > most {
+            evicted.extend(self.evict_largest());
+        }
+        Some(evicted)
+    }
+
+    fn evict_largest(&mut self) -> Option<S> {
+        let largest = |pool: &Pool<S>| pool.free.last_key_value().map(|(size, _)| *size);
+        let pool = self.pools.iter_mut().max_by_key(|pool| largest(pool))?;
+        let size = largest(pool)?;
+        let segment = pool.remove_free(size)?;
+        self.held_bytes -= size;
+        self.segments -= 1;
+        Some(segment)
+    }
+
+    fn refuse_by_quota(&mut self, pool: PoolIndex, asked_bytes: u64) -> ShmError {
+        let stats = &mut self.pool_mut(pool).stats;
+        stats.refused += 1;
+        ShmError::QuotaReached {
+            pool: stats.name.clone(),
+            quota_bytes: stats.quota_bytes,
+            in_use_bytes: stats.in_use_bytes,
+            asked_bytes,
+        }
+    }
+
+    fn refuse_by_total(&mut self, pool: PoolIndex, asked_bytes: u64) -> ShmError {
+        self.pool_mut(pool).stats.refused += 1;
+        let in_use_bytes = self.held_bytes - self.free_bytes();
+        ShmError::TotalReached { total_bytes: self.total_bytes, in_use_bytes, asked_bytes }
+    }
+}
+
+impl<S> Pool<S> {
+    /// What the quota leaves. Nothing, if it was lowered below what is in use.
+    fn room(&self) -> u64 {
+        self.stats.quota_bytes.saturating_sub(self.stats.in_use_bytes)
+    }
+
+    fn enter(&mut self, bytes: u64) {
+        self.stats.in_use_bytes += bytes;
+        self.stats.high_water_bytes = self.stats.high_water_bytes.max(self.stats.in_use_bytes);
+    }
+
+    fn remove_free(&mut self, size: u64) -> Option<S> {
+        let list = self.free.get_mut(&size)?;
+        let segment = list.pop();
+        if list.is_empty() {
+            self.free.remove(&size);
+        }
+        if segment.is_some() {
+            self.stats.free_bytes -= size;
+        }
+        segment
+    }
+}

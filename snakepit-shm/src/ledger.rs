@@ -1,0 +1,406 @@
+//! The host's record of one worker's shared memory. Owns three tables: what the worker has been sent
+//! descriptors of, what it may be looking at, and which segments it fills. It sends descriptors and
+//! nothing else; frames are the caller's.
+//!
+//! Invariant: a lease that was lent is held until the worker has released it as often as it was
+//! lent, or is dead. A segment granted to the worker is either with the worker or with readers here,
+//! never both, because it is moved.
+
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::arena::{Hold, Lease, Quota};
+use crate::channel::{DescriptorSender, Kind, Packet};
+use crate::error::{Breach, LendError, ShmError};
+use crate::segment::{ALIGNMENT, Reference, Segment, SegmentId};
+
+/// A segment that a worker may fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The segment. Its descriptor has been sent.
+    pub segment: SegmentId,
+    /// The use that the worker may hand over.
+    pub generation: u64,
+    /// The segment's size.
+    pub size_bytes: u64,
+}
+
+/// What the worker has to be told, in the order in which it has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The answer to a want, or (`want_id` 0) a segment that the worker gets back.
+    Grant {
+        /// The want's id.
+        want_id: u64,
+        /// `None`: refused.
+        grant: Option<Grant>,
+    },
+    /// A segment to unmap as soon as nothing in the worker uses it. If it is one that the worker
+    /// fills, the worker says so with a release when that is done.
+    Forget {
+        /// The segment.
+        segment: SegmentId,
+    },
+}
+
+/// The host's record of one worker's shared memory. Clones are the same record.
+#[derive(Clone)]
+pub struct Ledger(Arc<LedgerInner>);
+
+pub(crate) struct LedgerInner {
+    quota: Quota,
+    channel: DescriptorSender,
+    wake: Box<dyn Fn() + Send + Sync>,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    closed: bool,
+    /// Segments whose descriptor the worker has.
+    known: FxHashSet<SegmentId>,
+    /// What the worker may be looking at, and how many references to it were sent.
+    lent: FxHashMap<(SegmentId, u64), (Lease, u64)>,
+    granted: FxHashMap<SegmentId, Granted>,
+    notices: Vec<Notice>,
+}
+
+/// A segment that the worker fills.
+struct Granted {
+    generation: u64,
+    size_bytes: u64,
+    place: Place,
+    /// The worker has been told to forget it.
+    revoked: bool,
+    /// The worker has said that it has forgotten it.
+    forgotten: bool,
+}
+
+enum Place {
+    AtWorker(Segment),
+    /// Readers here have it, or are just giving it back.
+    Leased(Weak<Hold>),
+}
+
+impl Ledger {
+    /// A record for a worker of this pool, which was given the other end of `channel`.
+    ///
+    /// `wake` is called when there are [notices](Self::notices) to take. It is called from whichever
+    /// thread drops a lease, so it must only signal: no lock of the caller's, no wait. Calls of this
+    /// record's own methods do not cause it; look for notices after them.
+    pub fn new(
+        quota: &Quota,
+        channel: DescriptorSender,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let (quota, wake, tables) = (quota.clone(), Box::new(wake), Mutex::default());
+        let inner = Arc::new(LedgerInner { quota, channel, wake, tables });
+        inner.quota.stock().enter(&inner);
+        Self(inner)
+    }
+
+    /// Prepares to show a value to the worker: sends the descriptor if it has none yet, and keeps
+    /// the lease until the worker releases what is returned. That goes into the frame, which must be
+    /// sent after this; if it is not sent after all, [`withdraw`](Self::withdraw) it.
+    ///
+    /// # Errors
+    /// See [`LendError`]; the value can travel in the frame instead.
+    pub fn lend(&self, lease: &Lease) -> Result<Reference, LendError> {
+        let reference = lease.reference();
+        let segment = lease.hold.segment();
+        let mut tables = self.0.tables();
+        if tables.closed {
+            return Err(LendError::Closed);
+        }
+        if !tables.known.contains(&segment.id) {
+            let file = segment.reader_fd().map_err(LendError::System)?;
+            let (segment, size_bytes) = (segment.id, segment.bytes());
+            self.0.channel.send(Packet { segment, size_bytes, kind: Kind::Read }, file)?;
+            tables.known.insert(segment);
+        }
+        let key = (reference.segment, reference.generation);
+        tables.lent.entry(key).or_insert_with(|| (lease.clone(), 0)).1 += 1;
+        Ok(reference)
+    }
+
+    /// Takes a loan back whose frame was not sent.
+    pub fn withdraw(&self, reference: &Reference) {
+        // It can only be missing when the worker is dead, and then there is nothing to do.
+        let _ = self.0.end_loan(reference.segment, reference.generation);
+    }
+
+    /// The worker has let go of one reference, or has forgotten a segment of its own.
+    ///
+    /// # Errors
+    /// A [`Breach`] if it had neither.
+    pub fn release(&self, segment: SegmentId, generation: u64) -> Result<(), Breach> {
+        self.0.release(segment, generation)
+    }
+
+    /// The worker wants a segment to fill. The answer, also a refusal, is among the notices.
+    ///
+    /// # Errors
+    /// See [`ShmError`]: why it was refused, for an event.
+    pub fn want(&self, want_id: u64, size_bytes: u64) -> Result<(), ShmError> {
+        let granted = self.0.grant(size_bytes);
+        let (grant, result) = match granted {
+            Ok(grant) => (Some(grant), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        self.0.tables().notices.push(Notice::Grant { want_id, grant });
+        result
+    }
+
+    /// The worker hands over a value in a segment that it has filled. The segment goes back to the
+    /// worker when the last lease on it is gone. References of one message are all taken before any
+    /// lease on them is dropped.
+    ///
+    /// # Errors
+    /// The rule that the reference breaks.
+    pub fn take(&self, reference: &Reference) -> Result<Lease, Breach> {
+        self.0.take(reference)
+    }
+
+    /// What the worker has to be told since the last time. One thread takes them and sends them in
+    /// this order, before frames that come later.
+    pub fn notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.0.tables().notices)
+    }
+
+    /// Asks the worker for the segments that it was granted and that hold no value here.
+    pub fn revoke_idle(&self) {
+        self.0.mark_idle_revoked();
+    }
+
+    /// The worker is dead: nothing looks at what it was lent, and what it was granted is gone once
+    /// the leases on it are. May be called more than once.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Drop for LedgerInner {
+    fn drop(&mut self) {
+        // The segments count against the pool until they are discarded.
+        self.close();
+    }
+}
+
+impl LedgerInner {
+    pub(crate) fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    fn end_loan(&self, segment: SegmentId, generation: u64) -> Option<Lease> {
+        let mut tables = self.tables();
+        let Entry::Occupied(mut entry) = tables.lent.entry((segment, generation)) else {
+            return None;
+        };
+        let (lease, references) = entry.get_mut();
+        *references -= 1;
+        // The caller drops it, without the lock: it may come back to this very record.
+        Some(if *references == 0 { entry.remove().0 } else { lease.clone() })
+    }
+
+    fn release(&self, segment: SegmentId, generation: u64) -> Result<(), Breach> {
+        if self.end_loan(segment, generation).is_some() {
+            return Ok(());
+        }
+        let mut tables = self.tables();
+        if tables.closed {
+            return Ok(());
+        }
+        let granted = tables.granted.get_mut(&segment).filter(|it| it.revoked && !it.forgotten);
+        let granted = granted.ok_or(Breach::NotLent { segment, generation })?;
+        granted.forgotten = true;
+        let gone = tables.take_if_gone(segment);
+        drop(tables);
+        self.discard(gone);
+        Ok(())
+    }
+
+    fn grant(&self, size_bytes: u64) -> Result<Grant, ShmError> {
+        if self.tables().closed {
+            return Err(ShmError::Closed);
+        }
+        // Made without the lock: it takes as long as filling the memory.
+        let segment = self.quota.outbound(size_bytes)?;
+        let packet = Packet { segment: segment.id, size_bytes: segment.bytes(), kind: Kind::Write };
+        if let Err(error) = self.channel.send(packet, segment.writer_fd()) {
+            self.quota.discard(segment);
+            return Err(match error {
+                LendError::Full => ShmError::System {
+                    what: "to send a descriptor",
+                    source: std::io::ErrorKind::WouldBlock.into(),
+                },
+                LendError::Closed => ShmError::Closed,
+                LendError::System(source) => {
+                    ShmError::System { what: "to send a descriptor", source }
+                }
+            });
+        }
+        let mut tables = self.tables();
+        if tables.closed {
+            drop(tables);
+            self.quota.discard(segment);
+            return Err(ShmError::Closed);
+        }
+        Ok(tables.enter(segment))
+    }
+
+    fn take(self: &Arc<Self>, reference: &Reference) -> Result<Lease, Breach> {
+        let Reference { segment, generation, offset, size_bytes } = *reference;
+        let mut tables = self.tables();
+        let granted = tables.granted.get_mut(&segment).ok_or(Breach::NotGranted { segment })?;
+        if generation != granted.generation {
+            let (named, granted) = (generation, granted.generation);
+            return Err(Breach::WrongGeneration { segment, named, granted });
+        }
+        let segment_bytes = granted.size_bytes;
+        let end = offset.checked_add(size_bytes).filter(|end| *end <= segment_bytes);
+        let end = end.ok_or(Breach::OutOfRange { segment, offset, size_bytes, segment_bytes })?;
+        if offset % ALIGNMENT != 0 {
+            return Err(Breach::Unaligned { segment, offset });
+        }
+        // A segment that fits the address space has bounds that do.
+        let range = offset as usize..end as usize;
+        if let Place::Leased(hold) = &granted.place {
+            let hold = hold.upgrade().ok_or(Breach::NotGranted { segment })?;
+            return Ok(Lease::over(hold, range));
+        }
+        let Place::AtWorker(segment) =
+            std::mem::replace(&mut granted.place, Place::Leased(Weak::new()))
+        else {
+            unreachable!("the other place was looked at above");
+        };
+        let lease = Lease::of_worker(segment, Arc::downgrade(self), self.quota.clone(), range);
+        granted.place = Place::Leased(Arc::downgrade(&lease.hold));
+        Ok(lease)
+    }
+
+    /// The last lease on a use is gone: the worker gets the segment back.
+    pub(crate) fn come_back(&self, mut segment: Segment) {
+        let mut tables = self.tables();
+        let id = segment.id;
+        let Some(granted) = tables.granted.get_mut(&id) else {
+            drop(tables);
+            return self.quota.discard(segment);
+        };
+        if granted.revoked {
+            granted.place = Place::AtWorker(segment);
+            let gone = tables.take_if_gone(id);
+            drop(tables);
+            return self.discard(gone);
+        }
+        granted.generation += 1;
+        segment.generation = granted.generation;
+        let grant = granted.grant(id);
+        granted.place = Place::AtWorker(segment);
+        tables.notices.push(Notice::Grant { want_id: 0, grant: Some(grant) });
+        drop(tables);
+        (self.wake)();
+    }
+
+    /// The arena has given these segments up.
+    pub(crate) fn forget(&self, segments: &[SegmentId]) {
+        let mut tables = self.tables();
+        let mut told = false;
+        for &segment in segments {
+            if tables.known.remove(&segment) {
+                tables.notices.push(Notice::Forget { segment });
+                told = true;
+            }
+        }
+        drop(tables);
+        if told {
+            (self.wake)();
+        }
+    }
+
+    /// The arena is short of memory.
+    pub(crate) fn revoke_idle(&self) {
+        if self.mark_idle_revoked() {
+            (self.wake)();
+        }
+    }
+
+    fn mark_idle_revoked(&self) -> bool {
+        let mut tables = self.tables();
+        let Tables { granted, notices, .. } = &mut *tables;
+        let before = notices.len();
+        for (&segment, granted) in granted {
+            if matches!(granted.place, Place::AtWorker(_)) && !granted.revoked {
+                granted.revoked = true;
+                notices.push(Notice::Forget { segment });
+            }
+        }
+        notices.len() > before
+    }
+
+    fn close(&self) {
+        let mut tables = self.tables();
+        tables.closed = true;
+        tables.known.clear();
+        tables.notices.clear();
+        let lent = std::mem::take(&mut tables.lent);
+        let granted = std::mem::take(&mut tables.granted);
+        drop(tables);
+        // Without the lock: leases on this worker's own segments come back to this record.
+        drop(lent);
+        for granted in granted.into_values() {
+            if let Place::AtWorker(segment) = granted.place {
+                self.quota.discard(segment);
+            }
+        }
+    }
+
+    fn discard(&self, segment: Option<Segment>) {
+        if let Some(segment) = segment {
+            self.quota.discard(segment);
+        }
+    }
+
+    /// Every change of the tables is complete before anything in it could panic.
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn enter(&mut self, segment: Segment) -> Grant {
+        let id = segment.id;
+        let granted = Granted {
+            generation: segment.generation,
+            size_bytes: segment.bytes(),
+            place: Place::AtWorker(segment),
+            revoked: false,
+            forgotten: false,
+        };
+        let grant = granted.grant(id);
+        self.known.insert(id);
+        self.granted.insert(id, granted);
+        grant
+    }
+
+    /// A segment that the worker has forgotten and nobody reads leaves the tables.
+    fn take_if_gone(&mut self, id: SegmentId) -> Option<Segment> {
+        let granted = self.granted.get(&id)?;
+        if !granted.forgotten || !matches!(granted.place, Place::AtWorker(_)) {
+            return None;
+        }
+        self.known.remove(&id);
+        match self.granted.remove(&id)?.place {
+            Place::AtWorker(segment) => Some(segment),
+            Place::Leased(_) => None,
+        }
+    }
+}
+
+impl Granted {
+    fn grant(&self, segment: SegmentId) -> Grant {
+        Grant { segment, generation: self.generation, size_bytes: self.size_bytes }
+    }
+}
