@@ -9,10 +9,11 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
-use snakepit_core::{Payload, PayloadBuilder};
+use snakepit_core::{Blob, Codec, Payload, PayloadBuilder};
 use snakepit_proto::v1;
 
 use crate::convert;
+use crate::loans::Loans;
 
 /// Payloads that may be incomplete at the same time on one link. Far more than calls run at a time
 /// in one worker; what it stops is a worker that sends heads and never tails.
@@ -47,6 +48,8 @@ pub(crate) enum Breach {
     TooLarge { total: u64, limit: u64 },
     #[error("malformed payload: {0}")]
     Malformed(&'static str),
+    #[error("shared memory: {0}")]
+    Loans(#[from] snakepit_shm::Breach),
     #[error("more than {0} payloads or frames wait for fragments")]
     TooManyWaiting(usize),
 }
@@ -62,6 +65,7 @@ struct Incomplete {
     call_id: u64,
     received: PayloadBuilder,
     total: u64,
+    parts: Vec<Blob>,
 }
 
 /// A frame of a call that has an incomplete payload; `payload_id` is 0 when its own is whole.
@@ -100,6 +104,7 @@ impl Inbox {
         &mut self,
         call_id: u64,
         payload: Option<v1::Payload>,
+        loans: Option<&Loans>,
         frame: impl FnOnce(Payload) -> CallFrame,
     ) -> Result<Option<CallFrame>, Breach> {
         let payload = payload.ok_or(Breach::Malformed("it is missing"))?;
@@ -107,15 +112,21 @@ impl Inbox {
             .ok_or(Breach::Malformed("its codec is not known"))?;
         let head = payload.data;
         let limit = self.max_payload_bytes;
+        let parts = match payload.shm.as_slice() {
+            [] => Vec::new(),
+            references => take_parts(codec, references, loans)?,
+        };
+        let beside: u64 = parts.iter().map(|part| part.len() as u64).sum();
         if payload.payload_id == 0 {
-            if head.len() as u64 > limit {
-                return Err(Breach::TooLarge { total: head.len() as u64, limit });
+            let total = head.len() as u64 + beside;
+            if total > limit {
+                return Err(Breach::TooLarge { total, limit });
             }
-            return self.plain(call_id, frame(Payload::from_bytes(codec, head)));
+            return self.plain(call_id, frame(Payload::with_parts(codec, head, parts)));
         }
         let total = payload.total_bytes;
-        if total > limit {
-            return Err(Breach::TooLarge { total, limit });
+        if total.saturating_add(beside) > limit {
+            return Err(Breach::TooLarge { total: total.saturating_add(beside), limit });
         }
         if head.len() as u64 >= total {
             return Err(Breach::Malformed("its head is not a proper part of it"));
@@ -125,7 +136,7 @@ impl Inbox {
         }
         let mut received = PayloadBuilder::new(codec, usize::try_from(total).unwrap_or(usize::MAX));
         received.push(&head);
-        let incomplete = Incomplete { call_id, received, total };
+        let incomplete = Incomplete { call_id, received, total, parts };
         if self.incomplete.insert(payload.payload_id, incomplete).is_some() {
             return Err(Breach::Malformed("its id is in use"));
         }
@@ -183,7 +194,7 @@ impl Inbox {
         | CallFrame::Chunk { value, .. }
         | CallFrame::ToolCall { arguments: value, .. } = &mut waiting.frame
         {
-            *value = done.received.finish();
+            *value = done.received.finish(done.parts);
         }
     }
 
@@ -199,6 +210,19 @@ impl Inbox {
             self.waiting.remove(&call_id);
         }
     }
+}
+
+/// The parts that lie beside a payload.
+fn take_parts(
+    codec: Codec,
+    references: &[v1::ShmRef],
+    loans: Option<&Loans>,
+) -> Result<Vec<Blob>, Breach> {
+    if codec != Codec::MsgPack {
+        return Err(Breach::Malformed("only MessagePack refers to shared memory"));
+    }
+    let loans = loans.ok_or(Breach::Malformed("this worker has no shared memory"))?;
+    Ok(loans.take(references)?)
 }
 
 #[cfg(test)]
@@ -224,11 +248,11 @@ mod tests {
     #[test]
     fn later_frames_of_a_call_wait_for_its_payload_and_other_calls_do_not() {
         let mut inbox = Inbox::new(100);
-        assert!(inbox.with_payload(1, head(9, 4, b"ab"), chunk(0)).unwrap().is_none());
-        assert!(inbox.with_payload(1, head(0, 0, b"x"), chunk(1)).unwrap().is_none());
+        assert!(inbox.with_payload(1, head(9, 4, b"ab"), None, chunk(0)).unwrap().is_none());
+        assert!(inbox.with_payload(1, head(0, 0, b"x"), None, chunk(1)).unwrap().is_none());
         let end = CallFrame::ChunkEnd { chunks: 2, run_us: 0 };
         assert!(inbox.plain(1, end).unwrap().is_none());
-        assert!(inbox.with_payload(2, head(0, 0, b"y"), chunk(0)).unwrap().is_some());
+        assert!(inbox.with_payload(2, head(0, 0, b"y"), None, chunk(0)).unwrap().is_some());
 
         let mut released = Vec::new();
         inbox.fragment(fragment(9, 2, b"c"), &mut released).unwrap();
@@ -249,7 +273,7 @@ mod tests {
     #[test]
     fn a_payload_may_be_announced_before_its_first_byte() {
         let mut inbox = Inbox::new(100);
-        inbox.with_payload(1, head(9, 6, b""), chunk(0)).unwrap();
+        inbox.with_payload(1, head(9, 6, b""), None, chunk(0)).unwrap();
         let mut released = Vec::new();
         inbox.fragment(fragment(9, 0, b"abcd"), &mut released).unwrap();
         inbox.fragment(fragment(9, 4, b"ef"), &mut released).unwrap();
@@ -266,16 +290,22 @@ mod tests {
 
         let mut inbox = Inbox::new(10);
         let too_large = Breach::TooLarge { total: 11, limit: 10 };
-        assert_eq!(inbox.with_payload(1, head(9, 11, b"a"), chunk(0)).unwrap_err(), too_large);
+        assert_eq!(
+            inbox.with_payload(1, head(9, 11, b"a"), None, chunk(0)).unwrap_err(),
+            too_large
+        );
         let whole = head(0, 0, b"elevenbytes");
-        assert_eq!(inbox.with_payload(1, whole, chunk(0)).unwrap_err(), too_large);
-        assert!(inbox.with_payload(1, head(9, 2, b"ab"), chunk(0)).is_err(), "head is all of it");
-        assert!(inbox.with_payload(1, None, chunk(0)).is_err());
+        assert_eq!(inbox.with_payload(1, whole, None, chunk(0)).unwrap_err(), too_large);
+        assert!(
+            inbox.with_payload(1, head(9, 2, b"ab"), None, chunk(0)).is_err(),
+            "head is all of it"
+        );
+        assert!(inbox.with_payload(1, None, None, chunk(0)).is_err());
 
-        inbox.with_payload(1, head(9, 4, b"ab"), chunk(0)).unwrap();
-        assert!(inbox.with_payload(2, head(9, 4, b"ab"), chunk(0)).is_err(), "id in use");
+        inbox.with_payload(1, head(9, 4, b"ab"), None, chunk(0)).unwrap();
+        assert!(inbox.with_payload(2, head(9, 4, b"ab"), None, chunk(0)).is_err(), "id in use");
         let mut inbox = Inbox::new(10);
-        inbox.with_payload(1, head(9, 4, b"ab"), chunk(0)).unwrap();
+        inbox.with_payload(1, head(9, 4, b"ab"), None, chunk(0)).unwrap();
         let wrong = Breach::OutOfOrder { payload: 9, expected: 2, found: 3 };
         assert_eq!(inbox.fragment(fragment(9, 3, b"d"), &mut released).unwrap_err(), wrong);
         let overrun = Breach::Overrun { payload: 9, total: 4 };

@@ -7,12 +7,12 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use snakepit_core::Payload;
 use snakepit_proto::FRAGMENT_BYTES;
 use snakepit_proto::v1::host_message::Frame;
 use snakepit_proto::v1::{self};
 
 use crate::convert;
+use crate::loans::Sending;
 
 /// Frames and payload tails on their way out.
 #[derive(Default)]
@@ -37,17 +37,18 @@ impl Outbox {
 
     /// Turns a payload into the field of a frame. What does not fit into one fragment is queued
     /// behind every frame; the field must be pushed next.
-    pub(crate) fn attach(&mut self, payload: &Payload) -> v1::Payload {
+    pub(crate) fn attach(&mut self, sending: Sending<'_>) -> v1::Payload {
+        let Sending { payload, references: shm } = sending;
         let codec = convert::codec_to_wire(payload.codec()).into();
         let bytes = payload.bytes().clone();
         if bytes.len() <= FRAGMENT_BYTES {
-            return v1::Payload { codec, data: bytes, ..Default::default() };
+            return v1::Payload { codec, data: bytes, total_bytes: 0, payload_id: 0, shm };
         }
         let total_bytes = bytes.len() as u64;
         self.last_payload_id += 1;
         let payload_id = self.last_payload_id;
         self.tails.push_back(Tail { payload_id, offset: 0, rest: bytes });
-        v1::Payload { codec, total_bytes, payload_id, ..Default::default() }
+        v1::Payload { codec, data: Bytes::new(), total_bytes, payload_id, shm }
     }
 
     /// Moves every waiting frame into `batch`.
@@ -79,18 +80,25 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use snakepit_core::Codec;
+    use std::borrow::Cow;
+
+    use snakepit_core::{Codec, Payload};
 
     use super::*;
 
-    fn large(fill: u8, len: usize) -> Payload {
-        Payload::from_bytes(Codec::Raw, vec![fill; len])
+    fn large(fill: u8, len: usize) -> Sending<'static> {
+        inline(Bytes::from(vec![fill; len]))
+    }
+
+    fn inline(bytes: Bytes) -> Sending<'static> {
+        let payload = Cow::Owned(Payload::from_bytes(Codec::Raw, bytes));
+        Sending { payload, references: Vec::new() }
     }
 
     #[test]
     fn a_payload_of_one_fragment_travels_whole() {
         let mut outbox = Outbox::default();
-        let head = outbox.attach(&large(1, FRAGMENT_BYTES));
+        let head = outbox.attach(large(1, FRAGMENT_BYTES));
         assert_eq!((head.total_bytes, head.payload_id), (0, 0));
         assert_eq!(head.data.len(), FRAGMENT_BYTES);
         assert!(outbox.next_fragment().is_none());
@@ -100,7 +108,7 @@ mod tests {
     fn large_payloads_take_turns_and_arrive_without_gaps() {
         let mut outbox = Outbox::default();
         let sizes = [3 * FRAGMENT_BYTES + 1, 2 * FRAGMENT_BYTES];
-        let heads: Vec<_> = sizes.iter().map(|&len| outbox.attach(&large(7, len))).collect();
+        let heads: Vec<_> = sizes.iter().map(|&len| outbox.attach(large(7, len))).collect();
         assert!(heads.iter().all(|head| head.data.is_empty()));
         let mut received = [0, 0];
         let mut order = Vec::new();
@@ -118,7 +126,7 @@ mod tests {
     fn slices_share_the_payloads_memory() {
         let bytes = Bytes::from(vec![3; 2 * FRAGMENT_BYTES]);
         let mut outbox = Outbox::default();
-        outbox.attach(&Payload::from_bytes(Codec::Raw, bytes.clone()));
+        outbox.attach(inline(bytes.clone()));
         let Some(Frame::Fragment(first)) = outbox.next_fragment() else { panic!() };
         assert_eq!(first.data.as_ptr(), bytes.as_ptr());
     }

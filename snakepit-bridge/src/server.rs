@@ -17,7 +17,7 @@ use snakepit_proto::socket::LinkSocket;
 use snakepit_proto::{
     ATTACH_PATH, CONNECTION_WINDOW_BYTES, HTTP2_FRAME_BYTES, MAX_PAYLOAD_BYTES, WINDOW_BYTES,
 };
-use snakepit_shm::ControlReader;
+use snakepit_shm::{ControlReader, DescriptorSender};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
@@ -31,6 +31,7 @@ use tonic::codegen::http::{Request, Response, header};
 use crate::hello;
 use crate::io::{Closer, LinkIo};
 use crate::link::Link;
+use crate::memory::Memory;
 use crate::outgoing::Outgoing;
 use crate::reader::{self, Unreadable};
 use crate::shared::Shared;
@@ -60,10 +61,14 @@ pub struct LinkOptions {
     pub heartbeat: Duration,
     /// Largest payload either side accepts, in bytes.
     pub max_payload_bytes: u64,
+    /// The pool's shared memory, and the host's end of the worker's descriptor socket; without it
+    /// everything travels inline.
+    pub memory: Option<(Arc<Memory>, DescriptorSender)>,
 }
 
 impl LinkOptions {
-    /// Options with the default limits: a beat each second, payloads up to 1 GiB.
+    /// Options with the default limits: a beat each second, payloads up to 1 GiB, no
+    /// shared memory.
     pub fn new(pool: PoolName, worker_id: WorkerId, control: ControlReader) -> Self {
         Self {
             pool,
@@ -71,6 +76,7 @@ impl LinkOptions {
             control,
             heartbeat: Duration::from_secs(1),
             max_payload_bytes: MAX_PAYLOAD_BYTES,
+            memory: None,
         }
     }
 }

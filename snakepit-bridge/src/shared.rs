@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::convert;
 use crate::io::Closer;
+use crate::loans::{Loans, Sending, sending};
 use crate::outbox::Outbox;
 use crate::server::LinkOptions;
 
@@ -78,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) max_payload_bytes: u64,
     control: ControlReader,
     closer: Closer,
+    pub(crate) loans: Option<Loans>,
     state: Mutex<State>,
     pub(crate) vitals: Vitals,
     drained: watch::Sender<bool>,
@@ -175,7 +177,9 @@ impl Vitals {
 
 impl Shared {
     pub(crate) fn new(options: LinkOptions, closer: Closer) -> Self {
-        let LinkOptions { pool, worker_id, control, heartbeat, max_payload_bytes } = options;
+        let LinkOptions { pool, worker_id, control, heartbeat, max_payload_bytes, memory } =
+            options;
+        let loans = memory.map(|(memory, channel)| Loans::new(memory, channel));
         Self {
             pool,
             worker_id,
@@ -183,6 +187,7 @@ impl Shared {
             max_payload_bytes,
             control,
             closer,
+            loans,
             state: Mutex::new(State {
                 intake: Intake::Open,
                 outbox: Outbox::default(),
@@ -233,15 +238,24 @@ impl Shared {
             depth: request.depth(),
         };
         let size = request.arguments.len() as u64;
+        // Before the lock: what cannot be lent is encoded anew.
+        let sending = match size {
+            size if size > self.max_payload_bytes => Err(too_large(size, self.max_payload_bytes)),
+            _ => sending(self.loans.as_ref(), &request.arguments),
+        };
         let mut state = self.state();
         if state.intake != Intake::Open {
+            drop(state);
+            self.withdraw(sending);
             return Err(reply);
         }
-        if size > self.max_payload_bytes {
-            state.refused.push((reply, too_large(size, self.max_payload_bytes)));
-            return Ok(());
+        match sending {
+            Ok(sending) => frame.arguments = Some(state.outbox.attach(sending)),
+            Err(error) => {
+                state.refused.push((reply, error));
+                return Ok(());
+            }
         }
-        frame.arguments = Some(state.outbox.attach(&request.arguments));
         let entry = InFlight {
             reply,
             next_chunk: call.stream_credit.map(|_| 0),
@@ -254,6 +268,13 @@ impl Shared {
         Ok(())
     }
 
+    /// Takes back what was lent for a frame that is not sent.
+    fn withdraw(&self, sending: Result<Sending<'_>, Error>) {
+        if let (Some(loans), Ok(sending)) = (&self.loans, sending) {
+            loans.withdraw(&sending.references);
+        }
+    }
+
     /// Queues the answer to a tool call.
     pub(crate) fn answer_tool(&self, call: CallId, id: u64, result: Result<Payload, Error>) {
         let limit = self.max_payload_bytes;
@@ -261,13 +282,19 @@ impl Shared {
             size if size > limit => Err(result_too_large(size, limit)),
             _ => Ok(value),
         });
+        let sending = match &result {
+            Ok(value) => sending(self.loans.as_ref(), value),
+            Err(error) => Err(error.clone()),
+        };
         let mut state = self.state();
         if state.intake == Intake::Ended {
+            drop(state);
+            self.withdraw(sending);
             return;
         }
-        let frame = match result {
-            Ok(value) => {
-                let value = Some(state.outbox.attach(&value));
+        let frame = match sending {
+            Ok(sending) => {
+                let value = Some(state.outbox.attach(sending));
                 Frame::ToolResult(v1::ToolResult { tool_call_id: id, value })
             }
             Err(error) => {
@@ -317,6 +344,11 @@ impl Shared {
             // Their last events may have dispatched the next calls.
             state = self.state();
         }
+        if let Some(loans) = &self.loans {
+            for frame in loans.notices() {
+                state.outbox.push(frame);
+            }
+        }
         state.outbox.take_frames(batch);
         if !batch.is_empty() {
             return Next::Batch;
@@ -331,6 +363,9 @@ impl Shared {
             return Next::Fragment(fragment);
         }
         state.waker = Some(cx.waker().clone());
+        if let Some(loans) = &self.loans {
+            loans.wait(cx.waker());
+        }
         Next::Wait
     }
 
@@ -488,6 +523,9 @@ impl Shared {
     /// never entered, else `lost`. The worker must be unable to start anything by now.
     pub(crate) fn settle(&self, lost: &Error) {
         self.resolve(|call_id| self.control.was_started(call_id), lost);
+        if let Some(loans) = &self.loans {
+            loans.close();
+        }
     }
 
     /// As [`settle`](Self::settle) for a worker that may still be running: any call may start.

@@ -228,15 +228,6 @@ async fn arguments_over_the_limit_fail_the_call_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn frames_of_features_that_are_not_built_get_a_typed_answer() {
-    let server = server();
-    let (_link, mut worker) = attached(&server).await;
-    worker.send(Frame::ShmRelease(v1::ShmRelease::default()));
-    let Some(HostFrame::Unimplemented(refusal)) = worker.next().await else { panic!() };
-    assert_eq!(refusal.frame, "shm_release");
-}
-
-#[tokio::test]
 async fn a_draining_link_gives_replies_back_and_resolves_when_the_worker_is_done() {
     let server = server();
     let (link, mut worker) = attached(&server).await;

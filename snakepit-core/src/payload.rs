@@ -194,9 +194,9 @@ impl PayloadBuilder {
         self.len() == 0
     }
 
-    /// The payload.
-    pub fn finish(self) -> Payload {
-        Payload::from_bytes(self.codec, self.bytes.freeze())
+    /// The payload, with the parts that it refers to.
+    pub fn finish(self, parts: Vec<Blob>) -> Payload {
+        Payload::with_parts(self.codec, self.bytes.freeze(), parts)
     }
 }
 
