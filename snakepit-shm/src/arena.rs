@@ -133,10 +133,10 @@ impl Quota {
         self.make(bytes, Direction::Outbound)
     }
 
-    /// A segment that was this pool's is gone.
+    /// A worker's segment leaves for good. Other workers may have been shown what was in it.
     pub(crate) fn discard(&self, segment: Segment) {
         let bytes = segment.bytes();
-        drop(segment);
+        self.stock.retire(vec![segment]);
         self.stock.books().discard(self.pool, bytes);
     }
 

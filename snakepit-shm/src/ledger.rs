@@ -7,13 +7,16 @@
 //! never both, because it is moved.
 
 use std::collections::hash_map::Entry;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use rustix::fd::AsFd;
 
 use crate::arena::{Hold, Lease, Quota};
 use crate::channel::{DescriptorSender, Kind, Packet};
 use crate::error::{Breach, LendError, ShmError};
+use crate::file::FileRegion;
 use crate::segment::{ALIGNMENT, Reference, Segment, SegmentId};
 
 /// A segment that a worker may fill.
@@ -62,10 +65,17 @@ struct Tables {
     closed: bool,
     /// Segments whose descriptor the worker has.
     known: FxHashSet<SegmentId>,
-    /// What the worker may be looking at, and how many references to it were sent.
-    lent: FxHashMap<(SegmentId, u64), (Lease, u64)>,
+    lent: FxHashMap<(SegmentId, u64), Loan>,
     granted: FxHashMap<SegmentId, Granted>,
     notices: Vec<Notice>,
+}
+
+/// What the worker may be looking at.
+struct Loan {
+    /// `None` for a file on disk, which nothing here keeps.
+    lease: Option<Lease>,
+    /// How many references to it were sent.
+    references: u64,
 }
 
 /// A segment that the worker fills.
@@ -111,9 +121,9 @@ impl Ledger {
     pub fn lend(&self, lease: &Lease) -> Result<Reference, LendError> {
         let reference = lease.reference();
         let segment = lease.hold.segment();
-        let mut tables = self.0.tables();
-        if tables.closed {
-            return Err(LendError::Closed);
+        let mut tables = self.0.open_tables()?;
+        if tables.granted.get(&segment.id).is_some_and(|own| own.revoked && !own.forgotten) {
+            return Err(LendError::Leaving);
         }
         if !tables.known.contains(&segment.id) {
             let file = segment.reader_fd().map_err(LendError::System)?;
@@ -122,14 +132,37 @@ impl Ledger {
             tables.known.insert(segment);
         }
         let key = (reference.segment, reference.generation);
-        tables.lent.entry(key).or_insert_with(|| (lease.clone(), 0)).1 += 1;
+        let loan = || Loan { lease: Some(lease.clone()), references: 0 };
+        tables.lent.entry(key).or_insert_with(loan).references += 1;
         Ok(reference)
+    }
+
+    /// Prepares to show a file on disk to the worker, like [`lend`](Self::lend). Each time it is
+    /// mapped anew, under a name of its own. [`FileRegion`] says what the file must not do.
+    ///
+    /// # Errors
+    /// See [`LendError`].
+    pub fn lend_file(&self, file: &FileRegion) -> Result<Reference, LendError> {
+        if file.is_empty() {
+            return Err(LendError::Empty);
+        }
+        let range = file.range();
+        let (segment, generation) = (self.0.quota.stock().new_id(), 1);
+        let mut tables = self.0.open_tables()?;
+        let packet = Packet { segment, size_bytes: range.end, kind: Kind::File };
+        self.0.channel.send(packet, file.as_fd())?;
+        tables.lent.insert((segment, generation), Loan { lease: None, references: 1 });
+        Ok(Reference { segment, generation, offset: range.start, size_bytes: file.len() })
     }
 
     /// Takes a loan back whose frame was not sent.
     pub fn withdraw(&self, reference: &Reference) {
         // It can only be missing when the worker is dead, and then there is nothing to do.
-        let _ = self.0.end_loan(reference.segment, reference.generation);
+        let loan = self.0.end_loan(reference.segment, reference.generation);
+        if let Some(None) = loan {
+            // A file, whose descriptor the worker would keep.
+            self.0.tables().notices.push(Notice::Forget { segment: reference.segment });
+        }
     }
 
     /// The worker has let go of one reference, or has forgotten a segment of its own.
@@ -194,15 +227,16 @@ impl LedgerInner {
         &self.quota
     }
 
-    fn end_loan(&self, segment: SegmentId, generation: u64) -> Option<Lease> {
+    /// Ends one reference of a loan; `None` if there is no such loan. The caller drops the lease,
+    /// without the lock: its segment may come back to this very record.
+    fn end_loan(&self, segment: SegmentId, generation: u64) -> Option<Option<Lease>> {
         let mut tables = self.tables();
         let Entry::Occupied(mut entry) = tables.lent.entry((segment, generation)) else {
             return None;
         };
-        let (lease, references) = entry.get_mut();
-        *references -= 1;
-        // The caller drops it, without the lock: it may come back to this very record.
-        Some(if *references == 0 { entry.remove().0 } else { lease.clone() })
+        let loan = entry.get_mut();
+        loan.references -= 1;
+        Some(if loan.references == 0 { entry.remove().lease } else { loan.lease.clone() })
     }
 
     fn release(&self, segment: SegmentId, generation: u64) -> Result<(), Breach> {
@@ -216,6 +250,8 @@ impl LedgerInner {
         let granted = tables.granted.get_mut(&segment).filter(|it| it.revoked && !it.forgotten);
         let granted = granted.ok_or(Breach::NotLent { segment, generation })?;
         granted.forgotten = true;
+        // It has no mapping of it any more; should a reader here show it the value, it gets another.
+        tables.known.remove(&segment);
         let gone = tables.take_if_gone(segment);
         drop(tables);
         self.discard(gone);
@@ -231,16 +267,7 @@ impl LedgerInner {
         let packet = Packet { segment: segment.id, size_bytes: segment.bytes(), kind: Kind::Write };
         if let Err(error) = self.channel.send(packet, segment.writer_fd()) {
             self.quota.discard(segment);
-            return Err(match error {
-                LendError::Full => ShmError::System {
-                    what: "to send a descriptor",
-                    source: std::io::ErrorKind::WouldBlock.into(),
-                },
-                LendError::Closed => ShmError::Closed,
-                LendError::System(source) => {
-                    ShmError::System { what: "to send a descriptor", source }
-                }
-            });
+            return Err(not_sent(error));
         }
         let mut tables = self.tables();
         if tables.closed {
@@ -363,6 +390,11 @@ impl LedgerInner {
         }
     }
 
+    fn open_tables(&self) -> Result<MutexGuard<'_, Tables>, LendError> {
+        let tables = self.tables();
+        if tables.closed { Err(LendError::Closed) } else { Ok(tables) }
+    }
+
     /// Every change of the tables is complete before anything in it could panic.
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -391,7 +423,6 @@ impl Tables {
         if !granted.forgotten || !matches!(granted.place, Place::AtWorker(_)) {
             return None;
         }
-        self.known.remove(&id);
         match self.granted.remove(&id)?.place {
             Place::AtWorker(segment) => Some(segment),
             Place::Leased(_) => None,
@@ -403,4 +434,14 @@ impl Granted {
     fn grant(&self, segment: SegmentId) -> Grant {
         Grant { segment, generation: self.generation, size_bytes: self.size_bytes }
     }
+}
+
+/// Why a grant's descriptor did not go.
+fn not_sent(error: LendError) -> ShmError {
+    let source = match error {
+        LendError::Closed => return ShmError::Closed,
+        LendError::System(source) => source,
+        full => io::Error::new(io::ErrorKind::WouldBlock, full),
+    };
+    ShmError::System { what: "to send a descriptor", source }
 }

@@ -5,8 +5,10 @@
 //! has granted it and nothing here holds its last use any more.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
@@ -75,7 +77,6 @@ pub struct Regions(Arc<Table>);
 #[derive(Clone)]
 pub struct RegionUse {
     hold: Arc<UseHold>,
-    disk: bool,
     start: usize,
     end: usize,
 }
@@ -96,6 +97,8 @@ struct Table {
 
 struct Region {
     mapping: Arc<Mapping>,
+    /// What is mapped, if it is a file on disk.
+    file: Option<Arc<File>>,
     kind: Kind,
     generation: u64,
     turn: Turn,
@@ -118,6 +121,8 @@ enum Turn {
 
 struct UseHold {
     mapping: Arc<Mapping>,
+    /// What is mapped, if it is a file on disk.
+    file: Option<Arc<File>>,
     segment: SegmentId,
     generation: u64,
     table: Arc<Table>,
@@ -177,10 +182,10 @@ impl Regions {
         let end = end.ok_or(RegionError::OutOfRange { segment, offset, size_bytes })?;
         region.holders += 1;
         let mapping = Arc::clone(&region.mapping);
-        let disk = region.kind == Kind::File;
+        let file = region.file.clone();
         let table = Arc::clone(&self.0);
-        let hold = UseHold { mapping, segment, generation, table, end: End::Release };
-        Ok(RegionUse { hold: Arc::new(hold), disk, start: offset as usize, end: end as usize })
+        let hold = UseHold { mapping, file, segment, generation, table, end: End::Release };
+        Ok(RegionUse { hold: Arc::new(hold), start: offset as usize, end: end as usize })
     }
 
     /// The host has granted a segment, for the first time or again.
@@ -205,6 +210,9 @@ impl Regions {
     pub fn forget(&self, segments: impl IntoIterator<Item = SegmentId>) {
         for segment in segments {
             let mut regions = self.0.regions();
+            // Its descriptor may have come without ever being needed. If it cannot be had there is
+            // nothing to forget; who needs another one hears of the reason.
+            let _ = self.0.learn(&mut regions, segment);
             if let Some(region) = regions.get_mut(&segment) {
                 region.revoked = true;
             }
@@ -233,7 +241,7 @@ impl Regions {
             memory.bytes_mut().fill(POISON);
         }
         let table = Arc::clone(&self.0);
-        let hold = UseHold { mapping, segment, generation, table, end: End::Idle };
+        let hold = UseHold { mapping, file: None, segment, generation, table, end: End::Idle };
         Some(RegionDraft { memory, hold: Some(hold) })
     }
 
@@ -264,10 +272,26 @@ impl Regions {
 }
 
 impl RegionUse {
-    /// The value's bytes. `None` for a file on disk, which others may change or cut off: its bytes
+    /// The value's bytes. `None` for a file on which others may change or cut off: its bytes
     /// are reached by address only.
     pub fn as_slice(&self) -> Option<&[u8]> {
-        (!self.disk).then(|| self.hold.mapping.bytes(self.start..self.end))
+        let memory = self.hold.file.is_none();
+        memory.then(|| self.hold.mapping.bytes(self.start..self.end))
+    }
+
+    /// A copy of the bytes, also of a file on disk.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the file has become shorter; else what the system said.
+    pub fn to_vec(&self) -> io::Result<Vec<u8>> {
+        if let Some(bytes) = self.as_slice() {
+            return Ok(bytes.to_vec());
+        }
+        let mut bytes = vec![0; self.len()];
+        if let Some(file) = &self.hold.file {
+            file.read_exact_at(&mut bytes, self.start as u64)?;
+        }
+        Ok(bytes)
     }
 
     /// The address of the first byte, valid while this or a clone of it lives.
@@ -332,7 +356,7 @@ impl RegionDraft {
         let (offset, size_bytes) = (range.start as u64, range.len() as u64);
         let reference = Reference { segment, generation, offset, size_bytes };
         let hold = Arc::new(hold);
-        (reference, RegionUse { hold, disk: false, start: range.start, end: range.end })
+        (reference, RegionUse { hold, start: range.start, end: range.end })
     }
 }
 
@@ -370,8 +394,10 @@ impl Table {
                 Kind::Read | Kind::Write => map_received(&file, packet.size_bytes, access)?,
                 Kind::File => map_file(&file, packet.size_bytes)?,
             };
+            let file = (packet.kind == Kind::File).then(|| Arc::new(File::from(file)));
             let region = Region {
                 mapping: Arc::new(mapping),
+                file,
                 kind: packet.kind,
                 generation: 0,
                 turn: Turn::Away,

@@ -1,11 +1,12 @@
 //! Values cross between a host's record and a worker's table, in one process with a real channel.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use snakepit_shm::{
-    Arena, ArenaOptions, Breach, DescriptorReceiver, Ledger, Notice, POISON, Quota, Reference,
-    Regions, SegmentId, ShmError, descriptor_channel,
+    Arena, ArenaOptions, Breach, DescriptorReceiver, FileRegion, Ledger, LendError, Notice, POISON,
+    Quota, Reference, Regions, SegmentId, ShmError, descriptor_channel,
 };
 
 const KIB: usize = 1024;
@@ -158,4 +159,134 @@ fn quota_and_total_refuse_by_name_and_idle_grants_come_back() {
     let refused = wide.draft(2 * MIB as usize).err().unwrap();
     assert!(matches!(refused, ShmError::TotalReached { .. }), "{refused}");
     assert_eq!(arena.stats().held_bytes, 0);
+}
+
+#[test]
+fn a_segment_that_its_worker_has_forgotten_can_be_shown_to_it_again() {
+    let arena = arena(16 * MIB);
+    let link = Link::new(&arena.quota("pool", 16 * MIB));
+    link.ledger.want(1, 100).unwrap();
+    link.settle();
+    let mut draft = link.regions.draft(100).unwrap();
+    draft.as_mut_slice().fill(5);
+    let (reference, _) = draft.hand_over(0..128);
+    // The host asks for the segment while the value is on its way.
+    link.ledger.revoke_idle();
+    let lease = link.ledger.take(&reference).unwrap();
+    let refused = link.ledger.lend(&lease).unwrap_err();
+    assert!(matches!(refused, LendError::Leaving), "{refused}");
+    link.settle();
+    assert_eq!(link.regions.stats().segments, 0, "it was asked to forget it");
+
+    let shown = link.ledger.lend(&lease).unwrap();
+    let seen = link.regions.view(&shown).unwrap();
+    assert_eq!(seen.as_slice().unwrap(), [5; 128]);
+    drop((lease, seen));
+    link.settle();
+    link.settle();
+    assert_eq!(link.regions.stats().segments, 0, "the second mapping stays");
+    assert_eq!(arena.stats().held_bytes, 0);
+}
+
+#[test]
+fn a_warm_segment_may_be_twice_as_large_unless_that_breaks_the_quota() {
+    let arena = arena(16 * MIB);
+    let quota = arena.quota("pool", 192 * KIB as u64);
+    let (kept, large) = (quota.draft(1).unwrap(), quota.draft(128 * KIB).unwrap());
+    drop(large);
+    assert_eq!(quota.draft(1).unwrap().capacity(), 128 * KIB, "a warm one is as good");
+    let lowered = arena.quota("pool", 128 * KIB as u64);
+    let small = lowered.draft(1).unwrap();
+    assert_eq!((kept.capacity(), small.capacity()), (64 * KIB, 64 * KIB));
+    assert!(lowered.draft(1).is_err());
+}
+
+#[test]
+fn what_one_worker_made_is_shown_to_another_without_a_copy_and_outlives_its_maker() {
+    let arena = arena(16 * MIB);
+    let quota = arena.quota("pool", 16 * MIB);
+    let (maker, reader) = (Link::new(&quota), Link::new(&quota));
+    maker.ledger.want(1, 100).unwrap();
+    maker.settle();
+    let mut draft = maker.regions.draft(100).unwrap();
+    draft.as_mut_slice().fill(9);
+    let (reference, _) = draft.hand_over(0..100);
+    let lease = maker.ledger.take(&reference).unwrap();
+    let shown = reader.ledger.lend(&lease).unwrap();
+    let seen = reader.regions.view(&shown).unwrap();
+    maker.ledger.close();
+    drop((maker, lease));
+    assert_eq!(seen.as_slice().unwrap(), [9; 100]);
+    assert_eq!(arena.stats().in_use_bytes(), 64 * KIB as u64);
+    drop(seen);
+    reader.settle();
+    reader.settle();
+    assert_eq!(reader.regions.stats().segments, 0, "its mapping keeps memory that is given back");
+    assert_eq!(arena.stats().held_bytes, 0);
+}
+
+#[test]
+fn a_file_is_shown_where_it_lies_and_let_go_of_when_it_was_read() {
+    let arena = arena(16 * MIB);
+    let quota = arena.quota("pool", 16 * MIB);
+    let link = Link::new(&quota);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&[1; 100]).unwrap();
+    file.write_all(&[2; 100]).unwrap();
+    let region = FileRegion::open(file.path()).unwrap();
+    let part = region.slice(100..200).unwrap();
+    let shown = link.ledger.lend_file(&part).unwrap();
+    let seen = link.regions.view(&shown).unwrap();
+    assert_eq!(seen.len(), 100);
+    assert!(seen.as_slice().is_none(), "bytes that can go away must not be a slice");
+    assert_eq!(seen.to_vec().unwrap(), [2; 100]);
+    assert_eq!(part.read().unwrap(), [2; 100]);
+    drop(seen);
+    link.settle();
+    assert_eq!(link.regions.stats().segments, 0);
+
+    let unsent = link.ledger.lend_file(&region).unwrap();
+    link.ledger.withdraw(&unsent);
+    link.settle();
+    assert_eq!(link.regions.stats().segments, 0, "a file that was never looked at stays mapped");
+    assert_eq!(arena.stats().held_bytes, 0, "a file costs no shared memory");
+
+    file.as_file().set_len(50).unwrap();
+    let cut = part.read().unwrap_err();
+    assert_eq!(cut.kind(), std::io::ErrorKind::UnexpectedEof);
+    assert!(matches!(part.copy_to(&quota), Err(ShmError::System { .. })));
+    let kept = FileRegion::open(file.path()).unwrap().copy_to(&quota).unwrap();
+    file.as_file().set_len(0).unwrap();
+    assert_eq!(kept.as_slice(), [1; 50]);
+    assert!(FileRegion::open("/dev/null").is_err(), "no regular file");
+}
+
+#[test]
+fn bytes_keep_their_lease() {
+    let arena = arena(16 * MIB);
+    let quota = arena.quota("pool", 16 * MIB);
+    let mut draft = quota.draft(10).unwrap();
+    draft.as_mut_slice()[..10].copy_from_slice(b"0123456789");
+    let bytes = draft.freeze(10).slice(2..8).into_bytes();
+    let part = bytes.slice(1..3);
+    drop(bytes);
+    assert_eq!(&part[..], b"34");
+    assert_eq!(arena.stats().in_use_bytes(), 64 * KIB as u64);
+    drop(part);
+    assert_eq!(arena.stats().in_use_bytes(), 0);
+}
+
+#[test]
+fn a_worker_that_reads_no_descriptors_is_full_and_one_that_ended_is_closed() {
+    let arena = arena(64 * MIB);
+    let quota = arena.quota("pool", 64 * MIB);
+    let link = Link::new(&quota);
+    let leases: Vec<_> = (0..900).map(|_| quota.draft(1).unwrap().freeze(1)).collect();
+    let first = leases.iter().map(|lease| link.ledger.lend(lease)).find(Result::is_err);
+    let error = first.expect("the way of descriptors has no limit").unwrap_err();
+    assert!(matches!(error, LendError::Full), "{error}");
+    let Link { ledger, regions, .. } = link;
+    drop(regions);
+    let error = ledger.lend(leases.last().unwrap()).unwrap_err();
+    assert!(matches!(error, LendError::Closed), "{error}");
 }
