@@ -59,7 +59,6 @@ pub struct Lease {
 pub(crate) struct Stock {
     books: Mutex<Books<Segment>>,
     ledgers: Mutex<Vec<Weak<LedgerInner>>>,
-    next_id: AtomicU64,
     poison: bool,
 }
 
@@ -82,7 +81,6 @@ impl Arena {
         Self(Arc::new(Stock {
             books: Mutex::new(Books::new(options.total_bytes)),
             ledgers: Mutex::default(),
-            next_id: AtomicU64::new(1),
             poison: options.poison,
         }))
     }
@@ -154,7 +152,7 @@ impl Quota {
 
     /// Makes what the books have entered.
     fn make(&self, bytes: u64, direction: Direction) -> Result<Segment, ShmError> {
-        let id = self.stock.new_id();
+        let id = new_id();
         Segment::create(id, bytes, direction).map_err(|source| {
             self.stock.books().discard(self.pool, bytes);
             ShmError::System { what: "memory for a segment", source }
@@ -287,6 +285,13 @@ impl fmt::Debug for Lease {
 }
 
 impl Hold {
+    /// The stock that the segment counts against.
+    pub(crate) fn stock(&self) -> &Arc<Stock> {
+        match &self.owner {
+            Owner::Stock(quota) | Owner::Ledger(_, quota) => &quota.stock,
+        }
+    }
+
     pub(crate) fn segment(&self) -> &Segment {
         self.segment.as_ref().expect("a lease has its segment until it is dropped")
     }
@@ -306,17 +311,12 @@ impl Drop for Hold {
 }
 
 impl Stock {
-    /// A name that no segment or file has had.
-    pub(crate) fn new_id(&self) -> SegmentId {
-        // Relaxed: only that no value comes twice matters.
-        SegmentId(self.next_id.fetch_add(1, Ordering::Relaxed))
-    }
-
     /// Enters a ledger, which will hear of segments that leave.
     pub(crate) fn enter(&self, ledger: &Arc<LedgerInner>) {
+        let ledger = Arc::downgrade(ledger);
         let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        ledgers.retain(|known| known.strong_count() > 0);
-        ledgers.push(Arc::downgrade(ledger));
+        ledgers.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&ledger));
+        ledgers.push(ledger);
     }
 
     /// Unmaps segments and tells everybody who may have them mapped.
@@ -351,6 +351,14 @@ impl Stock {
     fn books(&self) -> MutexGuard<'_, Books<Segment>> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A name that no segment or file of this process has had: a value of one arena may be shown to a
+/// worker of another.
+pub(crate) fn new_id() -> SegmentId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: only that no value comes twice matters.
+    SegmentId(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn class_of(size_bytes: u64) -> Result<u64, ShmError> {

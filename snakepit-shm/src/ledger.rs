@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fd::AsFd;
 
-use crate::arena::{Hold, Lease, Quota};
+use crate::arena::{Hold, Lease, Quota, new_id};
 use crate::channel::{DescriptorSender, Kind, Packet};
 use crate::error::{Breach, LendError, ShmError};
 use crate::file::FileRegion;
@@ -130,6 +130,11 @@ impl Ledger {
             let (segment, size_bytes) = (segment.id, segment.bytes());
             self.0.channel.send(Packet { segment, size_bytes, kind: Kind::Read }, file)?;
             tables.known.insert(segment);
+            let stock = lease.hold.stock();
+            if !Arc::ptr_eq(stock, self.0.quota.stock()) {
+                // A value of another arena: that one has to say when the segment leaves.
+                stock.enter(&self.0);
+            }
         }
         let key = (reference.segment, reference.generation);
         let loan = || Loan { lease: Some(lease.clone()), references: 0 };
@@ -147,7 +152,7 @@ impl Ledger {
             return Err(LendError::Empty);
         }
         let range = file.range();
-        let (segment, generation) = (self.0.quota.stock().new_id(), 1);
+        let (segment, generation) = (new_id(), 1);
         let mut tables = self.0.open_tables()?;
         let packet = Packet { segment, size_bytes: range.end, kind: Kind::File };
         self.0.channel.send(packet, file.as_fd())?;

@@ -290,3 +290,19 @@ fn a_worker_that_reads_no_descriptors_is_full_and_one_that_ended_is_closed() {
     let error = ledger.lend(leases.last().unwrap()).unwrap_err();
     assert!(matches!(error, LendError::Closed), "{error}");
 }
+
+#[test]
+fn a_value_of_one_arena_is_shown_to_a_worker_of_another() {
+    let (ours, theirs) = (arena(16 * MIB), arena(16 * MIB));
+    let (quota, other) = (ours.quota("pool", 16 * MIB), theirs.quota("pool", 16 * MIB));
+    let link = Link::new(&quota);
+    let leases = [quota.draft(1).unwrap().freeze(1), other.draft(1).unwrap().freeze(1)];
+    let shown = leases.each_ref().map(|lease| link.ledger.lend(lease).unwrap());
+    assert_ne!(shown[0].segment, shown[1].segment, "two segments of one name");
+    drop(shown.map(|reference| link.regions.view(&reference).unwrap()));
+    drop(leases);
+    link.settle();
+    theirs.trim(0);
+    link.settle();
+    assert_eq!(link.regions.stats().segments, 1, "memory of the other arena stays mapped");
+}

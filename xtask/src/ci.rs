@@ -11,8 +11,9 @@ use crate::setup::{self, Interpreters};
 use crate::test::THIRD_PROFILE;
 use crate::workspace::{Venv, Workspace};
 
-/// Texts for the readers of settings, outside of the workspace.
-const FUZZ_TARGETS: &str = "snakepit-config/fuzz/Cargo.toml";
+/// Texts for the readers of settings, and what a worker or a host might send; outside of the
+/// workspace.
+const FUZZ_TARGETS: [&str; 2] = ["snakepit-config/fuzz/Cargo.toml", "snakepit-shm/fuzz/Cargo.toml"];
 
 /// What the package list calls a library that other crates can use.
 const LIBRARY: &str = "lib";
@@ -49,7 +50,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let what = format!("{library} alone, with its examples");
         cargo(workspace, &what, &["check", "--locked", "-p", library, "--lib", "--examples"], &[])?;
     }
-    fuzz_targets(workspace)?;
+    for manifest in FUZZ_TARGETS {
+        fuzz_targets(workspace, manifest)?;
+    }
     let kit = ["check", "--locked", "-p", "snakepit-core", "--lib", "--features", "testkit"];
     cargo(workspace, "snakepit-core alone, with its test kit", &kit, &[])?;
     foreign_paths(workspace)?;
@@ -59,8 +62,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 
 /// The fuzz targets, which are no part of the workspace: built, and run over their seeds without a
 /// fuzzer. Looking for more is a person's decision (CONTRIBUTING).
-fn fuzz_targets(workspace: &Workspace) -> Result<()> {
-    let outside = ["--manifest-path", FUZZ_TARGETS];
+fn fuzz_targets(workspace: &Workspace, manifest: &str) -> Result<()> {
+    let outside = ["--manifest-path", manifest];
     let format = [&["fmt", "--check"], &outside[..]].concat();
     cargo(workspace, "format of the fuzz targets", &format, &[])?;
     let target = ("CARGO_TARGET_DIR", workspace.target.as_os_str());

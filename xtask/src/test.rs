@@ -12,8 +12,8 @@ use crate::workspace::{Venv, Workspace};
 const LOOM_CRATES: [&str; 2] = ["snakepit-profile-process", "snakepit-profile-thread"];
 
 /// Examples that check what they show, each of a crate taken alone.
-const EXAMPLES: [(&str, &str); 2] =
-    [("snakepit-lifecycle", "watch"), ("snakepit-lifecycle", "recycle")];
+const EXAMPLES: [(&str, &str); 3] =
+    [("snakepit-lifecycle", "watch"), ("snakepit-lifecycle", "recycle"), ("snakepit-shm", "sum")];
 
 /// Examples of the facade that check what they show, run with one interpreter.
 const FACADE_EXAMPLES: [&str; 9] = [

@@ -1,0 +1,4 @@
+//! See `snakepit_shm_fuzz::packets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| snakepit_shm_fuzz::packets(data));

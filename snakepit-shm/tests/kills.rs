@@ -1,0 +1,233 @@
+//! Two processes, one of them killed at every point of an exchange: the other keeps what it reads,
+//! and nothing of the dead one stays. The worker is this test binary, started again.
+
+use std::env;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use snakepit_shm::{
+    Arena, ArenaOptions, DescriptorReceiver, Grant, Lease, Ledger, Notice, Quota, Reference,
+    RegionUse, Regions, SegmentId, descriptor_channel,
+};
+
+/// Where the worker finds its host; the way of descriptors is its standard input.
+const SOCKET: &str = "SNAKEPIT_SHM_TEST_SOCKET";
+const KILLS: usize = 200;
+const SIZE: usize = 300 * 1024;
+const MIB: u64 = 1024 * 1024;
+
+/// A message, both ways: a tag and four numbers.
+type Message = [u64; 5];
+
+const CALL: u64 = 1;
+const GRANT: u64 = 2;
+const FORGET: u64 = 3;
+const RELEASE: u64 = 4;
+const RESULT: u64 = 5;
+const DONE: u64 = 6;
+
+fn send(mut stream: &UnixStream, message: Message) -> io::Result<()> {
+    let bytes: Vec<u8> = message.iter().flat_map(|number| number.to_le_bytes()).collect();
+    stream.write_all(&bytes)
+}
+
+fn receive(mut stream: &UnixStream) -> io::Result<Message> {
+    let mut bytes = [0; 40];
+    stream.read_exact(&mut bytes)?;
+    let mut message = [0; 5];
+    for (number, bytes) in message.iter_mut().zip(bytes.chunks_exact(8)) {
+        *number = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    }
+    Ok(message)
+}
+
+fn reference_of(message: &Message) -> Reference {
+    let [_, segment, generation, offset, size_bytes] = *message;
+    Reference { segment: SegmentId(segment), generation, offset, size_bytes }
+}
+
+fn message_of(tag: u64, reference: &Reference) -> Message {
+    [tag, reference.segment.0, reference.generation, reference.offset, reference.size_bytes]
+}
+
+/// The worker: looks at what it is shown, keeps half of it, and answers with bytes one higher.
+#[test]
+#[ignore = "the other process of the test in this file"]
+fn as_a_worker() {
+    let host = UnixStream::connect(env::var(SOCKET).expect("started by the test")).unwrap();
+    let channel = io::stdin().as_fd().try_clone_to_owned().unwrap();
+    let out = Arc::new(Mutex::new(host.try_clone().unwrap()));
+    let release = {
+        let out = Arc::clone(&out);
+        move |segment: SegmentId, generation| {
+            // The host may be dead; then nobody waits for it.
+            let _ = send(&out.lock().unwrap(), [RELEASE, segment.0, generation, 0, 0]);
+        }
+    };
+    let regions = Regions::with_poison(DescriptorReceiver::new(channel), release, true);
+    let mut kept: Vec<RegionUse> = Vec::new();
+    while let Ok(message) = receive(&host) {
+        match message[0] {
+            CALL => {
+                let seen = regions.view(&reference_of(&message)).unwrap();
+                answer(&regions, &seen, &out.lock().unwrap());
+                kept.push(seen);
+                if kept.len() > 1 {
+                    kept.swap_remove(0);
+                }
+            }
+            GRANT => {
+                let [_, segment, generation, size_bytes, _] = message;
+                let grant = Grant { segment: SegmentId(segment), generation, size_bytes };
+                regions.granted(&grant).unwrap();
+            }
+            FORGET => regions.forget([SegmentId(message[1])]),
+            tag => panic!("unknown message {tag}"),
+        }
+        let done = send(&out.lock().unwrap(), [DONE, message[0], 0, 0, 0]);
+        if done.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(regions: &Regions, seen: &RegionUse, out: &UnixStream) {
+    let bytes = seen.as_slice().expect("memory");
+    let first = bytes[0];
+    assert!(bytes.iter().all(|&byte| byte == first), "a value of two writers");
+    let Some(mut draft) = regions.draft(bytes.len()) else { return };
+    draft.as_mut_slice().fill(first + 1);
+    let (reference, _) = draft.hand_over(0..bytes.len());
+    let _ = send(out, message_of(RESULT, &reference));
+}
+
+struct Worker {
+    child: Child,
+    stream: UnixStream,
+    ledger: Ledger,
+}
+
+impl Worker {
+    fn start(quota: &Quota, listener: &UnixListener, socket: &Path) -> Self {
+        let (sender, channel) = descriptor_channel().expect("descriptors");
+        let child = Command::new(env::current_exe().expect("this binary"))
+            .args(["--ignored", "--exact", "as_a_worker"])
+            .env(SOCKET, socket)
+            .stdin(Stdio::from(channel))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts again");
+        let (stream, _) = listener.accept().expect("it connects");
+        Self { child, stream, ledger: Ledger::new(quota, sender, || {}) }
+    }
+
+    /// Sends what the worker has to be told.
+    fn tell(&self) -> io::Result<usize> {
+        let notices = self.ledger.notices();
+        let mut sent = 0;
+        for notice in notices {
+            sent += 1;
+            match notice {
+                Notice::Grant { grant: Some(grant), .. } => {
+                    let Grant { segment, generation, size_bytes } = grant;
+                    send(&self.stream, [GRANT, segment.0, generation, size_bytes, 0])?;
+                }
+                Notice::Forget { segment } => send(&self.stream, [FORGET, segment.0, 0, 0, 0])?,
+                other => panic!("unexpected notice {other:?}"),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Reads messages until as many were worked off as were sent.
+    fn hear(&self, mut pending: usize) -> io::Result<Option<Lease>> {
+        let mut result = None;
+        while pending > 0 {
+            let message = receive(&self.stream)?;
+            match message[0] {
+                DONE => pending -= 1,
+                RELEASE => self.ledger.release(SegmentId(message[1]), message[2]).expect("a loan"),
+                RESULT => {
+                    result = Some(self.ledger.take(&reference_of(&message)).expect("granted"))
+                }
+                tag => panic!("unknown message {tag}"),
+            }
+        }
+        Ok(result)
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("it lives or is a zombie");
+        self.child.wait().expect("it is ours");
+        self.ledger.close();
+    }
+}
+
+/// What this process has open and mapped of segments.
+fn footprint() -> (usize, usize) {
+    let files = fs::read_dir("/proc/self/fd").expect("proc").count();
+    let maps = fs::read_to_string("/proc/self/maps").expect("proc");
+    (files, maps.lines().filter(|line| line.contains("snakepit-segment")).count())
+}
+
+#[test]
+fn a_worker_killed_at_any_point_leaves_nothing_and_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("host");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let arena = Arena::new(ArenaOptions { total_bytes: 16 * MIB, poison: true });
+    let quota = arena.quota("pool", 8 * MIB);
+    let mut after_first = None;
+    let mut kept: Option<Lease> = None;
+    for round in 0..KILLS {
+        let worker = Worker::start(&quota, &listener, &socket);
+        let pattern = (round % 100) as u8 + 1;
+        let result = exchange(&worker, &quota, pattern, round % 8);
+        worker.kill();
+        // A result outlives the worker that made it, also while the next one works.
+        if let Some(old) = kept.take() {
+            let first = old.as_slice()[0];
+            assert!(old.as_slice().iter().all(|&byte| byte == first), "a dead worker's result");
+        }
+        kept = result.unwrap_or_default();
+        if round % 8 == 7 {
+            kept = None;
+            assert_eq!(arena.stats().in_use_bytes(), 0, "a dead worker holds memory");
+            let now = (footprint(), arena.stats().held_bytes);
+            assert_eq!(*after_first.get_or_insert(now), now, "something stays with each kill");
+        }
+    }
+}
+
+/// Calls and answers, left off after so many steps.
+fn exchange(
+    worker: &Worker,
+    quota: &Quota,
+    pattern: u8,
+    steps: usize,
+) -> io::Result<Option<Lease>> {
+    let mut last = None;
+    for step in 0..steps {
+        worker.ledger.want(1, SIZE as u64).expect("within the quota");
+        let told = worker.tell()?;
+        let mut draft = quota.draft(SIZE).expect("within the quota");
+        draft.as_mut_slice()[..SIZE].fill(pattern);
+        let lease = draft.freeze(SIZE);
+        let reference = worker.ledger.lend(&lease).expect("it lives");
+        send(&worker.stream, message_of(CALL, &reference))?;
+        drop(lease);
+        if step + 1 == steps && steps.is_multiple_of(2) {
+            // Killed in the middle of it, at whatever it does now.
+            return Ok(last);
+        }
+        let result = worker.hear(told + 1)?.expect("a granted segment comes back as a result");
+        assert!(result.as_slice().iter().all(|&byte| byte == pattern + 1));
+        last = Some(result);
+    }
+    Ok(last)
+}
