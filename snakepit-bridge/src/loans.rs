@@ -5,11 +5,12 @@
 //! descriptor.
 
 use std::borrow::Cow;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
-use snakepit_core::{Blob, Error, Payload};
+use snakepit_core::{Blob, Error, ErrorKind, Payload};
 use snakepit_proto::v1;
 use snakepit_proto::v1::host_message::Frame;
 use snakepit_shm::{Breach, DescriptorSender, Ledger, Notice, Reference, SegmentId};
@@ -74,10 +75,15 @@ impl Loans {
         }
         let mut references = Vec::with_capacity(parts.len());
         for part in parts {
-            let lent = memory::lease(part)
-                .ok_or_else(|| "a part lies in memory of another kind".to_owned())
-                .and_then(|lease| self.ledger.lend(&lease).map_err(|e| e.to_string()));
-            match lent {
+            let lent = match (memory::file(part), memory::lease(part)) {
+                (Some(file), _) => self.ledger.lend_file(file),
+                (None, Some(lease)) => self.ledger.lend(&lease),
+                (None, None) => {
+                    self.withdraw(&references);
+                    return Err("a part lies in memory of another kind".to_owned());
+                }
+            };
+            match lent.map_err(|e| e.to_string()) {
                 Ok(reference) => references.push(to_wire(&reference)),
                 Err(reason) => {
                     self.withdraw(&references);
@@ -171,7 +177,17 @@ pub(crate) fn sending<'a>(
             Err(reason) => loans.memory.fall_back(size as u64, &reason)?,
         }
     }
-    Ok(Sending { payload: Cow::Owned(payload.inlined()?), references: Vec::new() })
+    // What this process does not hold is read now.
+    let parts = payload.parts().iter().map(|part| match memory::file(part) {
+        None => Ok(part.clone()),
+        Some(file) => file.read().map(Blob::from).map_err(|e| unreadable(&e)),
+    });
+    let payload = payload.inlined_with(parts.collect::<Result<_, _>>()?)?;
+    Ok(Sending { payload: Cow::Owned(payload), references: Vec::new() })
+}
+
+fn unreadable(error: &io::Error) -> Error {
+    Error::new(ErrorKind::System, format!("cannot read the file that is an argument: {error}"))
 }
 
 fn frame(notice: Notice) -> Frame {

@@ -3,11 +3,12 @@
 //! Owns what a pool may have of it, from which size on it is used, and what is told of values that go
 //! another way. Segments, and who may look at them, are `snakepit-shm`'s.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use snakepit_core::{Blob, Error, ErrorKind, PoolName, Store};
-use snakepit_shm::{Lease, Quota};
+use snakepit_shm::{FileRegion, Lease, Quota};
 
 /// What one pool does with shared memory: where its arguments are placed, and what its links may grant.
 pub struct Memory {
@@ -120,6 +121,13 @@ impl Memory {
     }
 }
 
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pool, threshold, strict, .. } = self;
+        write!(f, "Memory({pool}, from {threshold} bytes on, strict: {strict})")
+    }
+}
+
 impl Store for Memory {
     fn threshold(&self) -> usize {
         self.threshold
@@ -147,6 +155,11 @@ pub(crate) fn unavailable(reason: &str) -> Error {
 /// What a lease keeps, as a value has it.
 pub(crate) fn blob(lease: Lease) -> Blob {
     Blob::leased(lease.clone().into_bytes(), Arc::new(lease))
+}
+
+/// The file that a part stands for; none if it is bytes.
+pub(crate) fn file(blob: &Blob) -> Option<&FileRegion> {
+    blob.lease()?.downcast_ref()
 }
 
 /// The lease that a value in shared memory stands on; none if it is not in memory of ours.

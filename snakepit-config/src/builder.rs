@@ -15,6 +15,7 @@ use crate::resilience::{
     ShedBuilder,
 };
 use crate::session::Affinity;
+use crate::shm::SharedMemoryMode;
 use crate::start::Start;
 use crate::strategy::Strategy;
 use crate::timeouts::TimeoutProfile;
@@ -273,6 +274,24 @@ impl PoolBuilder {
     /// How many bytes the values kept for all sessions may take.
     pub fn session_data(mut self, bytes: u64) -> Self {
         self.raw.session.max_data = Some(bytes);
+        self
+    }
+
+    /// Whether large arrays and byte buffers go through shared memory.
+    pub fn shared_memory(mut self, mode: SharedMemoryMode) -> Self {
+        self.raw.shm.mode = Some(mode.name().to_owned());
+        self
+    }
+
+    /// From how many bytes on they do.
+    pub fn shared_memory_threshold(mut self, bytes: u64) -> Self {
+        self.raw.shm.threshold = Some(bytes);
+        self
+    }
+
+    /// How many bytes of it the pool may use at the same time.
+    pub fn shared_memory_quota(mut self, bytes: u64) -> Self {
+        self.raw.shm.quota = Some(bytes);
         self
     }
 

@@ -149,6 +149,12 @@ impl Reader {
                 self.session(raw, &Scope { table, path });
             }
         }
+        if let Some(value) = scope.table.get("shm") {
+            let path = scope.key_path("shm");
+            if let Some(table) = self.table(value, &path) {
+                self.shm(raw, &Scope { table, path });
+            }
+        }
         if let Some(value) = scope.table.get("timeouts") {
             let path = scope.key_path("timeouts");
             if let Some(table) = self.table(value, &path) {
@@ -210,6 +216,16 @@ impl Reader {
         raw.session.ttl = self.unit(scope, "ttl", parse_limit);
         raw.session.quota = self.count(scope, "quota");
         raw.session.max_data = self.unit(scope, "max_data", parse_size);
+    }
+
+    fn shm(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {
+        self.check_keys(scope, &keys::SHM);
+        for entry in &scope.table.entries {
+            raw.places.note(&format!("shm.{}", entry.key), &entry.node.place);
+        }
+        raw.shm.mode = self.string(scope, "mode");
+        raw.shm.threshold = self.unit(scope, "threshold", parse_size);
+        raw.shm.quota = self.unit(scope, "quota", parse_size);
     }
 
     fn timeouts(&mut self, raw: &mut RawPool, scope: &Scope<'_>) {

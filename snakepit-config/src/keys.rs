@@ -11,13 +11,14 @@ use crate::resilience::{
     RetrySchedule,
 };
 use crate::session::Affinity;
+use crate::shm::SharedMemoryMode;
 use crate::start::Start;
 use crate::strategy::Strategy;
 use crate::timeouts::TimeoutProfile;
 use crate::validate::{
     GRACE, HEARTBEAT, JITTER, LOG_LINE, LOG_LINES, LOG_TAIL, MAX_MEMORY, MAX_PAYLOAD, MAX_REQUESTS,
     MAX_TOOL_CALLS, MAX_TOOL_DEPTH, MEMORY_INTERVAL, PAUSES, PREFETCH, QUEUE, SESSION_DATA,
-    SESSION_QUOTA, STREAM_CREDIT, TIMES, TTL, WORKERS,
+    SESSION_QUOTA, SHM_QUOTA, SHM_THRESHOLD, STREAM_CREDIT, TIMES, TTL, WORKERS,
 };
 
 pub(crate) struct Key {
@@ -97,7 +98,7 @@ pub(crate) static HOST: [Key; 7] = [
 ];
 
 /// Keys of one pool's table.
-pub(crate) static POOL: [Key; 35] = [
+pub(crate) static POOL: [Key; 36] = [
     key("profile", Kind::Choice(&Profile::NAMES), "How a worker turns into slots"),
     key("threads", Kind::Count(THREADS), "Calls a worker of profile thread runs at a time"),
     key("gil", Kind::Choice(&GilPolicy::NAMES), "What becomes of a thread worker whose GIL is on"),
@@ -149,6 +150,7 @@ pub(crate) static POOL: [Key; 35] = [
     key("lifecycle", Kind::Table(&LIFECYCLE), "When a worker is replaced although it is well"),
     key("logs", Kind::Table(&LOGS), "What becomes of what workers print"),
     key("session", Kind::Table(&SESSION), "What is kept for sessions, and where their calls run"),
+    key("shm", Kind::Table(&SHM), "How large arrays and byte buffers travel"),
     key("timeouts", Kind::Table(&TIMEOUTS), "How long each phase may take"),
     key("barrier", Kind::Table(&BARRIER), "Keeps calls that crash workers from doing so again"),
     key("shed", Kind::Table(&SHED), "Refuses calls that would wait too long"),
@@ -282,6 +284,13 @@ pub(crate) static SESSION: [Key; 4] = [
     key("ttl", limit(TTL), "Time without use after which a session ends"),
     key("quota", Kind::Count(SESSION_QUOTA), "Sessions there may be"),
     key("max_data", Kind::Size(SESSION_DATA), "What the values kept for all sessions may take"),
+];
+
+/// Keys of a pool's `shm` table.
+pub(crate) static SHM: [Key; 3] = [
+    key("mode", Kind::Choice(&SharedMemoryMode::NAMES), "Whether they go through shared memory"),
+    key("threshold", Kind::Size(SHM_THRESHOLD), "From which size on they do"),
+    key("quota", Kind::Size(SHM_QUOTA), "How much of it the pool may use at the same time"),
 ];
 
 /// Says what was probably meant, or what there is.

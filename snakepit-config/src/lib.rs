@@ -24,6 +24,7 @@ mod remark;
 mod resilience;
 mod schema;
 mod session;
+mod shm;
 mod start;
 mod strategy;
 mod timeouts;
@@ -51,6 +52,7 @@ pub use resilience::{
 };
 pub use schema::schema;
 pub use session::{Affinity, Sessions};
+pub use shm::{SharedMemory, SharedMemoryMode};
 pub use start::Start;
 pub use strategy::Strategy;
 pub use timeouts::{TimeoutProfile, Timeouts};

@@ -13,9 +13,12 @@ use crate::builder::PoolBuilder;
 use crate::lifecycle::Lifecycle;
 use crate::logs::Logs;
 use crate::profile::Profile;
-use crate::raw::{Places, RawLifecycle, RawLogs, RawPool, RawSession, RawTimeouts};
+use crate::raw::{
+    Places, RawLifecycle, RawLogs, RawPool, RawSession, RawSharedMemory, RawTimeouts,
+};
 use crate::resilience::{Layers, Resilience};
 use crate::session::Sessions;
+use crate::shm::SharedMemory;
 use crate::start::Start;
 use crate::strategy::Strategy;
 use crate::timeouts::Timeouts;
@@ -58,6 +61,7 @@ pub(crate) struct Settings {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) logs: Logs,
     pub(crate) session: Sessions,
+    pub(crate) shm: SharedMemory,
     pub(crate) timeouts: Timeouts,
     pub(crate) resilience: Resilience,
 }
@@ -101,6 +105,11 @@ impl PoolConfig {
             quota: Some(settings.session.quota as u64),
             max_data: Some(settings.session.max_data),
         };
+        let shm = RawSharedMemory {
+            mode: Some(settings.shm.mode.name().to_owned()),
+            threshold: Some(settings.shm.threshold),
+            quota: Some(settings.shm.quota),
+        };
         let (threads, gil) = match settings.profile {
             Profile::Thread { threads, gil } => (Some(threads as u64), Some(gil.name().to_owned())),
             Profile::Process => (None, None),
@@ -136,6 +145,7 @@ impl PoolConfig {
             lifecycle,
             logs,
             session,
+            shm,
             timeouts,
             layers: Layers::from(&settings.resilience),
             // Relative files have been based already.
@@ -165,6 +175,7 @@ impl PoolConfig {
         mine.cancel_grace = theirs.cancel_grace;
         mine.lifecycle = theirs.lifecycle;
         mine.session = theirs.session;
+        mine.shm.quota = theirs.shm.quota;
         mine.resilience.clone_from(&theirs.resilience);
         mine.timeouts = theirs.timeouts;
         same == *other
@@ -321,6 +332,11 @@ impl PoolConfig {
         self.settings.session
     }
 
+    /// How large arrays and byte buffers travel.
+    pub fn shared_memory(&self) -> SharedMemory {
+        self.settings.shm
+    }
+
     /// How long each phase may take.
     pub fn timeouts(&self) -> Timeouts {
         self.settings.timeouts
@@ -407,6 +423,7 @@ impl Serialize for PoolConfig {
         map.serialize_entry("lifecycle", &settings.lifecycle)?;
         map.serialize_entry("logs", &settings.logs)?;
         map.serialize_entry("session", &settings.session)?;
+        map.serialize_entry("shm", &settings.shm)?;
         map.serialize_entry("timeouts", &settings.timeouts)?;
         Layers::from(&settings.resilience).write(&mut map)?;
         map.end()

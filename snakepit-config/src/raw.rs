@@ -57,6 +57,7 @@ pub(crate) struct RawPool {
     pub(crate) lifecycle: RawLifecycle,
     pub(crate) logs: RawLogs,
     pub(crate) session: RawSession,
+    pub(crate) shm: RawSharedMemory,
     pub(crate) timeouts: RawTimeouts,
     pub(crate) layers: Layers,
     /// Where relative files are taken from.
@@ -93,6 +94,14 @@ pub(crate) struct RawSession {
     pub(crate) ttl: Option<Option<Duration>>,
     pub(crate) quota: Option<u64>,
     pub(crate) max_data: Option<u64>,
+}
+
+/// A pool's `shm` as given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RawSharedMemory {
+    pub(crate) mode: Option<String>,
+    pub(crate) threshold: Option<u64>,
+    pub(crate) quota: Option<u64>,
 }
 
 /// A pool's `timeouts` as given. The outer `None` is "not said", the inner one "no limit".
@@ -167,6 +176,7 @@ impl RawPool {
             memory_interval, jitter, max_surge);
         take!(places, self.logs, document.logs, "logs.": stdout, stderr, lines_per_second, max_line, tail);
         take!(places, self.session, document.session, "session.": affinity, ttl, quota, max_data);
+        take!(places, self.shm, document.shm, "shm.": mode, threshold, quota);
         take!(places, self.timeouts, document.timeouts, "timeouts.": profile, call, stream_idle, queue,
             start, drain);
         self.layers.over(&mut document.layers, places);

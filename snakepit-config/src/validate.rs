@@ -21,6 +21,7 @@ use crate::profile::{GilPolicy, Profile, THREADS};
 use crate::raw::RawPool;
 use crate::resilience::Resilience;
 use crate::session::{Affinity, DEFAULT_MAX_DATA, DEFAULT_QUOTA, DEFAULT_TTL, Sessions};
+use crate::shm::{self, SharedMemory, SharedMemoryMode};
 use crate::start::Start;
 use crate::strategy::Strategy;
 use crate::timeouts::{TimeoutProfile, Timeouts};
@@ -65,6 +66,10 @@ pub(crate) const LOG_LINES: RangeInclusive<u64> = 1..=1_000_000;
 pub(crate) const LOG_LINE: RangeInclusive<u64> = 64..=1 << 20;
 /// They become part of an error's text.
 pub(crate) const LOG_TAIL: RangeInclusive<u64> = 0..=1000;
+/// Below a kibibyte a reference is hardly smaller than the value.
+pub(crate) const SHM_THRESHOLD: RangeInclusive<u64> = 1 << 10..=1 << 40;
+/// One segment at least.
+pub(crate) const SHM_QUOTA: RangeInclusive<u64> = 64 << 10..=1 << 50;
 
 /// Each takes some hundred bytes; past this a typing error is likelier.
 pub(crate) const SESSION_QUOTA: RangeInclusive<u64> = 1..=10_000_000;
@@ -150,6 +155,7 @@ pub(crate) fn pool(raw: RawPool) -> Result<PoolConfig, ConfigError> {
         lifecycle: check.lifecycle(),
         logs: check.logs(),
         session: check.session(),
+        shm: check.shm(),
         timeouts: check.timeouts(),
         resilience: Resilience::default(),
     };
@@ -534,6 +540,24 @@ impl Check<'_> {
             ttl: ttl.map(|time| self.time("session.ttl", time, TTL)),
             quota: self.count("session.quota", given.quota, DEFAULT_QUOTA, SESSION_QUOTA),
             max_data: self.size("session.max_data", bytes, SESSION_DATA),
+        }
+    }
+
+    fn shm(&mut self) -> SharedMemory {
+        let given = &self.raw.shm;
+        let mode = given.mode.as_deref();
+        let mode = mode.map_or(Some(SharedMemoryMode::default()), SharedMemoryMode::from_name);
+        if let (None, Some(name)) = (mode, &given.mode) {
+            let message = format!("there is no such mode as `{name}`");
+            self.problem(Code::InvalidValue, "shm.mode", message).help =
+                Some(keys::suggestion(name, &SharedMemoryMode::NAMES));
+        }
+        let threshold = given.threshold.unwrap_or(shm::DEFAULT_THRESHOLD);
+        let quota = given.quota.unwrap_or(shm::DEFAULT_QUOTA);
+        SharedMemory {
+            mode: mode.unwrap_or_default(),
+            threshold: self.size("shm.threshold", threshold, SHM_THRESHOLD),
+            quota: self.size("shm.quota", quota, SHM_QUOTA),
         }
     }
 

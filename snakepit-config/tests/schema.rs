@@ -71,6 +71,9 @@ fn what_the_schema_refuses_is_refused_by_the_code_too() {
         "session = { quota = 0 }",
         "session = { ttl = 5 }",
         "session = { max_data = 5 }",
+        "shm = { mode = 'fast' }",
+        "shm = { threshold = 5 }",
+        "shm = { quota = 5 }",
         "timeouts = { profile = 'slow' }",
         "timeouts = { cal = '1s' }",
         "cwd = 5",
@@ -108,7 +111,7 @@ fn every_key_of_the_schema_is_read() {
         paths.extend(keys.map(|key| format!("{table}.{key}")));
     }
     let layers = 1 + 2 + 3 + 5 + 9 + 2 + 2;
-    assert_eq!(paths.len(), 35 + 7 + 5 + 4 + 6 + layers);
+    assert_eq!(paths.len(), 36 + 7 + 5 + 4 + 3 + 6 + layers);
     let host = schema()["$defs"]["host"]["properties"].clone();
     for path in host.as_object().unwrap().keys() {
         let text = format!("host.{path} = []\n[pool.default]\nadapter = 'a.py'");

@@ -36,7 +36,9 @@ pub use pool::{
 pub use seconds::as_seconds;
 pub use slots::{Lease, Slots};
 pub use tool::{ToolCall, ToolCaller, ToolHost, ToolJob};
-pub use value::{Array, BigInt, Blob, Dtype, Element, JsonText, ParseBigIntError, Store, Value};
+pub use value::{
+    Array, BigInt, Blob, Dtype, Element, External, JsonText, ParseBigIntError, Store, Value,
+};
 pub use worker::{
     BoxFuture, CallSink, CreditExceeded, Profile, Reply, Seat, Teller, Tool, Worker, WorkerExit,
     WorkerInfo,

@@ -110,7 +110,16 @@ impl Payload {
         if self.parts.is_none() {
             return Ok(self.clone());
         }
-        let value: Value = self.decode()?;
+        self.inlined_with(self.parts().to_vec())
+    }
+
+    /// As [`inlined`](Self::inlined), with other parts in place of those that are beside it.
+    ///
+    /// # Errors
+    /// As [`inlined`](Self::inlined).
+    pub fn inlined_with(&self, parts: Vec<Blob>) -> Result<Self, Error> {
+        let whole = Self { parts: Some(parts.into()), ..self.clone() };
+        let value: Value = whole.decode()?;
         let bytes = inlined(&value).map_err(|e| decode_failed::<Value>(&e))?;
         Ok(Self::from_bytes(self.codec, bytes))
     }

@@ -14,7 +14,7 @@ mod wire;
 
 pub use array::Array;
 pub use bigint::{BigInt, ParseBigIntError};
-pub use blob::{Blob, Store};
+pub use blob::{Blob, External, Store};
 pub use dtype::{Dtype, Element};
 pub use json::JsonText;
 pub(crate) use shared::{Parts, inlined};

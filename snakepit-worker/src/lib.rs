@@ -13,5 +13,5 @@ pub use failures::{ended_early, no_descriptors, not_ready, with_stderr};
 pub use options::WorkerOptions;
 pub use worker::{Manner, PythonWorker, Stuck};
 pub use workshop::{
-    CONTROL_FD, Connection, End, Joined, LINK_FD, LIVENESS_FD, MOST_CALLS, Workshop,
+    CONTROL_FD, Connection, End, Joined, LINK_FD, LIVENESS_FD, MOST_CALLS, SHM_FD, Workshop,
 };

@@ -1,8 +1,10 @@
 //! What workers are made from. Plain data.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use snakepit_bridge::Memory;
 use snakepit_lifecycle::process::Output;
 
 /// How the workers of one pool are launched.
@@ -31,6 +33,8 @@ pub struct WorkerOptions {
     pub start_timeout: Duration,
     /// What becomes of what workers print. Changes hold for those that run.
     pub output: Output,
+    /// The pool's shared memory; `None` has everything travel inline.
+    pub memory: Option<Arc<Memory>>,
 }
 
 impl WorkerOptions {
@@ -47,6 +51,7 @@ impl WorkerOptions {
             max_payload_bytes: 1024 * 1024 * 1024,
             start_timeout: Duration::from_secs(60),
             output: Output::default(),
+            memory: None,
         }
     }
 }

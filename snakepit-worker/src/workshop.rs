@@ -11,7 +11,7 @@ use std::sync::Arc;
 use snakepit_bridge::{Attaching, Link, LinkOptions, LinkServer, socket_pair};
 use snakepit_core::{CallId, Error, ErrorKind, Seat, WorkerId};
 use snakepit_lifecycle::process::{Child, ChildSpec, Reaper, Spawner};
-use snakepit_shm::ControlReader;
+use snakepit_shm::{ControlReader, descriptor_channel};
 use tokio::runtime::Handle;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -25,6 +25,9 @@ pub const LINK_FD: i32 = 3;
 pub const LIVENESS_FD: i32 = 4;
 /// See [`LINK_FD`].
 pub const CONTROL_FD: i32 = 5;
+
+/// See [`LINK_FD`]: the socket that brings it shared memory.
+pub const SHM_FD: i32 = 6;
 
 /// How many calls one worker can run at a time at most: the control page has no more room.
 pub const MOST_CALLS: usize = snakepit_shm::RUNNING_SLOTS;
@@ -54,7 +57,7 @@ pub struct Connection {
     /// Its command line.
     pub args: Vec<String>,
     /// Its ends.
-    pub ends: [End; 3],
+    pub ends: Vec<End>,
     attaching: Attaching,
     liveness: OwnedFd,
     calls: ControlReader,
@@ -134,7 +137,7 @@ impl Workshop {
         let (host_link, worker_link) = socket_pair().map_err(no_descriptors)?;
         let (host_liveness, worker_liveness) = UnixStream::pair().map_err(no_descriptors)?;
         let control_page = calls.as_fd().try_clone_to_owned().map_err(no_descriptors)?;
-        let ends = [
+        let mut ends = vec![
             (worker_link.into(), LINK_FD),
             (worker_liveness.into(), LIVENESS_FD),
             (control_page, CONTROL_FD),
@@ -142,6 +145,11 @@ impl Workshop {
         let mut link = LinkOptions::new(seat.pool.clone(), seat.worker_id(), calls.clone());
         link.heartbeat = self.options.heartbeat;
         link.max_payload_bytes = self.options.max_payload_bytes;
+        if let Some(memory) = &self.options.memory {
+            let (channel, end) = descriptor_channel().map_err(no_descriptors)?;
+            ends.push((end, SHM_FD));
+            link.memory = Some((Arc::clone(memory), channel));
+        }
         let attaching = self.links.adopt(host_link, link)?;
         let (args, liveness) = (self.arguments(seat)?, host_liveness.into());
         Ok(Connection { args, ends, attaching, liveness, calls })
@@ -158,6 +166,9 @@ impl Workshop {
         option("--link-fd", LINK_FD.to_string());
         option("--liveness-fd", LIVENESS_FD.to_string());
         option("--control-fd", CONTROL_FD.to_string());
+        if options.memory.is_some() {
+            option("--shm-fd", SHM_FD.to_string());
+        }
         if self.capacity > 1 {
             option("--capacity", self.capacity.to_string());
         }

@@ -157,6 +157,13 @@ impl Builder {
         self
     }
 
+    /// How many bytes of shared memory all pools may have together; a gibibyte unless it is set, but no
+    /// more than half of the machine's memory. Each pool has a quota of its own besides.
+    pub fn shared_memory_total(mut self, bytes: u64) -> Self {
+        self.options.shm_total = Some(bytes);
+        self
+    }
+
     /// Reads this file when the host is told to [reload](Snakepit::reload_file), with the environment
     /// over it, in place of all documents. It is not read before.
     pub fn reload_from(mut self, path: impl Into<PathBuf>) -> Self {

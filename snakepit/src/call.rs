@@ -87,8 +87,17 @@ impl Call {
 
     /// The tool's arguments: a map or struct gives keyword arguments, a sequence or tuple positional
     /// ones, `()` none, and any other value is the only positional argument.
+    ///
+    /// Arrays and byte buffers from the pool's threshold on are placed in shared memory here, so
+    /// [`pool`](Self::pool) comes before this.
     pub fn args(mut self, arguments: impl Serialize) -> Self {
-        self.arguments = Payload::encode(self.codec, &arguments);
+        let entry = match self.codec {
+            Codec::MsgPack => self.target.entry(&self.snakepit).ok(),
+            // They have no place for parts.
+            _ => None,
+        };
+        let store = entry.and_then(|entry| entry.store());
+        self.arguments = Payload::encode_with(self.codec, &arguments, store.as_ref());
         self
     }
 

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use snakepit_bridge::Memory;
 use snakepit_config::{Config, DEFAULT_POOL, HostConfig, WORKERS};
 use snakepit_core::{BoxFuture, Error, ErrorKind, Pool, Request, Tool, WorkerId, WorkerStatus};
 use snakepit_lifecycle::WorkerState;
@@ -82,6 +83,8 @@ pub(crate) struct PoolEntry {
     pub(crate) supervised: Supervised,
     /// A reload puts others in their place; calls under way go on through those they began with.
     pub(crate) layers: ArcSwap<Layers>,
+    /// Where the arguments of its calls are placed.
+    pub(crate) memory: ArcSwapOption<Memory>,
 }
 
 impl Snakepit {
@@ -261,7 +264,8 @@ impl Snakepit {
             }
         });
         let pools: Vec<_> = pools.collect();
-        Stats { total: Totals::of(&pools), pools }
+        let shared_memory = self.shared_memory();
+        Stats { total: Totals::of(&pools), pools, shared_memory }
     }
 
     /// Has one worker of a pool replaced, or all of them: a new one starts and takes the calls, then

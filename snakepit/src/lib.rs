@@ -7,11 +7,13 @@ pub mod control;
 mod batch;
 mod builder;
 mod call;
+mod file;
 mod host;
 mod interpreter;
 mod io;
 mod layers;
 mod linger;
+mod memory;
 mod named;
 mod pace;
 mod pools;
@@ -26,9 +28,9 @@ pub use snakepit_config as config;
 pub use snakepit_config::{Config, PoolConfig};
 pub use snakepit_core::session::{Affinity, SessionInfo, SessionStats};
 pub use snakepit_core::{
-    BigInt, CallId, Category, Codec, Completed, Counters, Error, ErrorKind, JsonText, Phase,
-    PoolName, PoolStats, Progress, PythonException, PythonFrame, PythonKind, RetryAdvice,
-    SessionId, Severity, Tool, Value, WorkerId, WorkerInfo,
+    Array, BigInt, Blob, CallId, Category, Codec, Completed, Counters, Dtype, Element, Error,
+    ErrorKind, JsonText, Phase, PoolName, PoolStats, Progress, PythonException, PythonFrame,
+    PythonKind, RetryAdvice, SessionId, Severity, Tool, Value, WorkerId, WorkerInfo,
 };
 
 pub use snakepit_core::resilience::{CircuitState, CircuitStatus, RetryPolicy, Schedule};
@@ -38,8 +40,10 @@ pub use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerS
 pub use self::batch::BatchStream;
 pub use self::builder::Builder;
 pub use self::call::Call;
+pub use self::file::MappedFile;
 pub use self::host::Snakepit;
 pub use self::layers::LayerCounts;
+pub use self::memory::{PoolMemory, SharedMemoryReport};
 pub use self::named::PoolHandle;
 pub use self::reload::{PoolChange, ReloadOutcome, Reloaded};
 pub use self::report::{PoolReport, PoolState, Stats, Totals, WorkerReport};

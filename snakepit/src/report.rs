@@ -10,6 +10,7 @@ use snakepit_core::{Counters, Error, PoolStats, WorkerInfo, as_seconds};
 use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};
 
 use crate::layers::LayerCounts;
+use crate::memory::SharedMemoryReport;
 
 /// What every pool is doing, and the sums so far.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +20,8 @@ pub struct Stats {
     pub pools: Vec<PoolReport>,
     /// The sums over all pools that run.
     pub total: Totals,
+    /// What shared memory there is, and who uses it.
+    pub shared_memory: SharedMemoryReport,
 }
 
 /// All running pools together.

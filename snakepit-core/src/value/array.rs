@@ -77,6 +77,17 @@ impl Array {
         }
     }
 
+    /// How many bytes an array of that type and shape takes.
+    ///
+    /// # Errors
+    /// `InvalidArguments` when there can be none.
+    pub fn size_bytes(dtype: Dtype, shape: &[usize]) -> Result<usize, Error> {
+        size_bytes(dtype, shape).ok_or_else(|| {
+            let message = format!("no array of {} has the shape {shape:?}", dtype.name());
+            Error::new(ErrorKind::InvalidArguments, message)
+        })
+    }
+
     /// What its elements are.
     pub fn dtype(&self) -> Dtype {
         self.dtype

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Dtype;
 use crate::error::Error;
 
 /// Bytes in memory of their own, or in memory that workers share.
@@ -88,6 +89,22 @@ impl fmt::Debug for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.is_shared() { " in shared memory" } else { "" };
         write!(f, "Blob({} bytes{place})", self.bytes.len())
+    }
+}
+
+/// Bytes that a worker can be shown and this process does not hold, such as a file's.
+///
+/// It is an argument and no result. Where it cannot be shown, whoever sends it reads it.
+#[derive(Clone)]
+pub struct External {
+    pub(super) part: Blob,
+    pub(super) layout: Option<(Dtype, Vec<usize>)>,
+}
+
+impl External {
+    /// What `handle` stands for, as bytes or as an array: for those who can show it.
+    pub fn new(handle: Arc<dyn Any + Send + Sync>, layout: Option<(Dtype, Vec<usize>)>) -> Self {
+        Self { part: Blob::leased(Bytes::new(), handle), layout }
     }
 }
 

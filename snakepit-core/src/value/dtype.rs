@@ -149,6 +149,10 @@ pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
     #[doc(hidden)]
     fn view(bytes: &[u8]) -> Option<&[Self]>;
 
+    /// Whatever the bytes were before.
+    #[doc(hidden)]
+    fn view_mut(bytes: &mut [u8]) -> Option<&mut [Self]>;
+
     #[doc(hidden)]
     fn bytes(items: &[Self]) -> &[u8];
 }
@@ -158,7 +162,7 @@ mod sealed {
 }
 
 macro_rules! element {
-    ($($type:ty: $dtype:ident by $read:ident from $trait:ident),* $(,)?) => {$(
+    ($($type:ty: $dtype:ident by $read:ident and $write:ident from $trait:ident),* $(,)?) => {$(
         impl sealed::Sealed for $type {}
 
         impl Element for $type {
@@ -166,6 +170,14 @@ macro_rules! element {
 
             fn view(bytes: &[u8]) -> Option<&[Self]> {
                 <[Self] as $trait>::$read(bytes).ok()
+            }
+
+            fn view_mut(bytes: &mut [u8]) -> Option<&mut [Self]> {
+                if Dtype::$dtype == Dtype::Bool {
+                    // Not every byte is a truth value.
+                    bytes.fill(0);
+                }
+                <[Self] as $trait>::$write(bytes).ok()
             }
 
             fn bytes(items: &[Self]) -> &[u8] {
@@ -176,19 +188,19 @@ macro_rules! element {
 }
 
 element!(
-    bool: Bool by try_ref_from_bytes from TryFromBytes,
-    i8: I8 by ref_from_bytes from FromBytes,
-    i16: I16 by ref_from_bytes from FromBytes,
-    i32: I32 by ref_from_bytes from FromBytes,
-    i64: I64 by ref_from_bytes from FromBytes,
-    u8: U8 by ref_from_bytes from FromBytes,
-    u16: U16 by ref_from_bytes from FromBytes,
-    u32: U32 by ref_from_bytes from FromBytes,
-    u64: U64 by ref_from_bytes from FromBytes,
-    f32: F32 by ref_from_bytes from FromBytes,
-    f64: F64 by ref_from_bytes from FromBytes,
-    [f32; 2]: C64 by ref_from_bytes from FromBytes,
-    [f64; 2]: C128 by ref_from_bytes from FromBytes,
+    bool: Bool by try_ref_from_bytes and try_mut_from_bytes from TryFromBytes,
+    i8: I8 by ref_from_bytes and mut_from_bytes from FromBytes,
+    i16: I16 by ref_from_bytes and mut_from_bytes from FromBytes,
+    i32: I32 by ref_from_bytes and mut_from_bytes from FromBytes,
+    i64: I64 by ref_from_bytes and mut_from_bytes from FromBytes,
+    u8: U8 by ref_from_bytes and mut_from_bytes from FromBytes,
+    u16: U16 by ref_from_bytes and mut_from_bytes from FromBytes,
+    u32: U32 by ref_from_bytes and mut_from_bytes from FromBytes,
+    u64: U64 by ref_from_bytes and mut_from_bytes from FromBytes,
+    f32: F32 by ref_from_bytes and mut_from_bytes from FromBytes,
+    f64: F64 by ref_from_bytes and mut_from_bytes from FromBytes,
+    [f32; 2]: C64 by ref_from_bytes and mut_from_bytes from FromBytes,
+    [f64; 2]: C128 by ref_from_bytes and mut_from_bytes from FromBytes,
 );
 
 #[cfg(target_endian = "big")]

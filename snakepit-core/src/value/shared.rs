@@ -14,7 +14,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
-use super::{Array, Blob, Dtype, Store, Value, json, wire};
+use super::{Array, Blob, Dtype, External, Store, Value, json, wire};
 use crate::error::Error;
 
 /// Extension code of what lies beside the payload.
@@ -43,14 +43,21 @@ thread_local! {
 struct Open {
     /// From how many bytes on a part is worth it; the maximum has everything go inline.
     threshold: usize,
+    /// Whether somebody takes the parts.
+    encoding: bool,
     store: Option<Arc<dyn Store>>,
     parts: Vec<Blob>,
     refused: Option<Error>,
 }
 
 impl Open {
-    const NOTHING: Self =
-        Self { threshold: usize::MAX, store: None, parts: Vec::new(), refused: None };
+    const NOTHING: Self = Self {
+        threshold: usize::MAX,
+        encoding: false,
+        store: None,
+        parts: Vec::new(),
+        refused: None,
+    };
 }
 
 /// The parts of one encoding or decoding; those of what goes on around it come back afterwards.
@@ -62,7 +69,7 @@ impl Parts {
     /// Collects the parts of what is encoded from here on.
     pub(crate) fn encoding(store: Option<&Arc<dyn Store>>) -> Self {
         let threshold = store.map_or(DEFAULT_THRESHOLD, |store| store.threshold());
-        Self::open(Open { threshold, store: store.cloned(), ..Open::NOTHING })
+        Self::open(Open { threshold, encoding: true, store: store.cloned(), ..Open::NOTHING })
     }
 
     /// Has everything that is encoded from here on go inline.
@@ -142,15 +149,15 @@ pub(super) fn bytes_at<S: Serializer>(index: u32, serializer: S) -> Result<S::Ok
     wire::extension(EXT_SHARED, &body, serializer)
 }
 
-fn array_body(index: u32, array: &Array) -> Vec<u8> {
+fn array_body(index: u32, dtype: Dtype, shape: &[usize]) -> Vec<u8> {
     // Numbers and a text always have a form.
-    rmp_serde::to_vec(&(index, KIND_ARRAY, array.dtype().name(), array.shape())).unwrap_or_default()
+    rmp_serde::to_vec(&(index, KIND_ARRAY, dtype.name(), shape)).unwrap_or_default()
 }
 
 /// The extension body by which whoever reads from a value gets an array of it as it is.
 pub(super) fn handed_over(array: &Array) -> Vec<u8> {
     let index = OPEN.with_borrow_mut(|open| push(&mut open.parts, array.data().clone()));
-    array_body(index, array)
+    array_body(index, array.dtype(), array.shape())
 }
 
 impl Serialize for Array {
@@ -162,7 +169,10 @@ impl Serialize for Array {
         let placed =
             keep(data).or_else(|| place(data.len(), &mut |room| room.copy_from_slice(data)));
         match placed {
-            Some(index) => wire::extension(EXT_SHARED, &array_body(index, self), serializer),
+            Some(index) => {
+                let body = array_body(index, self.dtype(), self.shape());
+                wire::extension(EXT_SHARED, &body, serializer)
+            }
             None => {
                 let parts = (self.dtype().name(), self.shape(), serde_bytes::Bytes::new(data));
                 let body = rmp_serde::to_vec(&parts).map_err(S::Error::custom)?;
@@ -180,6 +190,25 @@ impl Serialize for Blob {
         match keep(self) {
             Some(index) => bytes_at(index, serializer),
             None => serializer.serialize_bytes(self),
+        }
+    }
+}
+
+impl Serialize for External {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let index = OPEN.with_borrow_mut(|open| {
+            // Otherwise nobody takes the parts.
+            open.encoding.then(|| push(&mut open.parts, self.part.clone()))
+        });
+        let index = index
+            .filter(|_| !serializer.is_human_readable())
+            .ok_or_else(|| S::Error::custom("only the arguments of a call can hold a file"))?;
+        match &self.layout {
+            None => bytes_at(index, serializer),
+            Some((dtype, shape)) => {
+                let body = array_body(index, *dtype, shape);
+                wire::extension(EXT_SHARED, &body, serializer)
+            }
         }
     }
 }

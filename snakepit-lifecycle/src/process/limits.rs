@@ -5,9 +5,9 @@ use std::io;
 use rustix::process::{Resource, Rlimit};
 use snakepit_core::{Error, ErrorKind};
 
-/// What it takes to keep one worker: its link, its liveness socket, its control page, its output and
-/// its process; and about as many again while it starts.
-const DESCRIPTORS_PER_WORKER: u32 = 6;
+/// What it takes to keep one worker: its link, its liveness socket, its control page, its descriptor
+/// socket, its output and its process; and about as many again while it starts.
+const DESCRIPTORS_PER_WORKER: u32 = 7;
 
 /// The error of a step that the system refused. Names the limit that was reached, if it was one.
 pub fn system_error(what: &str, error: &io::Error) -> Error {

@@ -83,6 +83,8 @@ enum Command {
     Workers(control::WorkersArgs),
     /// Show the numbers of a running host's pools
     Stats(control::StatsArgs),
+    /// Show what shared memory a running host has, and who uses it
+    Shm(control::ShmArgs),
     /// Replace workers of a running host without losing a call
     Recycle(control::RecycleArgs),
     /// Change how many workers a pool of a running host has
@@ -155,6 +157,7 @@ fn run(command: Command, reporter: Reporter, logging: Logging) -> Result<Outcome
         Command::Pools(args) => runtime.block_on(control::pools(args, reporter)),
         Command::Workers(args) => runtime.block_on(control::workers(args, reporter)),
         Command::Stats(args) => runtime.block_on(control::stats(args, reporter)),
+        Command::Shm(args) => runtime.block_on(control::shm(args, reporter)),
         Command::Recycle(args) => runtime.block_on(control::recycle(args, reporter)),
         Command::Scale(args) => runtime.block_on(control::scale(args, reporter)),
         Command::Reset(args) => runtime.block_on(control::reset(args, reporter)),

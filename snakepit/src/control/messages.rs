@@ -13,6 +13,7 @@ use snakepit_proto::control::v1;
 use tonic::{Code, Status};
 
 use crate::layers::LayerCounts;
+use crate::memory::SharedMemoryReport;
 use crate::reload::{PoolChange, ReloadOutcome};
 use crate::report::{PoolReport, PoolState};
 
@@ -71,6 +72,21 @@ fn worker_state(state: WorkerState) -> v1::WorkerState {
         WorkerState::Stopping => v1::WorkerState::Stopping,
         WorkerState::Gone => v1::WorkerState::Gone,
         _ => v1::WorkerState::Unspecified,
+    }
+}
+
+/// What shared memory there is. A pool's numbers go by their names, as in its JSON form.
+pub(super) fn shared_memory(report: &SharedMemoryReport) -> v1::GetSharedMemoryResponse {
+    let pools = report
+        .pools
+        .iter()
+        .map(|pool| v1::PoolMemory { pool: pool.pool.clone(), numbers: by_name(pool) });
+    v1::GetSharedMemoryResponse {
+        total_bytes: report.total_bytes,
+        held_bytes: report.held_bytes,
+        high_water_bytes: report.high_water_bytes,
+        segments: report.segments,
+        pools: pools.collect(),
     }
 }
 

@@ -15,7 +15,7 @@ use snakepit_proto::control::v1::control_service_server::ControlService;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::messages::{change, duration, pool, refusal, worker};
+use super::messages::{change, duration, pool, refusal, shared_memory, worker};
 use crate::host::{PoolEntry, Snakepit, WeakHost};
 use crate::reload::Reloaded;
 
@@ -93,6 +93,13 @@ impl ControlService for Service {
         });
         let pools = counting.await.map_err(|_| ending())?;
         Ok(Response::new(v1::GetStatsResponse { pools }))
+    }
+
+    async fn get_shared_memory(
+        &self,
+        _: Request<v1::GetSharedMemoryRequest>,
+    ) -> Result<Response<v1::GetSharedMemoryResponse>, Status> {
+        Ok(Response::new(shared_memory(&self.host()?.shared_memory())))
     }
 
     async fn recycle(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use snakepit_core::{CallId, Error, PoolName, SessionId, ToolCaller, WorkerId};
+use snakepit_core::{CallId, Codec, Error, Payload, PoolName, SessionId, ToolCaller, WorkerId};
 
 use super::fit::Fit;
 use crate::call::Call;
@@ -55,6 +55,13 @@ impl ToolContext {
     /// names another.
     pub fn call(&self, command: impl Into<Arc<str>>) -> Call {
         Call::nested(self.snakepit.clone(), &self.caller, command.into())
+    }
+
+    /// What the tool gives, for the worker that called it.
+    pub(super) fn encode(&self, value: &impl Serialize) -> Result<Payload, Error> {
+        let entry = self.snakepit.entry(Some(self.caller.pool().as_str())).ok();
+        let store = entry.and_then(|entry| entry.store());
+        Payload::encode_with(Codec::MsgPack, value, store.as_ref())
     }
 
     /// The name the tool was called by.

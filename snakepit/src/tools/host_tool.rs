@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use snakepit_core::{BoxFuture, Codec, Error, ErrorKind, Payload, Tool};
+use snakepit_core::{BoxFuture, Error, ErrorKind, Payload, Tool};
 use tokio::runtime::Handle;
 
 use super::context::ToolContext;
@@ -72,7 +72,8 @@ impl HostTool {
             let run = Arc::clone(&run);
             Box::pin(async move {
                 let arguments = fit.read(context.tool(), &payload)?;
-                encode(&run(context, arguments).await?)
+                let answering = context.clone();
+                answering.encode(&run(context, arguments).await?)
             })
         })
     }
@@ -91,7 +92,8 @@ impl HostTool {
             Box::pin(async move {
                 let work = move || {
                     let arguments = fit.read(context.tool(), &payload)?;
-                    encode(&run(context, arguments)?)
+                    let answering = context.clone();
+                    answering.encode(&run(context, arguments)?)
                 };
                 match tokio::task::spawn_blocking(work).await {
                     Ok(result) => result,
@@ -175,10 +177,6 @@ impl HostTool {
     }
 }
 
-fn encode(value: &impl Serialize) -> Result<Payload, Error> {
-    Payload::encode(Codec::MsgPack, value)
-}
-
 impl fmt::Debug for HostTool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostTool")
@@ -210,7 +208,7 @@ mod tests {
         assert_eq!(parameters["required"], serde_json::json!(["key"]));
         assert_eq!(tool.tool().returns["type"], "array");
         let given = |arguments: Value| {
-            tool.fit.read::<Lookup>("lookup", &encode(&arguments).unwrap()).map(|read| read.key)
+            tool.fit.read::<Lookup>("lookup", &encoded(&arguments)).map(|read| read.key)
         };
         assert_eq!(given(serde_json::json!({"key": "a"})).unwrap(), "a");
         let error = given(serde_json::json!({"kye": "a"})).unwrap_err();

@@ -7,9 +7,9 @@ mod options;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::join_all;
-use snakepit_bridge::LinkServer;
+use snakepit_bridge::{LinkServer, Memory};
 #[cfg(not(feature = "control"))]
 use snakepit_config::ControlSocket;
 #[cfg(feature = "control")]
@@ -20,6 +20,7 @@ use snakepit_core::{
 };
 use snakepit_lifecycle::process::{Output, adopt_orphans};
 use snakepit_lifecycle::{Observer, Supervisor, SupervisorStatus};
+use snakepit_shm::Arena;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
@@ -35,7 +36,9 @@ use crate::report::PoolState;
 use crate::tools::Registry;
 
 pub(crate) use self::ending::{DRAIN_SHARE, drain, shutdown, stop_pool};
-use self::options::{output_options, pool_options, profile, supervisor_options};
+use self::options::{
+    arena_options, memory, output_options, pool_options, profile, quota, supervisor_options,
+};
 
 /// Keeps the workers of one pool alive.
 pub(crate) struct Supervised {
@@ -62,6 +65,7 @@ struct Settled {
 struct Making {
     profile: Arc<dyn Profile>,
     duty: Duty,
+    memory: Option<Arc<Memory>>,
 }
 
 /// What a host has beside its pools.
@@ -71,6 +75,8 @@ pub(crate) struct HostOptions {
     pub(crate) file: Option<PathBuf>,
     #[cfg(feature = "control")]
     pub(crate) control: Control,
+    /// How much shared memory all pools may have together, in bytes.
+    pub(crate) shm_total: Option<u64>,
 }
 
 /// Where a host has its control socket.
@@ -85,7 +91,6 @@ pub(crate) enum Control {
 }
 
 /// Starts all pools at the same time; fails when none of them can start.
-#[cfg_attr(not(feature = "control"), expect(unused_variables, reason = "there is nothing in them"))]
 pub(crate) async fn start(
     settings: Builder,
     options: HostOptions,
@@ -96,6 +101,7 @@ pub(crate) async fn start(
         check_files(pool)?;
     }
     let io = IoThread::start()?;
+    let arena = Arena::new(arena_options(&options));
     // Before the pools: a second host of the same name starts no worker.
     #[cfg(feature = "control")]
     let control = match control_path(options.control, config.host())? {
@@ -120,6 +126,7 @@ pub(crate) async fn start(
         lone_call: Arc::clone(io.lone_call()),
         tools: Arc::clone(&tools),
         nesting: Nesting::default(),
+        arena,
     };
     let slots = io.run(start_pools(config, onto.clone())).await?;
     if slots.iter().all(Result::is_err)
@@ -193,6 +200,7 @@ pub(crate) struct Onto {
     lone_call: Arc<Notify>,
     tools: Arc<Registry>,
     nesting: Nesting,
+    arena: Arena,
 }
 
 /// Starts one pool; its first workers are of that incarnation.
@@ -203,7 +211,7 @@ pub(crate) async fn start_pool(
 ) -> Result<PoolEntry, Error> {
     let Onto { runtime, last_duties, .. } = onto;
     let output = Output::new(output_options(&config));
-    let Making { profile, duty } = make(&config, &output, onto).await?;
+    let Making { profile, duty, memory } = make(&config, &output, onto).await?;
     let pool = Pool::new(pool_options(&config, onto), Clock::system(), runtime);
     let mut options = supervisor_options(&config);
     options.first_incarnation = first_incarnation;
@@ -212,7 +220,7 @@ pub(crate) async fn start_pool(
         Ok(supervisor) => supervisor,
         Err(error) => {
             // Nothing of it is left but perhaps its zygote.
-            see_off(Making { profile, duty }, last_duties.clone(), runtime);
+            see_off(Making { profile, duty, memory }, last_duties.clone(), runtime);
             return Err(error);
         }
     };
@@ -223,14 +231,15 @@ pub(crate) async fn start_pool(
         supervisor: Mutex::new(Some(supervisor)),
         settled: Mutex::new(Settled {
             config: Arc::new(config),
-            making: Making { profile, duty },
+            making: Making { profile, duty, memory: memory.clone() },
             tools: tools.unwrap_or_default(),
         }),
         output,
         duties: last_duties.clone(),
         state: watch::Sender::new(PoolState::Running),
     };
-    Ok(PoolEntry { pool, supervised, layers: ArcSwap::from_pointee(layers) })
+    let (layers, memory) = (ArcSwap::from_pointee(layers), ArcSwapOption::new(memory));
+    Ok(PoolEntry { pool, supervised, layers, memory })
 }
 
 /// Finds the interpreter, and makes what makes the workers.
@@ -239,11 +248,12 @@ async fn make(config: &PoolConfig, output: &Output, onto: &Onto) -> Result<Makin
     let resolving = onto.runtime.spawn_blocking(move || interpreter::resolve(&named));
     // A blocking task ends early only when its runtime does.
     let resolved = resolving.await.map_err(|_| ended())??;
-    let profile = profile(config, resolved, output.clone(), onto)?;
+    let memory = memory(config, onto);
+    let profile = profile(config, resolved, output.clone(), memory.clone(), onto)?;
     // Workers whose last handle is dropped are killed at once and reaped here.
     let all_gone = Arc::clone(&profile);
     let duty = onto.last_duties.add(async move { all_gone.all_gone().await });
-    Ok(Making { profile, duty })
+    Ok(Making { profile, duty, memory })
 }
 
 /// Has a running pool go by other settings; says whether its workers were replaced for that. Resolves
@@ -270,6 +280,8 @@ pub(crate) async fn change_pool(
         pool.reconfigure(wanted);
         supervised.output.set(output_options(&config));
         change_layers(entry, &before, &config, &onto.runtime);
+        // The share is the same one, wherever it is held.
+        drop(quota(&config, onto));
         supervised.settled().config = Arc::new(config);
         return Ok(false);
     }
@@ -294,6 +306,7 @@ pub(crate) async fn change_pool(
     }
     {
         let mut settled = supervised.settled();
+        entry.memory.store(making.memory.clone());
         let old = std::mem::replace(&mut settled.making, making);
         see_off(old, onto.last_duties.clone(), &onto.runtime);
         supervised.output.set(output_options(&config));
@@ -320,7 +333,7 @@ fn change_layers(entry: &PoolEntry, before: &PoolConfig, after: &PoolConfig, run
 }
 
 /// Waits in the background until nothing is left of what a profile has made, and lets go of it.
-fn see_off(Making { profile, duty }: Making, duties: LastDuties, runtime: &Handle) {
+fn see_off(Making { profile, duty, .. }: Making, duties: LastDuties, runtime: &Handle) {
     drop(runtime.spawn(async move {
         profile.all_gone().await;
         duties.done(duty);
@@ -357,6 +370,13 @@ fn nearest_file(missing: &Path) -> Option<String> {
         .filter(|(distance, _)| *distance <= 3)
         .min()
         .map(|(_, name)| name)
+}
+
+impl Onto {
+    /// The host's shared memory.
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
 }
 
 impl Supervised {

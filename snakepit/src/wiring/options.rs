@@ -4,16 +4,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use snakepit_config::{self as config, LogLevel, PoolConfig, Start};
+use snakepit_bridge::Memory;
+use snakepit_config::{self as config, LogLevel, PoolConfig, SharedMemoryMode, Start};
 use snakepit_core::session::{Affinity, SessionOptions};
 use snakepit_core::{Error, PoolOptions, Profile, Strategy};
 use snakepit_lifecycle::process::{Output, OutputOptions};
 use snakepit_lifecycle::{Elastic, Limits, SupervisorOptions};
 use snakepit_profile_process::{ProcessOptions, ProcessProfile, StartMethod, WorkerOptions};
 use snakepit_profile_thread::{GilPolicy, ThreadOptions, ThreadProfile};
+use snakepit_shm::{ArenaOptions, Quota};
 use tracing::Level;
 
-use super::Onto;
+use super::{HostOptions, Onto};
 use crate::interpreter::Resolved;
 
 pub(super) fn pool_options(config: &PoolConfig, onto: &Onto) -> PoolOptions {
@@ -89,16 +91,53 @@ fn affinity(affinity: config::Affinity) -> Affinity {
     }
 }
 
+/// Shared memory that all pools may have together unless it is said otherwise, and the share of the
+/// machine's memory that it never exceeds by itself.
+const SHM_TOTAL: u64 = 1 << 30;
+const SHM_SHARE: u64 = 2;
+
+/// How much shared memory there may be.
+pub(super) fn arena_options(options: &HostOptions) -> ArenaOptions {
+    let total_bytes = options.shm_total.unwrap_or_else(|| {
+        machine_bytes().map_or(SHM_TOTAL, |bytes| SHM_TOTAL.min(bytes / SHM_SHARE))
+    });
+    ArenaOptions { total_bytes, poison: false }
+}
+
+/// The machine's memory (proc(5): `MemTotal`, in kibibytes).
+fn machine_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The pool's share of the host's shared memory, by these settings from now on.
+pub(super) fn quota(config: &PoolConfig, onto: &Onto) -> Quota {
+    onto.arena.quota(config.name(), config.shared_memory().quota)
+}
+
+/// What the pool does with shared memory.
+pub(super) fn memory(config: &PoolConfig, onto: &Onto) -> Option<Arc<Memory>> {
+    let config::SharedMemory { mode, threshold, .. } = config.shared_memory();
+    let strict = mode == SharedMemoryMode::Strict;
+    let threshold = usize::try_from(threshold).unwrap_or(usize::MAX);
+    (mode != SharedMemoryMode::Off).then(|| {
+        Arc::new(Memory::new(config.name().into(), quota(config, onto), threshold, strict))
+    })
+}
+
 /// What makes the pool's workers.
 pub(super) fn profile(
     config: &PoolConfig,
     resolved: Resolved,
     output: Output,
+    memory: Option<Arc<Memory>>,
     onto: &Onto,
 ) -> Result<Arc<dyn Profile>, Error> {
     let (links, runtime) = (Arc::clone(&onto.links), onto.runtime.clone());
     let mut worker = worker_options(config, resolved);
     worker.output = output;
+    worker.memory = memory;
     Ok(match config.profile() {
         config::Profile::Thread { threads, gil } => {
             let options = thread_options(worker, threads, gil);

@@ -5,6 +5,7 @@
 mod support;
 
 mod any_executor;
+mod arrays;
 mod batches;
 mod blocking;
 mod calls;

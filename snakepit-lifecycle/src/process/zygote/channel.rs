@@ -24,7 +24,7 @@ use super::super::linux;
 /// allows no more than 128 KiB for one that is passed to a program (execve(2)).
 const PACKET_BYTES: usize = 192 * 1024;
 
-/// Most descriptors of one packet: a worker's three, its output, and some to spare.
+/// Most descriptors of one packet: a worker's four, its output, and some to spare.
 const DESCRIPTORS: usize = 8;
 
 /// What the host asks of a zygote.

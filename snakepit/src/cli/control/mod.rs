@@ -8,6 +8,7 @@ mod recycle;
 mod reload;
 mod reset;
 mod scale;
+mod shm;
 mod stats;
 mod workers;
 
@@ -34,6 +35,7 @@ pub(super) use self::recycle::{Args as RecycleArgs, run as recycle};
 pub(super) use self::reload::{Args as ReloadArgs, run as reload};
 pub(super) use self::reset::{Args as ResetArgs, run as reset};
 pub(super) use self::scale::{Args as ScaleArgs, run as scale};
+pub(super) use self::shm::{Args as ShmArgs, run as shm};
 pub(super) use self::stats::{Args as StatsArgs, run as stats};
 pub(super) use self::workers::{Args as WorkersArgs, run as workers};
 use super::diagnostic::Failure;

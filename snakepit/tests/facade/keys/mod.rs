@@ -318,6 +318,21 @@ const TABLE: &[Row] = &[
         Proof(LAYER_OPTIONS, "each_key_reaches_its_layer"),
     ),
     Row(
+        "shm.mode",
+        "values travel inline, or are refused",
+        Proof(ARRAYS, "without_shared_memory_the_same_calls_work_inline"),
+    ),
+    Row(
+        "shm.threshold",
+        "which values go through shared memory",
+        Proof(ARRAYS, "values_below_the_threshold_go_as_they_always_did"),
+    ),
+    Row(
+        "shm.quota",
+        "what is beyond it is refused in a strict pool",
+        Proof(ARRAYS, "a_strict_pool_refuses_what_has_to_go_inline"),
+    ),
+    Row(
         "hedge.after",
         "when there is a second attempt",
         Proof(LAYERS, "a_slow_call_gets_a_second_attempt_and_the_first_is_cancelled"),
@@ -339,6 +354,7 @@ const TABLE: &[Row] = &[
     ),
 ];
 
+const ARRAYS: &str = "facade/arrays.rs";
 const HOST: &str = "control/settings.rs";
 const HOST_TOOLS: &str = "facade/host_tools.rs";
 const LAYERS: &str = "facade/layers.rs";
