@@ -14,6 +14,7 @@ mod heap;
 mod link;
 mod process;
 mod python;
+mod shm;
 mod tool;
 mod values;
 
@@ -35,6 +36,8 @@ mod _native {
     use crate::link::Link;
     #[pymodule_export]
     use crate::process::{arm, die_with_parent, outlive_parent};
+    #[pymodule_export]
+    use crate::shm::Buffer;
     #[pymodule_export]
     use crate::tool::{ArgumentsError, Tool};
     #[pymodule_export]

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use snakepit_proto::v1::Codec;
 
-use crate::codec::{self, KeyCache};
+use crate::codec::{self, Beside, KeyCache};
+use crate::shm::Parcel;
 
 create_exception!(snakepit, EncodeError, PyValueError, "A value that has no encoded form.");
 create_exception!(snakepit, DecodeError, PyValueError, "Bytes that are no encoded value.");
@@ -48,12 +49,13 @@ pub(crate) fn nearest(name: &str, candidates: &Bound<'_, PyList>) -> PyResult<Op
 }
 
 fn encode(value: &Bound<'_, PyAny>, codec: Codec) -> PyResult<Vec<u8>> {
-    codec::encode(value, codec, usize::MAX)
-        .map(|(_, data)| data)
+    codec::encode(value, codec, usize::MAX, Parcel::inline())
+        .map(|encoded| encoded.data)
         .map_err(|error| EncodeError::new_err(error.describe("value")))
 }
 
 fn decode<'py>(py: Python<'py>, data: &[u8], codec: Codec) -> PyResult<Bound<'py, PyAny>> {
-    codec::decode(py, codec, &[Bytes::copy_from_slice(data)], &mut KeyCache::default())
+    let parts = [Bytes::copy_from_slice(data)];
+    codec::decode(py, codec, &parts, Beside::NOTHING, &mut KeyCache::default())
         .map_err(|error| DecodeError::new_err(error.message().to_owned()))
 }

@@ -19,10 +19,11 @@ use snakepit_proto::v1::worker_message::Frame;
 use super::session::Session;
 use super::state::{CallState, StopReason};
 use super::tools::{ToolAnswer, ToolWait};
-use crate::codec::{self, KeyCache};
+use crate::codec::{self, Beside, KeyCache};
 use crate::dispatch::{Cancelled, tool_error};
 use crate::link::{Driver, SLICE, Shared, Wake};
 use crate::process;
+use crate::shm::{self, Parcel, Sender};
 use crate::values::EncodeError;
 
 /// One call, for as long as its tool runs.
@@ -57,6 +58,13 @@ type Offered = (String, String, String, String);
 struct Link {
     shared: Arc<Shared>,
     driver: Arc<Driver>,
+}
+
+impl Link {
+    /// Who sends the values of a call.
+    fn sender<'a>(&'a self, call: &'a CallState) -> Sender<'a> {
+        Sender { sharing: &self.shared.sharing, driver: &self.driver, call }
+    }
 }
 
 impl CurrentCall {
@@ -185,6 +193,18 @@ impl CurrentCall {
         }
     }
 
+    /// A numpy array to fill: where the host can read it, if there is such memory.
+    fn empty<'py>(
+        &self,
+        shape: &Bound<'py, PyAny>,
+        dtype: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match &self.host {
+            Host::Linked(link) => shm::empty(shape, dtype, Some(link.sender(&self.state))),
+            Host::Played(_) => shm::empty(shape, dtype, None),
+        }
+    }
+
     /// How many tool calls deep the call is nested.
     #[getter]
     fn depth(&self) -> u32 {
@@ -269,7 +289,8 @@ impl CurrentCall {
             return Err(PyRuntimeError::new_err(message));
         }
         let limit = link.shared.max_payload_bytes.load(Ordering::Relaxed);
-        let (codec, data) = codec::encode(arguments, v1::Codec::Msgpack, limit)
+        let parcel = Parcel::new(link.sender(&self.state));
+        let encoded = codec::encode(arguments, v1::Codec::Msgpack, limit, parcel)
             .map_err(|error| EncodeError::new_err(error.describe("arguments")))?;
         let wait = link.shared.tools.open(&self.state, name, event_loop);
         let wait = wait.ok_or_else(|| {
@@ -281,11 +302,7 @@ impl CurrentCall {
             tool_call_id: wait.id,
             call_id: self.state.id,
             name: name.to_owned(),
-            arguments: Some(v1::Payload {
-                codec: codec.into(),
-                data: data.into(),
-                ..Default::default()
-            }),
+            arguments: Some(encoded.into_payload()),
             timeout_us,
         }));
         Ok(OpenTool { wait, link: link.clone() })
@@ -302,9 +319,13 @@ impl OpenTool {
     /// What the answer means to whoever waited for it.
     fn answer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self.wait.take() {
-            Some(ToolAnswer::Value(_, parts)) if parts.is_empty() => Ok(py.None().into_bound(py)),
-            Some(ToolAnswer::Value(codec, parts)) => {
-                codec::decode(py, codec, &parts, &mut KeyCache::default()).map_err(|error| {
+            Some(ToolAnswer::Value(_, parts, _)) if parts.is_empty() => {
+                Ok(py.None().into_bound(py))
+            }
+            Some(ToolAnswer::Value(codec, parts, beside)) => {
+                let beside = Beside { regions: beside.uses(), ..Beside::NOTHING };
+                let keys = &mut KeyCache::default();
+                codec::decode(py, codec, &parts, beside, keys).map_err(|error| {
                     let what = format!("the result of `{}`", self.wait.name);
                     crate::values::DecodeError::new_err(format!("{what}: {}", error.message()))
                 })

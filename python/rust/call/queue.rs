@@ -16,6 +16,7 @@ use snakepit_shm::ControlWriter;
 
 use super::session::Session;
 use super::state::{CallState, StopReason};
+use crate::shm::Arrived;
 
 /// The dispatch thread that is Python's main thread.
 const MAIN: usize = 0;
@@ -27,6 +28,8 @@ pub(crate) struct Pending {
     pub(crate) codec: Codec,
     /// The encoded arguments, in the parts they came in.
     pub(crate) arguments: Vec<Bytes>,
+    /// What lies beside them.
+    pub(crate) beside: Arrived,
 }
 
 /// What a dispatch thread does next.

@@ -15,6 +15,7 @@ use snakepit_proto::v1::{self, Codec};
 
 use super::state::CallState;
 use crate::link::Wake;
+use crate::shm::Arrived;
 
 /// The tool calls of this worker that wait for their answer.
 #[derive(Default)]
@@ -56,8 +57,8 @@ enum Listener {
 
 /// What became of a tool call.
 pub(crate) enum ToolAnswer {
-    /// What it returned, in the parts it came in.
-    Value(Codec, Vec<Bytes>),
+    /// What it returned, in the parts it came in, and what lies beside them.
+    Value(Codec, Vec<Bytes>, Arrived),
     /// It failed.
     Failed(v1::ToolError),
     /// The call that made it has ended, or was told to.

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use pyo3::PyErr;
+use snakepit_shm::LayoutError;
 
 /// Payload bytes that are no value.
 #[derive(Debug)]
@@ -29,6 +30,12 @@ impl From<PyErr> for DecodeError {
     }
 }
 
+impl From<LayoutError> for DecodeError {
+    fn from(error: LayoutError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 /// A Python object that has no encoded form, or too large a one.
 #[derive(Debug)]
 pub(crate) struct EncodeError {
@@ -37,6 +44,7 @@ pub(crate) struct EncodeError {
     /// Innermost step first.
     path: Vec<Step>,
     too_large: bool,
+    unshared: bool,
 }
 
 /// One step from a value to a part of it.
@@ -50,12 +58,25 @@ pub(super) enum Step {
 
 impl EncodeError {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), type_name: None, path: Vec::new(), too_large: false }
+        Self {
+            message: message.into(),
+            type_name: None,
+            path: Vec::new(),
+            too_large: false,
+            unshared: false,
+        }
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
         let message = format!("the encoded value is over the payload limit of {limit} bytes");
         Self { too_large: true, ..Self::new(message) }
+    }
+
+    /// So many bytes cannot go through shared memory, and are not to go otherwise.
+    pub(super) fn unshared(bytes: usize) -> Self {
+        let message =
+            format!("{bytes} bytes cannot go through shared memory, and the pool is strict");
+        Self { unshared: true, ..Self::new(message) }
     }
 
     pub(super) fn of_type(mut self, type_name: String) -> Self {
@@ -73,6 +94,10 @@ impl EncodeError {
 
     pub(crate) fn is_too_large(&self) -> bool {
         self.too_large
+    }
+
+    pub(crate) fn is_unshared(&self) -> bool {
+        self.unshared
     }
 
     /// The offending object's type, where there is one.

@@ -6,20 +6,47 @@
 use bytes::Bytes;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString};
 use snakepit_proto::ext;
+use snakepit_shm::{Content, Dtype, Layout, RegionUse, SharedBody};
 
 use super::keys::KeyCache;
 use super::parts::Parts;
 use super::{DecodeError, MAX_DEPTH, Marker, fresh};
+use crate::shm::{Buffer, Memory, loaded_numpy};
+
+/// What lies beside a payload.
+#[derive(Clone, Copy)]
+pub(crate) struct Beside<'a> {
+    /// By the index under which the payload names them.
+    pub(crate) regions: &'a [RegionUse],
+    /// Whether what is to be at this place takes bytes as they lie in memory, and needs no copy.
+    pub(crate) takes_memory: &'a dyn Fn(Place<'_>) -> bool,
+}
+
+impl Beside<'static> {
+    /// Nothing.
+    pub(crate) const NOTHING: Self = Self { regions: &[], takes_memory: &|_| false };
+}
+
+/// Where in the outermost value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    Key(&'a str),
+    /// The first place is also that of a value that is neither a map nor a list.
+    Index(usize),
+}
 
 /// Reads exactly one value.
 pub(super) fn read<'py>(
     py: Python<'py>,
     parts: &[Bytes],
+    beside: Beside<'_>,
     keys: &mut KeyCache,
 ) -> Result<Bound<'py, PyAny>, DecodeError> {
-    let mut reader = Reader { py, parts: Parts::new(parts), keys, stack: Vec::new() };
+    let mut reader =
+        Reader { py, parts: Parts::new(parts), keys, stack: Vec::new(), beside, as_memory: false };
+    reader.enter(0, Place::Index(0));
     let value = reader.value(0)?;
     match reader.parts.remaining() {
         0 => Ok(value),
@@ -33,6 +60,9 @@ struct Reader<'a, 'py> {
     keys: &'a mut KeyCache,
     /// Elements of the lists that are being read; each list takes its own off the end.
     stack: Vec<Bound<'py, PyAny>>,
+    beside: Beside<'a>,
+    /// Whether bytes in shared memory stay there.
+    as_memory: bool,
 }
 
 type Value<'py> = Result<Bound<'py, PyAny>, DecodeError>;
@@ -87,7 +117,8 @@ impl<'py> Reader<'_, 'py> {
     fn list(&mut self, len: usize, depth: usize) -> Value<'py> {
         self.check_nested(len, depth)?;
         let start = self.stack.len();
-        for _ in 0..len {
+        for index in 0..len {
+            self.enter(depth, Place::Index(index));
             let element = self.value(depth + 1)?;
             self.stack.push(element);
         }
@@ -100,6 +131,11 @@ impl<'py> Reader<'_, 'py> {
         let map = PyDict::new(self.py);
         for _ in 0..len {
             let key = self.key(depth + 1)?;
+            if let Ok(name) = key.cast::<PyString>()
+                && !self.beside.regions.is_empty()
+            {
+                self.enter(depth, Place::Key(&name.to_string_lossy()));
+            }
             let value = self.value(depth + 1)?;
             map.set_item(key, value)?;
         }
@@ -131,8 +167,20 @@ impl<'py> Reader<'_, 'py> {
         fresh::bytes(self.py, &mut self.parts, len)
     }
 
+    /// Notes what is wanted at a place of the outermost value.
+    fn enter(&mut self, depth: usize, place: Place<'_>) {
+        if depth == 0 && !self.beside.regions.is_empty() {
+            self.as_memory = (self.beside.takes_memory)(place);
+        }
+    }
+
     fn ext(&mut self, len: usize) -> Value<'py> {
         let code = i8::from_be_bytes(self.array()?);
+        match code {
+            // Not through `take`, which would copy a large one once more.
+            ext::ARRAY | ext::ARROW => return self.whole(code, len),
+            _ => {}
+        }
         let data = self.parts.take(len).ok_or_else(truncated)?;
         match code {
             ext::BIG_INT => {
@@ -144,10 +192,58 @@ impl<'py> Reader<'_, 'py> {
                 Ok(from_bytes.call((bytes, "big"), Some(&kwargs))?)
             }
             ext::MARKER => self.marker(&data),
-            ext::SHARED => {
-                Err(DecodeError::new("arrays in shared memory are not served by this worker"))
-            }
+            ext::SHARED => self.shared(&data),
             code => Err(DecodeError::new(format!("unknown MessagePack extension type {code}"))),
+        }
+    }
+
+    /// An array, or an Arrow stream, whose bytes are in the payload.
+    fn whole(&mut self, code: i8, len: usize) -> Value<'py> {
+        self.check_len(len)?;
+        let behind = self.parts.remaining() - len;
+        // One level is all it has, but for the list of its sides.
+        let fields = self.value(MAX_DEPTH - 2)?;
+        if self.parts.remaining() != behind {
+            return Err(DecodeError::new("an array that is not as long as it says"));
+        }
+        let malformed = |_| DecodeError::new("an array that is none");
+        let fields =
+            fields.cast_into::<PyList>().map_err(|_| DecodeError::new("an array that is none"))?;
+        let (py, fields) = (self.py, fields.to_tuple());
+        if code == ext::ARROW {
+            let (bytes,) = fields.extract::<(Bound<'py, PyBytes>,)>().map_err(malformed)?;
+            let buffer = Buffer::of_bytes(py, Memory::Own(bytes.unbind()));
+            return Ok(Bound::new(py, buffer)?.into_any());
+        }
+        let (dtype, shape, bytes) =
+            fields.extract::<(String, Vec<usize>, Bound<'py, PyBytes>)>().map_err(malformed)?;
+        let layout = Dtype::parse(&dtype).and_then(|dtype| Layout::new(dtype, shape));
+        self.view(Memory::Own(bytes.unbind()), &layout?)
+    }
+
+    /// What lies beside the payload.
+    fn shared(&mut self, data: &[u8]) -> Value<'py> {
+        let SharedBody { index, content } = SharedBody::parse(data)?;
+        let Some(region) = self.beside.regions.get(index) else {
+            return Err(DecodeError::new(format!("there is no shared memory of index {index}")));
+        };
+        let (py, memory) = (self.py, Memory::Sent(region.clone()));
+        match content {
+            Content::Array(layout) => self.view(memory, &layout),
+            // Who knows nothing of memory gets what it gets when there is less of it.
+            Content::Bytes if !self.as_memory => {
+                Ok(Buffer::of_bytes(py, memory).to_bytes(py)?.into_any())
+            }
+            _ => Ok(Bound::new(py, Buffer::of_bytes(py, memory))?.into_any()),
+        }
+    }
+
+    /// An array as Python has it: numpy's where that is imported.
+    fn view(&self, memory: Memory, layout: &Layout) -> Value<'py> {
+        let buffer = Bound::new(self.py, Buffer::of_array(self.py, memory, layout)?)?;
+        match loaded_numpy(self.py)? {
+            Some(numpy) => Ok(Buffer::to_numpy(&buffer, &numpy)?),
+            None => Ok(PyMemoryView::from(&buffer)?.into_any()),
         }
     }
 
@@ -157,6 +253,8 @@ impl<'py> Reader<'_, 'py> {
             parts: Parts::of_slice(data),
             keys: self.keys,
             stack: Vec::new(),
+            beside: Beside::NOTHING,
+            as_memory: false,
         };
         // One level is all a marker has: anything deeper is no marker.
         let fields = inner.value(MAX_DEPTH - 1)?;

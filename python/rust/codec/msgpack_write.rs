@@ -7,24 +7,32 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use snakepit_proto::ext;
+use snakepit_shm::{ArrayBody, Content, SharedBody};
 
 use super::walk::{Sink, WriteResult};
 use super::{EncodeError, Marker};
+use crate::shm::{Parcel, Refused, Source};
 
 /// A small call's result fits without growing.
 const INITIAL_BYTES: usize = 256;
 
-pub(super) struct Msgpack {
+pub(super) struct Msgpack<'a, 'b> {
     out: Vec<u8>,
+    /// Takes large values; none in a value within an extension.
+    parcel: Option<&'a mut Parcel<'b>>,
+    limit: usize,
 }
 
-impl Default for Msgpack {
-    fn default() -> Self {
-        Self { out: Vec::with_capacity(INITIAL_BYTES) }
+impl<'a, 'b> Msgpack<'a, 'b> {
+    pub(super) fn new(parcel: &'a mut Parcel<'b>, limit: usize) -> Self {
+        Self { out: Vec::with_capacity(INITIAL_BYTES), parcel: Some(parcel), limit }
     }
-}
 
-impl Msgpack {
+    /// For what is within an extension.
+    fn inner(bytes: usize) -> Self {
+        Self { out: Vec::with_capacity(bytes), parcel: None, limit: usize::MAX }
+    }
+
     pub(super) fn finish(self) -> Vec<u8> {
         self.out
     }
@@ -44,13 +52,42 @@ impl Msgpack {
     }
 
     fn ext(&mut self, code: i8, data: &[u8]) -> WriteResult {
-        match data.len() {
-            len @ (1 | 2 | 4 | 8 | 16) => self.out.push(0xd4 + len.trailing_zeros() as u8),
+        self.ext_head(code, data.len())?;
+        self.out.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn ext_head(&mut self, code: i8, len: usize) -> WriteResult {
+        match len {
+            1 | 2 | 4 | 8 | 16 => self.out.push(0xd4 + len.trailing_zeros() as u8),
             len => self.len_prefix(len, Some(0xc7), 0xc8, 0xc9)?,
         }
         self.out.push(code.cast_unsigned());
-        self.out.extend_from_slice(data);
         Ok(())
+    }
+
+    /// A reference to what was put aside.
+    fn shared(&mut self, index: usize, source: &Source) -> WriteResult {
+        let content =
+            source.layout().map_or(Content::Bytes, |layout| Content::Array(layout.clone()));
+        self.ext(ext::SHARED, &SharedBody { index, content }.to_bytes())
+    }
+
+    /// The same with the bytes in it.
+    fn whole(&mut self, py: Python<'_>, source: &Source) -> WriteResult {
+        if self.out.len().saturating_add(source.len()) > self.limit {
+            return Err(EncodeError::too_large(self.limit));
+        }
+        match source.layout() {
+            None => self.len_prefix(source.len(), Some(0xc4), 0xc5, 0xc6)?,
+            Some(layout) => {
+                let mut head = Vec::with_capacity(64);
+                ArrayBody::write_head(layout, &mut head);
+                self.ext_head(ext::ARRAY, head.len() + source.len())?;
+                self.out.extend_from_slice(&head);
+            }
+        }
+        source.append_to(py, &mut self.out).map_err(|error| EncodeError::new(error.to_string()))
     }
 
     fn tagged<const N: usize>(&mut self, marker: u8, bytes: [u8; N]) {
@@ -59,7 +96,7 @@ impl Msgpack {
     }
 }
 
-impl Sink for Msgpack {
+impl Sink for Msgpack<'_, '_> {
     fn len(&self) -> usize {
         self.out.len()
     }
@@ -138,6 +175,23 @@ impl Sink for Msgpack {
         Ok(())
     }
 
+    fn large(&self) -> usize {
+        self.parcel.as_ref().map_or(usize::MAX, |parcel| parcel.threshold())
+    }
+
+    fn memory(&mut self, value: &Bound<'_, PyAny>, source: &Source) -> WriteResult {
+        let placed = match &mut self.parcel {
+            Some(parcel) if source.len() >= parcel.threshold() => parcel.put(value, source),
+            _ => Ok(None),
+        };
+        match placed {
+            Ok(Some(index)) => self.shared(index, source),
+            Ok(None) => self.whole(value.py(), source),
+            Err(Refused::Unavailable(bytes)) => Err(EncodeError::unshared(bytes)),
+            Err(Refused::Raised(error)) => Err(EncodeError::new(error.to_string())),
+        }
+    }
+
     fn begin_list(&mut self, len: usize) -> WriteResult {
         if len < 16 {
             self.out.push(0x90 | len as u8);
@@ -155,7 +209,7 @@ impl Sink for Msgpack {
     }
 
     fn marker(&mut self, marker: &Marker) -> WriteResult {
-        let mut inner = Self { out: Vec::with_capacity(marker.repr.len() + 64) };
+        let mut inner = Self::inner(marker.repr.len() + 64);
         inner.begin_map(2)?;
         for (name, text) in [("type", &marker.type_name), ("repr", &marker.repr)] {
             inner.text(name)?;

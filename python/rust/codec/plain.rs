@@ -15,6 +15,7 @@ use pyo3::types::{
 use rustc_hash::FxHashMap;
 
 use super::Marker;
+use crate::shm::Buffer;
 
 /// Most elements a `tolist` may make; the original library's guard.
 pub(super) const MAX_ELEMENTS: u64 = 1_000_000;
@@ -32,8 +33,14 @@ pub(super) enum Plain {
     Int,
     Float,
     Bytes,
-    /// Something with `tobytes`.
+    /// A `memoryview`: its bytes.
+    View,
+    /// Anything else that has nothing but memory: the same.
+    Memory,
+    /// Our own.
     Buffer,
+    /// Something with `tolist`, and with memory that can go in one piece.
+    Array,
     Dict,
     List,
     Tuple,
@@ -59,6 +66,7 @@ impl Plain {
             Self::Str => "__str__",
             Self::Seconds => "total_seconds",
             Self::Method(name) => name,
+            Self::Array => "tolist",
             _ => "type",
         }
     }
@@ -91,7 +99,7 @@ pub(super) fn plan_for(value: &Bound<'_, PyAny>) -> PyResult<Rc<Plain>> {
     {
         return Ok(plan);
     }
-    let plan = Rc::new(classify(&ty)?);
+    let plan = Rc::new(classify(&ty, value)?);
     // Dropping a type may run Python code that comes back here: let go of it outside the borrow.
     let forgotten = KNOWN.with_borrow_mut(|known| {
         let forgotten = (known.len() >= MAX_TYPES).then(|| std::mem::take(known));
@@ -111,6 +119,7 @@ pub(super) fn convert<'py>(
         Plain::Enum => Ok(value.getattr(intern!(value.py(), "value"))?),
         Plain::Str => Ok(value.str()?.into_any()),
         Plain::Seconds => Ok(value.call_method0(intern!(value.py(), "total_seconds"))?),
+        Plain::Array => convert(value, &Plain::Method("tolist")),
         Plain::Method(name) => {
             if *name == "tolist"
                 && let Some(count) = element_count(value)
@@ -135,20 +144,22 @@ pub(super) fn scalar<'py>(key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py,
         let plan = plan_for(&key)?;
         match &*plan {
             Plain::Text | Plain::Int | Plain::Float | Plain::Bytes => return Ok(Some(key)),
-            Plain::Enum | Plain::Str | Plain::Seconds | Plain::Method("tolist" | "isoformat") => {
-                match convert(&key, &plan) {
-                    Ok(converted) => key = converted,
-                    Err(ConvertError::Raised(error)) => return Err(error),
-                    Err(ConvertError::TooMany(_)) => return Ok(None),
-                }
-            }
+            Plain::Enum
+            | Plain::Str
+            | Plain::Seconds
+            | Plain::Array
+            | Plain::Method("tolist" | "isoformat") => match convert(&key, &plan) {
+                Ok(converted) => key = converted,
+                Err(ConvertError::Raised(error)) => return Err(error),
+                Err(ConvertError::TooMany(_)) => return Ok(None),
+            },
             _ => return Ok(None),
         }
     }
     Ok(None)
 }
 
-fn classify(ty: &Bound<'_, PyType>) -> PyResult<Plain> {
+fn classify(ty: &Bound<'_, PyType>, value: &Bound<'_, PyAny>) -> PyResult<Plain> {
     let py = ty.py();
     if is_subclass_of(ty, "enum", "Enum")? {
         return Ok(Plain::Enum);
@@ -166,6 +177,9 @@ fn classify(ty: &Bound<'_, PyType>) -> PyResult<Plain> {
         return Ok(Plain::Bytes);
     }
     if ty.is_subclass_of::<PyMemoryView>()? {
+        return Ok(Plain::View);
+    }
+    if ty.is_subclass_of::<Buffer>()? {
         return Ok(Plain::Buffer);
     }
     if ty.is_subclass_of::<PyTuple>()? {
@@ -198,11 +212,21 @@ fn classify(ty: &Bound<'_, PyType>) -> PyResult<Plain> {
         }
     }
     for method in METHODS {
-        if ty.hasattr(method)? {
-            return Ok(Plain::Method(method));
+        if !ty.hasattr(method)? {
+            continue;
         }
+        // The elements of a masked array are not all that its memory holds.
+        let is_array = method == "tolist"
+            && (has_memory(value) || ty.hasattr("__dlpack__")?)
+            && !is_subclass_of(ty, "numpy.ma", "MaskedArray")?;
+        return Ok(if is_array { Plain::Array } else { Plain::Method(method) });
     }
-    Ok(Plain::Marker)
+    Ok(if has_memory(value) { Plain::Memory } else { Plain::Marker })
+}
+
+/// Whether an object, and with it all of its type, speaks the buffer protocol.
+fn has_memory(value: &Bound<'_, PyAny>) -> bool {
+    PyMemoryView::from(value).is_ok()
 }
 
 /// Whether a type derives from a class of a module. A module that was never imported has no

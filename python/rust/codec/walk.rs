@@ -6,15 +6,17 @@
 
 use std::cell::RefCell;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple,
+    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
 };
 
 use super::error::Step;
 use super::marker::{shown, type_name};
 use super::plain::{self, Plain};
 use super::{EncodeError, MAX_DEPTH, Marker};
+use crate::shm::{Buffer, Source, through_dlpack};
 
 pub(super) type WriteResult = Result<(), EncodeError>;
 
@@ -31,6 +33,14 @@ pub(super) trait Sink {
     fn float(&mut self, value: f64) -> WriteResult;
     fn text(&mut self, value: &str) -> WriteResult;
     fn bytes(&mut self, value: &[u8]) -> WriteResult;
+    /// From what size on bytes and arrays go to [`memory`](Self::memory) instead, if they can.
+    fn large(&self) -> usize {
+        usize::MAX
+    }
+    /// Bytes or an array in memory. Only for a sink whose [`large`](Self::large) is some size.
+    fn memory(&mut self, value: &Bound<'_, PyAny>, _source: &Source) -> WriteResult {
+        Err(EncodeError::new("no memory goes here").of_type(type_name(&value.get_type())))
+    }
     fn begin_list(&mut self, len: usize) -> WriteResult;
     fn begin_map(&mut self, len: usize) -> WriteResult;
     fn marker(&mut self, marker: &Marker) -> WriteResult;
@@ -50,7 +60,8 @@ pub(super) fn write<S: Sink>(
     sink: S,
     limit: usize,
 ) -> Result<S, EncodeError> {
-    let mut walk = Walk { sink, limit, open: Vec::new() };
+    let large = sink.large();
+    let mut walk = Walk { sink, limit, large, open: Vec::new() };
     walk.value(value)?;
     walk.check_size()?;
     Ok(walk.sink)
@@ -59,6 +70,8 @@ pub(super) fn write<S: Sink>(
 struct Walk<S> {
     sink: S,
     limit: usize,
+    /// The sink's.
+    large: usize,
     /// Identities of the objects we are inside of.
     open: Vec<usize>,
 }
@@ -105,10 +118,20 @@ impl<S: Sink> Walk<S> {
             Plain::Int => self.int(value),
             Plain::Float => self.float(value),
             Plain::Bytes => self.bytes(value),
-            Plain::Buffer => {
+            Plain::View => {
+                if byte_count(value) >= self.large {
+                    return self.blob(value);
+                }
                 let copy = value.call_method0("tobytes");
                 self.bytes(&copy.map_err(|error| raised(value, "tobytes", &error))?)
             }
+            Plain::Memory => {
+                let view = PyMemoryView::from(value);
+                let view = view.map_err(|error| raised(value, "memoryview", &error))?;
+                self.other(view.as_any())
+            }
+            Plain::Buffer => self.buffer(value),
+            Plain::Array if self.array(value)? => Ok(()),
             Plain::Dict => self.dict(value),
             Plain::List => self.list(value),
             Plain::Tuple => self.sequence(value),
@@ -126,24 +149,75 @@ impl<S: Sink> Walk<S> {
                 }
                 self.sink.marker(&Marker::of(value))
             }
-            converted => {
-                let how = converted.method();
-                let result = plain::convert(value, converted).map_err(|error| match error {
-                    plain::ConvertError::Raised(error) => raised(value, how, &error),
-                    plain::ConvertError::TooMany(count) => EncodeError::new(format!(
-                        "`{how}` would make {count} elements, more than the {} allowed; send \
-                         bytes, or a part of it",
-                        plain::MAX_ELEMENTS
-                    ))
-                    .of_type(type_name(&value.get_type())),
-                })?;
-                // An object that converts to its own kind has no plain form after all.
-                if result.get_type().is(value.get_type()) {
-                    return self.sink.marker(&Marker::of(value));
-                }
-                self.inside(value, |walk| walk.value(&result))
-            }
+            converted => self.converted(value, converted),
         }
+    }
+
+    /// An object that stands for another.
+    fn converted(&mut self, value: &Bound<'_, PyAny>, plan: &Plain) -> WriteResult {
+        let how = plan.method();
+        let result = plain::convert(value, plan).map_err(|error| match error {
+            plain::ConvertError::Raised(error) => raised(value, how, &error),
+            plain::ConvertError::TooMany(count) => EncodeError::new(format!(
+                "`{how}` would make {count} elements, more than the {} allowed; send bytes, or a \
+                 part of it",
+                plain::MAX_ELEMENTS
+            ))
+            .of_type(type_name(&value.get_type())),
+        })?;
+        // An object that converts to its own kind has no plain form after all.
+        if result.get_type().is(value.get_type()) {
+            return self.sink.marker(&Marker::of(value));
+        }
+        self.inside(value, |walk| walk.value(&result))
+    }
+
+    /// An array in one piece, if it is a large one whose elements can go so; whether it was.
+    fn array(&mut self, value: &Bound<'_, PyAny>) -> Result<bool, EncodeError> {
+        if byte_count(value) < self.large {
+            return Ok(false);
+        }
+        let failed = |error: PyErr| raised(value, "buffer", &error);
+        if let Some(source) = Source::array(value).map_err(failed)? {
+            return self.sink.memory(value, &source).map(|()| true);
+        }
+        if !value.hasattr("__dlpack_device__").map_err(failed)? {
+            return Ok(false);
+        }
+        let Some(array) = through_dlpack(value).map_err(failed)? else {
+            return Ok(false);
+        };
+        match Source::array(&array).map_err(failed)? {
+            Some(source) => self.sink.memory(&array, &source).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Memory that came from the host, or was granted: what it was there.
+    fn buffer(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        let failed = |error: PyErr| raised(value, "buffer", &error);
+        let buffer = cast::<Buffer>(value)?.get();
+        if self.large == usize::MAX {
+            // Of a sink without memory: a list, or bytes.
+            let view = PyMemoryView::from(value).map_err(failed)?;
+            if buffer.is_bytes() {
+                return self.other(view.as_any());
+            }
+            return self.converted(&view, &Plain::Array);
+        }
+        if buffer.is_bytes() {
+            return self.blob(value);
+        }
+        match Source::array(value).map_err(failed)? {
+            Some(source) => self.sink.memory(value, &source),
+            None => self.blob(value),
+        }
+    }
+
+    /// Bytes as they lie in memory.
+    fn blob(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        let source = Source::bytes(value).map_err(|error| raised(value, "buffer", &error))?;
+        self.sink.memory(value, &source)
     }
 
     fn text(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
@@ -171,10 +245,17 @@ impl<S: Sink> Walk<S> {
     }
 
     fn bytes(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
-        if let Ok(value) = value.cast::<PyByteArray>() {
-            return self.sink.bytes(&value.to_vec());
+        if let Ok(bytes) = value.cast::<PyByteArray>() {
+            if bytes.len() >= self.large {
+                return self.blob(value);
+            }
+            return self.sink.bytes(&bytes.to_vec());
         }
-        self.sink.bytes(cast::<PyBytes>(value)?.as_bytes())
+        let bytes = cast::<PyBytes>(value)?.as_bytes();
+        if bytes.len() >= self.large {
+            return self.blob(value);
+        }
+        self.sink.bytes(bytes)
     }
 
     fn list(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
@@ -296,6 +377,16 @@ fn entries<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Vec<Entry<'py>>> {
         Ok(())
     })?;
     Ok(entries.into_inner())
+}
+
+/// How many bytes an array or a view says it has; 0 if it does not say.
+fn byte_count(value: &Bound<'_, PyAny>) -> usize {
+    let number = |name: &Bound<'_, PyString>| value.getattr(name).ok()?.extract::<usize>().ok();
+    let py = value.py();
+    number(intern!(py, "nbytes"))
+        // `array.array` has no such thing.
+        .or_else(|| number(intern!(py, "itemsize"))?.checked_mul(value.len().ok()?))
+        .unwrap_or(0)
 }
 
 /// A cast that the caller has already made sure of.

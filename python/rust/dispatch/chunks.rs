@@ -3,45 +3,56 @@
 //! Owns their numbering, encoding and credit. Invariant: no chunk leaves without credit, and they
 //! leave in order.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use snakepit_proto::v1::worker_message::Frame;
-use snakepit_proto::v1::{Chunk, Codec, Payload};
+use snakepit_proto::v1::{Chunk, Codec};
 
 use super::failure::Failure;
-use super::invoke::payload;
 use crate::call::CallState;
-use crate::codec;
-use crate::link::Outbox;
+use crate::codec::{self, Encoded};
+use crate::link::{Driver, Shared};
+use crate::shm::{Parcel, Sender};
 
 /// Sends the items of one call.
 pub(super) struct Chunks {
     state: Arc<CallState>,
-    outbox: Arc<Outbox>,
+    shared: Arc<Shared>,
+    driver: Arc<Driver>,
     codec: Codec,
-    limit: usize,
     sent: u64,
-    /// Encoded, but without credit.
-    waiting: Option<Payload>,
+    /// Without credit.
+    waiting: Option<Encoded>,
 }
 
 impl Chunks {
     pub(super) fn new(
         state: Arc<CallState>,
-        outbox: Arc<Outbox>,
+        shared: Arc<Shared>,
+        driver: Arc<Driver>,
         codec: Codec,
-        limit: usize,
     ) -> Self {
-        Self { state, outbox, codec, limit, sent: 0, waiting: None }
+        Self { state, shared, driver, codec, sent: 0, waiting: None }
     }
 
     /// Encodes the next item.
     pub(super) fn put(&mut self, item: &Bound<'_, PyAny>) -> Result<(), Failure> {
-        let (codec, data) = codec::encode(item, self.codec, self.limit)
+        let limit = self.shared.max_payload_bytes.load(Ordering::Relaxed);
+        let sharing = &self.shared.sharing;
+        let parcel = Parcel::new(Sender { sharing, driver: &self.driver, call: &self.state });
+        let encoded = codec::encode(item, self.codec, limit, parcel)
             .map_err(|error| Failure::encode(&error, &format!("chunk {}", self.sent)))?;
-        self.waiting = Some(payload(codec, data));
+        self.waiting = Some(encoded);
         Ok(())
+    }
+
+    /// The same without an item.
+    fn following(&self) -> Self {
+        let (state, shared, driver) =
+            (self.state.clone(), self.shared.clone(), self.driver.clone());
+        Self { state, shared, driver, codec: self.codec, sent: self.sent, waiting: None }
     }
 
     /// Sends the encoded item if there is credit; true if none is left to send.
@@ -52,9 +63,9 @@ impl Chunks {
         if !self.state.try_take_credit() {
             return false;
         }
-        let value = self.waiting.take();
+        let value = self.waiting.take().map(Encoded::into_payload);
         let chunk = Chunk { call_id: self.state.id, index: self.sent, value };
-        self.outbox.push(Frame::Chunk(chunk));
+        self.shared.outbox.push(Frame::Chunk(chunk));
         self.sent += 1;
         true
     }
@@ -91,11 +102,7 @@ impl ChunkSink {
     /// Encodes the next item; false if it has no encoded form, and the stream must end.
     fn put(&self, item: &Bound<'_, PyAny>) -> bool {
         // Taken out, because encoding may run Python code that comes back here.
-        let (state, outbox, codec, limit, sent) = {
-            let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
-            (chunks.state.clone(), chunks.outbox.clone(), chunks.codec, chunks.limit, chunks.sent)
-        };
-        let mut next = Chunks { state, outbox, codec, limit, sent, waiting: None };
+        let mut next = self.chunks.lock().unwrap_or_else(PoisonError::into_inner).following();
         match next.put(item) {
             Ok(()) => {
                 *self.chunks.lock().unwrap_or_else(PoisonError::into_inner) = next;

@@ -18,8 +18,9 @@ use super::chunks::Chunks;
 use super::failure::Failure;
 use super::stream;
 use crate::call::{CallState, CurrentCall, Pending};
-use crate::codec;
+use crate::codec::{self, Beside, Place};
 use crate::link::Driver;
+use crate::shm::{Parcel, Sender};
 use crate::tool::{ANY_NAME, Kind, Tool};
 
 /// A call that is being run.
@@ -53,7 +54,7 @@ impl Dispatcher<'_> {
         call: Pending,
         entered: &mut Option<Instant>,
     ) -> Result<Frame, Failure> {
-        let Pending { state, codec, arguments } = call;
+        let Pending { state, codec, arguments, beside } = call;
         let Some(tool) = self.tools.get(&state.command).or_else(|| self.tools.get(ANY_NAME)) else {
             let names = self.tools.keys().map(String::as_str);
             return Err(Failure::unknown_command(&state.command, names));
@@ -65,11 +66,14 @@ impl Dispatcher<'_> {
         let values = if arguments.is_empty() {
             py.None().into_bound(py)
         } else {
-            codec::decode(py, codec, &arguments, &mut self.keys)
+            let takes_memory = |place: Place<'_>| tool.takes_memory(place);
+            let beside = Beside { regions: beside.uses(), takes_memory: &takes_memory };
+            codec::decode(py, codec, &arguments, beside, &mut self.keys)
                 .map_err(|error| Failure::decode(&error))?
         };
-        // The receive buffers can be large; the objects do not need them.
-        drop(arguments);
+        // The receive buffers can be large; the objects do not need them, and keep what they need of
+        // what lies beside.
+        drop((arguments, beside));
         let (args, kwargs) =
             tool.bind(values).map_err(|refusal| Failure::arguments(tool, refusal))?;
         let running = self.prepare(py, &state).map_err(|error| Failure::internal(py, &error))?;
@@ -79,7 +83,8 @@ impl Dispatcher<'_> {
             .enter(tool, args, kwargs)
             .map_err(|error| Failure::raised(py, &error, &state))?;
         if state.streaming {
-            let chunks = Chunks::new(state.clone(), self.shared.outbox.clone(), codec, limit);
+            let (shared, driver) = (self.shared.clone(), self.driver.clone());
+            let chunks = Chunks::new(state.clone(), shared, driver, codec);
             let chunks = stream::run(&running, tool, &result, chunks)?;
             let run_us = started.elapsed().as_micros() as u64;
             return Ok(Frame::ChunkEnd(v1::ChunkEnd { call_id: state.id, chunks, run_us }));
@@ -88,10 +93,11 @@ impl Dispatcher<'_> {
             return Err(Failure::streaming_mismatch(&state.command, true));
         }
         let run_us = started.elapsed().as_micros() as u64;
-        let (codec, data) = codec::encode(&result, codec, limit)
+        let sender = Sender { sharing: &self.shared.sharing, driver: self.driver, call: &state };
+        let encoded = codec::encode(&result, codec, limit, Parcel::new(sender))
             .map_err(|error| Failure::encode(&error, "result"))?;
-        let value = payload(codec, data);
-        Ok(Frame::Result(v1::Result { call_id: state.id, value: Some(value), run_us }))
+        let value = Some(encoded.into_payload());
+        Ok(Frame::Result(v1::Result { call_id: state.id, value, run_us }))
     }
 
     /// Makes this call's own context, with the call in it.
@@ -141,9 +147,4 @@ impl<'py> Running<'_, 'py> {
     pub(super) fn call(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.context.call_method1(intern!(self.py, "run"), (function,))
     }
-}
-
-/// A whole payload; the outbox splits it if it is large.
-pub(super) fn payload(codec: v1::Codec, data: Vec<u8>) -> v1::Payload {
-    v1::Payload { codec: codec.into(), data: data.into(), ..Default::default() }
 }

@@ -1,6 +1,6 @@
 //! Payloads that come in fragments: the arguments of calls, the answers of the host's tools.
 //!
-//! Owns what has arrived of them. Invariant: no payload grows beyond what its head announced, nor
+//! Owns what has arrived of them, and what lies in shared memory beside them. Invariant: no payload grows beyond what its head announced, nor
 //! beyond the limit, and what it belongs to comes out exactly when its last byte is in.
 
 use std::sync::Arc;
@@ -11,9 +11,11 @@ use snakepit_proto::v1::{Codec, Fragment, Payload};
 
 use super::Violation;
 use crate::call::{CallState, Pending};
+use crate::shm::{Arrived, Sharing};
 
 pub(super) struct Assembly {
     max_payload_bytes: u64,
+    sharing: Arc<Sharing>,
     /// By payload id.
     parked: FxHashMap<u64, Parked>,
 }
@@ -22,7 +24,7 @@ pub(super) struct Assembly {
 pub(super) enum Whole {
     Call(Pending),
     /// The answer to a tool call, by its id.
-    Answer(u64, Codec, Vec<Bytes>),
+    Answer(u64, Codec, Vec<Bytes>, Arrived),
 }
 
 struct Parked {
@@ -30,6 +32,7 @@ struct Parked {
     owner: Option<Owner>,
     codec: Codec,
     parts: Vec<Bytes>,
+    beside: Arrived,
     received: u64,
     total: u64,
 }
@@ -41,10 +44,10 @@ enum Owner {
 }
 
 impl Owner {
-    fn whole(self, codec: Codec, parts: Vec<Bytes>) -> Whole {
+    fn whole(self, codec: Codec, parts: Vec<Bytes>, beside: Arrived) -> Whole {
         match self {
-            Self::Call(state) => Whole::Call(Pending { state, codec, arguments: parts }),
-            Self::Answer(id) => Whole::Answer(id, codec, parts),
+            Self::Call(state) => Whole::Call(Pending { state, codec, arguments: parts, beside }),
+            Self::Answer(id) => Whole::Answer(id, codec, parts, beside),
         }
     }
 
@@ -58,8 +61,8 @@ impl Owner {
 }
 
 impl Assembly {
-    pub(super) fn new(max_payload_bytes: u64) -> Self {
-        Self { max_payload_bytes, parked: FxHashMap::default() }
+    pub(super) fn new(max_payload_bytes: u64, sharing: Arc<Sharing>) -> Self {
+        Self { max_payload_bytes, sharing, parked: FxHashMap::default() }
     }
 
     /// Takes a call's arguments; gives the call back if they are complete.
@@ -83,9 +86,11 @@ impl Assembly {
     fn head(&mut self, owner: Owner, payload: Option<Payload>) -> Result<Option<Whole>, Violation> {
         let Some(payload) = payload else {
             // A message that is left out is an empty one: no arguments.
-            return Ok(Some(owner.whole(Codec::Raw, Vec::new())));
+            return Ok(Some(owner.whole(Codec::Raw, Vec::new(), Arrived::default())));
         };
         let codec = payload.codec();
+        // Before anything else: what is not taken over here would never be given back.
+        let beside = self.sharing.arrive(&payload.shm).map_err(Violation::of("shared memory"))?;
         let received = payload.data.len() as u64;
         if received.max(payload.total_bytes) > self.max_payload_bytes {
             return Err(Violation(format!(
@@ -96,7 +101,7 @@ impl Assembly {
             )));
         }
         if payload.total_bytes == 0 || payload.total_bytes == received {
-            return Ok(Some(owner.whole(codec, vec![payload.data])));
+            return Ok(Some(owner.whole(codec, vec![payload.data], beside)));
         }
         if payload.payload_id == 0 || payload.total_bytes < received {
             return Err(Violation(format!("{} has a malformed payload head", owner.name())));
@@ -105,6 +110,7 @@ impl Assembly {
             owner: Some(owner),
             codec,
             parts: if received > 0 { vec![payload.data] } else { Vec::new() },
+            beside,
             received,
             total: payload.total_bytes,
         };
@@ -132,8 +138,8 @@ impl Assembly {
             return Ok(None);
         }
         let complete = self.parked.remove(&id);
-        Ok(complete.and_then(|Parked { owner, codec, parts, .. }| {
-            owner.map(|owner| owner.whole(codec, parts))
+        Ok(complete.and_then(|Parked { owner, codec, parts, beside, .. }| {
+            owner.map(|owner| owner.whole(codec, parts, beside))
         }))
     }
 
@@ -142,6 +148,7 @@ impl Assembly {
         let parked = self.parked.values_mut().find(|parked| parked.call_of(call_id).is_some());
         parked.is_some_and(|parked| {
             parked.parts.clear();
+            parked.beside = Arrived::default();
             parked.owner.take().is_some()
         })
     }

@@ -25,6 +25,7 @@ use snakepit_shm::{ControlWriter, RUNNING_SLOTS};
 
 use crate::call::{Queue, ToolCalls};
 use crate::dispatch::{self, Hooks, Serving};
+use crate::shm::Sharing;
 use crate::tool::Tool;
 use crate::{event, process, python};
 pub(crate) use driver::Driver;
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) tools: ToolCalls,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) wake: Wake,
+    pub(crate) sharing: Arc<Sharing>,
     pub(crate) max_payload_bytes: AtomicUsize,
     gil: Mutex<Gil>,
     /// The end of the link has been announced.
@@ -100,12 +102,14 @@ pub(crate) struct Link {
 impl Link {
     /// Takes over the inherited descriptors and keeps them from child processes.
     #[new]
+    #[pyo3(signature = (worker_id, pool, link_fd, control_fd, capacity, shm_fd=None))]
     fn new(
         worker_id: String,
         pool: String,
         link_fd: i32,
         control_fd: i32,
         capacity: usize,
+        shm_fd: Option<i32>,
     ) -> PyResult<Self> {
         if !(1..=RUNNING_SLOTS).contains(&capacity) {
             let message = format!("--capacity {capacity}: 1 to {RUNNING_SLOTS} calls at a time");
@@ -119,11 +123,13 @@ impl Link {
         let control = adopt("--control-fd", control_fd)?;
         let control = ControlWriter::open(std::os::fd::AsFd::as_fd(&control))
             .map_err(|error| PyValueError::new_err(format!("--control-fd: {error}")))?;
+        let descriptors = shm_fd.map(|fd| adopt("--shm-fd", fd)).transpose()?;
         let outbox = Outbox::new();
         event::attach(&outbox);
         let shared = Shared {
             queue: Queue::new(capacity, control),
             tools: ToolCalls::default(),
+            sharing: Sharing::new(descriptors, outbox.clone()),
             outbox,
             wake: Wake::default(),
             max_payload_bytes: AtomicUsize::new(snakepit_proto::MAX_PAYLOAD_BYTES as usize),
@@ -149,6 +155,8 @@ impl Link {
         }
         (interpreter.gil_enabled, interpreter.gil_module) = (gil.enabled, gil.module.clone());
         self.shared.note_gil(gil);
+        let capability = snakepit_proto::SHM_CAPABILITY.to_owned();
+        let capabilities = self.shared.sharing.is_possible().then_some(capability);
         self.shared.outbox.push(Frame::Hello(v1::Hello {
             worker_id: self.worker_id.clone(),
             pid: std::process::id(),
@@ -157,7 +165,7 @@ impl Link {
             python: Some(interpreter),
             tools: tools.iter().map(|tool| tool.get().describe()).collect(),
             capacity: self.capacity as u32,
-            capabilities: Vec::new(),
+            capabilities: capabilities.into_iter().collect(),
             token: String::new(),
             pool: self.pool.clone(),
         }));

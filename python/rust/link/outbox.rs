@@ -114,6 +114,18 @@ impl Outbox {
         self.push(Frame::Event(event));
     }
 
+    /// Gives back a use of a segment, together with others that have not left yet.
+    pub(crate) fn push_release(&self, segment_id: u64, generation: u64) {
+        let released = v1::ShmSegment { segment_id, generation, size_bytes: 0 };
+        let mut inner = self.lock();
+        if let Some(Frame::ShmRelease(waiting)) = inner.frames.back_mut() {
+            waiting.segments.push(released);
+            return;
+        }
+        drop(inner);
+        self.push(Frame::ShmRelease(v1::ShmRelease { segments: vec![released] }));
+    }
+
     /// Wakes the task that sends if frames wait, and again for each that comes until the guard is
     /// dropped. For whoever drives the runtime, from within.
     pub(super) fn attend(&self) -> Attendance<'_> {

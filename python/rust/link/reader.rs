@@ -44,7 +44,9 @@ impl Reader {
         if welcome.fragment_bytes > 0 {
             shared.outbox.set_fragment_bytes(welcome.fragment_bytes as usize);
         }
-        let (assembly, sessions) = (Assembly::new(max_payload_bytes), FxHashMap::default());
+        shared.sharing.configure(welcome);
+        let assembly = Assembly::new(max_payload_bytes, shared.sharing.clone());
+        let sessions = FxHashMap::default();
         Self { shared, assembly, sessions }
     }
 
@@ -80,8 +82,10 @@ impl Reader {
                 self.shared.tools.answer(error.tool_call_id, ToolAnswer::Failed(error));
             }
             Frame::HostTools(offered) => self.shared.tools.offer(offered.tools),
-            Frame::ShmGrant(_) => self.unimplemented("ShmGrant"),
-            Frame::ShmRevoke(_) => self.unimplemented("ShmRevoke"),
+            Frame::ShmGrant(grant) => {
+                self.shared.sharing.grant(&grant).map_err(Violation::of("ShmGrant"))?;
+            }
+            Frame::ShmRevoke(revoke) => self.shared.sharing.revoke(revoke.segment_ids),
             Frame::SessionEnd(end) => {
                 // Its calls have come before; one that comes after it is another session's.
                 if let Some(session) = self.sessions.remove(&end.session_id) {
@@ -130,8 +134,8 @@ impl Reader {
     fn take(&self, whole: Whole) {
         match whole {
             Whole::Call(call) => self.enqueue(call),
-            Whole::Answer(id, codec, parts) => {
-                self.shared.tools.answer(id, ToolAnswer::Value(codec, parts));
+            Whole::Answer(id, codec, parts, beside) => {
+                self.shared.tools.answer(id, ToolAnswer::Value(codec, parts, beside));
             }
         }
     }
@@ -179,11 +183,6 @@ impl Reader {
             call.add_credit(credit.chunks);
             self.shared.wake.wake();
         }
-    }
-
-    fn unimplemented(&self, frame: &str) {
-        let frame = frame.to_owned();
-        self.answer(Answer::Unimplemented(v1::Unimplemented { frame, call_id: 0 }));
     }
 
     fn answer(&self, frame: Answer) {

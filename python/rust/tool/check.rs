@@ -69,6 +69,17 @@ impl Mismatch {
 type Checked<'py> = Result<Option<Bound<'py, PyAny>>, Mismatch>;
 
 impl Check {
+    /// The check of a parameter, and whether that wants bytes as they lie in memory: then it is
+    /// `("memory", check)`.
+    pub(super) fn of_parameter(spec: &Bound<'_, PyAny>) -> PyResult<(Self, bool)> {
+        if let Ok((kind, inner)) = spec.extract::<(String, Bound<'_, PyAny>)>()
+            && kind == "memory"
+        {
+            return Ok((Self::new(&inner)?, true));
+        }
+        Ok((Self::new(spec)?, false))
+    }
+
     pub(super) fn new(spec: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(kinds) = spec.extract::<u16>() {
             return Ok(if kinds == 0 { Self::Any } else { Self::Kinds(kinds) });
@@ -90,6 +101,10 @@ impl Check {
         match self {
             Self::Any => Ok(None),
             Self::Kinds(kinds) if kinds & kind_of(value) != 0 => Ok(None),
+            Self::Kinds(kinds) if kinds & LIST != 0 => match listed(value) {
+                Some(list) => Ok(Some(list.into_any())),
+                None => Err(Mismatch::of(value, None)),
+            },
             Self::Kinds(_) => Err(Mismatch::of(value, None)),
             Self::Nullable(inner) => {
                 if value.is_none() {
@@ -138,9 +153,21 @@ fn kind_of(value: &Bound<'_, PyAny>) -> u16 {
     }
 }
 
+/// An array as nested lists, for a parameter that takes nothing else; none if it is no array.
+fn listed<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyList>> {
+    if kind_of(value) != 0 {
+        return None;
+    }
+    value.call_method0("tolist").ok()?.cast_into().ok()
+}
+
 fn apply_to_list<'py>(value: &Bound<'py, PyAny>, item: &Check) -> Checked<'py> {
     let Ok(list) = value.cast_exact::<PyList>() else {
-        return Err(Mismatch::of(value, None));
+        let Some(list) = listed(value) else {
+            return Err(Mismatch::of(value, None));
+        };
+        let converted = apply_to_list(list.as_any(), item)?;
+        return Ok(Some(converted.unwrap_or(list.into_any())));
     };
     for (index, element) in list.iter().enumerate() {
         let checked = item.apply(&element).map_err(|error| error.at(format!("[{index}]")))?;

@@ -17,6 +17,8 @@ pub(crate) use check::KINDS;
 pub(crate) use refusal::{ArgumentsError, Refusal, nearest};
 use signature::Signature;
 
+use crate::codec::Place;
+
 /// What calling a tool's function gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -166,6 +168,11 @@ pub(crate) type Bindings<'py> = (Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>
 impl Tool {
     pub(crate) fn bind<'py>(&self, arguments: Bound<'py, PyAny>) -> Result<Bindings<'py>, Refusal> {
         self.signature.bind(arguments)
+    }
+
+    /// Whether a parameter takes bytes as they lie in memory.
+    pub(crate) fn takes_memory(&self, place: Place<'_>) -> bool {
+        self.signature.takes_memory(place)
     }
 
     /// The tool as the host is told of it.

@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use super::Bindings;
 use super::check::Check;
 use super::refusal::{Refusal, nearest};
+use crate::codec::Place;
 
 /// The parameters of one function.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ struct Parameter {
     positional_only: bool,
     required: bool,
     check: Check,
+    /// Whether it wants bytes as they lie in memory.
+    takes_memory: bool,
     /// What it takes, for people.
     expected: String,
 }
@@ -50,12 +53,14 @@ impl Signature {
         for spec in specs.try_iter()? {
             let (name, kind, required, check, expected) =
                 spec?.extract::<(Bound<'_, PyString>, u8, bool, Bound<'_, PyAny>, String)>()?;
+            let (check, takes_memory) = Check::of_parameter(&check)?;
             let parameter = Parameter {
                 text: name.to_string(),
                 name: name.unbind(),
                 positional_only: kind == POSITIONAL_ONLY,
                 required,
-                check: Check::new(&check)?,
+                check,
+                takes_memory,
                 expected,
             };
             match kind {
@@ -70,6 +75,21 @@ impl Signature {
             }
         }
         Ok(signature)
+    }
+
+    /// Whether the parameter that takes what is at a place wants bytes as they lie in memory.
+    pub(super) fn takes_memory(&self, place: Place<'_>) -> bool {
+        let parameter = match place {
+            Place::Key(name) => {
+                let named = self.parameters.iter().find(|parameter| parameter.text == name);
+                named.or(self.extra_keywords.as_ref())
+            }
+            Place::Index(index) => {
+                let positional = self.parameters[..self.positional].get(index);
+                positional.or(self.extra_positional.as_ref())
+            }
+        };
+        parameter.is_some_and(|parameter| parameter.takes_memory)
     }
 
     pub(super) fn bind<'py>(&self, arguments: Bound<'py, PyAny>) -> Result<Bindings<'py>, Refusal> {

@@ -16,6 +16,7 @@ from snakepit._adapter import Adapter
 from snakepit._context import context
 from snakepit._native import (
     ArgumentsError,
+    Buffer,
     Cancelled,
     DecodeError,
     EncodeError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adapter",
     "ArgumentsError",
+    "Buffer",
     "Cancelled",
     "DecodeError",
     "EncodeError",

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from numpy.typing import NDArray
+
     from snakepit._host_tool import HostTool
 
 current: ContextVar[CurrentCall | None] = ContextVar("snakepit_call", default=None)
@@ -107,6 +109,28 @@ class CallContext:
         call = current.get()
         if call is not None:
             call.progress(done, total, message)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = "float64") -> NDArray[Any]:
+        """Makes a numpy array to fill and return, whose elements have yet to be written.
+
+        A large one lies in memory that is shared with the host, where there is some: returned, or
+        put into what is returned, it crosses without a copy. It can do so once, and is read-only
+        from then on, because the host reads it now; keep no other views that write to it. Without a
+        host, or without shared memory, it is an ordinary array.
+
+        Args:
+            shape: Length of each side.
+            dtype: Element type, as `numpy.empty` takes it.
+
+        Returns:
+            The array, in C order.
+        """
+        call = current.get()
+        if call is None:
+            import numpy
+
+            return numpy.empty(shape, dtype)
+        return call.empty(shape, dtype)
 
     @property
     def depth(self) -> int:

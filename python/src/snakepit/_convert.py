@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 
-from snakepit import _hints
+from snakepit import _hints, _memory
+from snakepit._errors import MismatchError
 from snakepit._native import BOOL, BYTES, DICT, FLOAT, INT, LIST, NONE, STR
 
 TYPE_CHECKING = False
@@ -48,27 +49,20 @@ _KIND_OF_TYPE: dict[type, int] = {
 }
 
 
-class MismatchError(ValueError):
-    """A value is not what its hint says; knows where inside the argument."""
-
-    def __init__(self, message: str, path: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.path = path
-
-    def at(self, step: str) -> MismatchError:
-        """Returns the same, seen from one level further out."""
-        return MismatchError(self.message, step + self.path)
-
-    def __str__(self) -> str:
-        return f"at {self.path}: {self.message}" if self.path else self.message
-
-
 class Compiler:
     """Makes checks of hints; knows the classes it has met, so they may contain themselves."""
 
     def __init__(self) -> None:
         self._classes: dict[type, Converter] = {}
+        # Those with a field that takes memory.
+        self._with_memory: set[type] = set()
+        self._takes_memory = False
+
+    def parameter(self, hint: Any) -> Check:
+        """Returns the same for a parameter, which may take bytes as they lie in memory."""
+        self._takes_memory = False
+        check = self.check(hint)
+        return ("memory", check) if self._takes_memory else check
 
     def check(self, hint: Any) -> Check:
         """Returns what the native `Tool` takes as a parameter's check."""
@@ -140,8 +134,10 @@ class Compiler:
             return self._tuple(cls, arguments)
         if cls in (set, frozenset) or (cls.__name__ in ("Set", "MutableSet") and arguments):
             return self._set(frozenset if cls is frozenset else set, arguments)
-        if cls is bytearray:
-            return _converted("bytes", BYTES, bytearray)
+        memory = _memory.converter(cls, arguments)
+        if memory is not None:
+            self._takes_memory = True
+            return memory
         if _hints.is_enum(cls):
             return _enum(cls)
         if _hints.is_dataclass(cls):
@@ -152,8 +148,6 @@ class Compiler:
             return self._fields(cls, lambda: _typed_dict_fields(cls), make=dict)
         if hasattr(cls, "model_validate"):
             return cls.model_validate
-        if _hints.is_class(cls, "numpy", "ndarray"):
-            return _array(arguments)
         if _hints.is_class(cls, "numpy", "generic"):
             return _parsed(f"a value for {cls.__name__}", BOOL | INT | FLOAT | STR | BYTES, cls)
         return _by_text(cls)
@@ -174,6 +168,7 @@ class Compiler:
         items = [self.converter(part) for part in arguments if part != ()]
 
         def convert(value: Any) -> Any:
+            value = _memory.listed(value)
             _expect(value, LIST, f"a list of {len(items)}")
             if len(value) != len(items):
                 raise MismatchError(f"expected {len(items)} items, not {len(value)}")
@@ -203,11 +198,14 @@ class Compiler:
         """Converts a map to an object with fields."""
         known = self._classes.get(cls)
         if known is not None:
+            self._takes_memory = self._takes_memory or cls in self._with_memory
             return known
         convert = _Fields(cls, make or cls)
         self._classes[cls] = convert
         for field in fields():
             convert.add(field, self.converter(field.hint))
+        if self._takes_memory:
+            self._with_memory.add(cls)
         return convert
 
 
@@ -298,6 +296,8 @@ def kind_of(value: object) -> int:
 
 def _kinds(kinds: int, expected: str) -> Converter:
     def convert(value: Any) -> Any:
+        if kinds & LIST:
+            value = _memory.listed(value)
         if kinds:
             _expect(value, kinds, expected)
         return value
@@ -376,6 +376,7 @@ def _parsed(expected: str, kinds: int, parse: Converter) -> Converter:
 
 
 def _items(value: Any, item: Converter) -> list[Any]:
+    value = _memory.listed(value)
     _expect(value, LIST, "a list")
     return [_step(item, part, f"[{index}]") for index, part in enumerate(value)]
 
@@ -406,22 +407,6 @@ def _short(value: Any) -> str:
 
 def _is_member(value: Any) -> bool:
     return _hints.is_enum(type(value))
-
-
-def _array(arguments: tuple[Any, ...]) -> Check:
-    """Checks of `numpy.ndarray`, with the element type that `NDArray[...]` names."""
-    # A hint that names it has loaded it.
-    numpy = sys.modules["numpy"]
-    dtype = None
-    # The second argument is `dtype[...]`.
-    for element in _hints.arguments_of(arguments[1]) if len(arguments) == 2 else ():
-        dtype = element if _hints.is_class(element, "numpy", "generic") else None
-
-    def convert(value: Any) -> Any:
-        _expect(value, LIST | BOOL | INT | FLOAT, "a list of numbers")
-        return numpy.array(value, dtype=dtype)
-
-    return convert
 
 
 def _dataclass_fields(cls: type) -> list[_Field]:

@@ -176,7 +176,7 @@ def make_tool(mark: Marked, function: Callable[..., Any], compiler: Compiler) ->
                     parameter.name,
                     parameter.kind,
                     parameter.required,
-                    0 if parameter.hint is MISSING else compiler.check(parameter.hint),
+                    0 if parameter.hint is MISSING else compiler.parameter(parameter.hint),
                     "" if parameter.hint is MISSING else describe(parameter.hint),
                 )
                 for parameter in parameters

@@ -38,13 +38,14 @@ EXIT_NOT_STARTED = 3
 
 _USAGE = """\
 usage: python -m snakepit.worker --worker-id ID --pool NAME --adapter SPEC
-       --link-fd N --liveness-fd N --control-fd N [--capacity N] [--adapter-args JSON]
+       --link-fd N --liveness-fd N --control-fd N [--shm-fd N] [--capacity N]
+       [--adapter-args JSON]
    or: python -m snakepit.worker --zygote --adapter SPEC --channel-fd N
 
 Started by a Snakepit host, which passes the descriptors on."""
 
 _REQUIRED = ("worker-id", "pool", "adapter", "link-fd", "liveness-fd", "control-fd")
-_OPTIONAL = ("capacity", "adapter-args")
+_OPTIONAL = ("capacity", "adapter-args", "shm-fd")
 _ZYGOTE = ("adapter", "channel-fd")
 
 
@@ -92,6 +93,8 @@ def _work(arguments: list[str], zygote: Zygote | None, gil: Watch) -> NoReturn:
     try:
         options = _parse(arguments, _REQUIRED, _OPTIONAL)
         capacity = int(options.get("capacity", "1"))
+        # Without it everything travels over the link.
+        shm_fd = int(options["shm-fd"]) if "shm-fd" in options else None
         bind_to_host(int(options["liveness-fd"]), None if zygote is None else zygote.marker)
         link = Link(
             options["worker-id"],
@@ -99,6 +102,7 @@ def _work(arguments: list[str], zygote: Zygote | None, gil: Watch) -> NoReturn:
             int(options["link-fd"]),
             int(options["control-fd"]),
             capacity,
+            shm_fd,
         )
     except ValueError as error:
         _refuse(error)

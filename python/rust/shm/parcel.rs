@@ -1,0 +1,233 @@
+//! What goes aside of one payload's bytes.
+//!
+//! Owns the choice between shared memory and the payload itself for each large value, the wait for
+//! memory, and the copy. Invariant: memory that a payload names belongs to that payload until it
+//! leaves; if it never does, everything is as before.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use snakepit_proto::v1;
+use snakepit_shm::ALIGNMENT;
+
+use super::sharing::{Answer, Lent, Sharing, THRESHOLD};
+use super::source::Source;
+use crate::call::CallState;
+use crate::link::{Driver, SLICE};
+use crate::process;
+
+/// How long a value waits for memory before it goes without. The host answers in microseconds, but
+/// for a new segment of gigabytes, whose pages take a second to come.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Small values of one payload share segments. Each is as large as all before it together, up to
+/// this size, so that a list of many has few.
+const LARGEST_SHARED: usize = 64 * 1024 * 1024;
+
+/// Whoever writes values for the host.
+#[derive(Clone, Copy)]
+pub(crate) struct Sender<'a> {
+    pub(crate) sharing: &'a Arc<Sharing>,
+    pub(crate) driver: &'a Arc<Driver>,
+    pub(crate) call: &'a CallState,
+}
+
+/// The large values of one payload.
+pub(crate) struct Parcel<'a> {
+    /// None where there is no shared memory.
+    sender: Option<Sender<'a>>,
+    threshold: usize,
+    sealed: Sealed,
+    /// Where the next small value may lie.
+    room: Option<(Arc<Lent>, usize)>,
+    /// Bytes that lie in segments of this parcel's own.
+    stowed: usize,
+}
+
+/// Why a value cannot go.
+pub(crate) enum Refused {
+    /// There is no shared memory for so many bytes, and the pool wants nothing else.
+    Unavailable(usize),
+    Raised(PyErr),
+}
+
+impl From<PyErr> for Refused {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+impl<'a> Parcel<'a> {
+    /// For a payload that goes to the host.
+    pub(crate) fn new(sender: Sender<'a>) -> Self {
+        let threshold = sender.sharing.threshold();
+        let sender = threshold.is_some().then_some(sender);
+        Self { sender, threshold: threshold.unwrap_or(THRESHOLD), ..Self::inline() }
+    }
+
+    /// For a payload that is all of itself.
+    pub(crate) fn inline() -> Self {
+        Self {
+            sender: None,
+            threshold: THRESHOLD,
+            sealed: Sealed::default(),
+            room: None,
+            stowed: 0,
+        }
+    }
+
+    /// From what size on values come here.
+    pub(crate) fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// Puts a value aside; gives the index of the reference to it, none if it goes with the payload.
+    pub(crate) fn put(
+        &mut self,
+        value: &Bound<'_, PyAny>,
+        source: &Source,
+    ) -> Result<Option<usize>, Refused> {
+        let Some(sender) = self.sender else {
+            return Ok(None);
+        };
+        if let Some((lent, offset)) = self.adopt(source, sender.sharing) {
+            freeze(value)?;
+            return Ok(Some(self.sealed.add(lent, offset, source.len())));
+        }
+        let py = value.py();
+        let Some((lent, offset)) = self.make_room(py, sender, source.len()) else {
+            if sender.sharing.is_strict() {
+                return Err(Refused::Unavailable(source.len()));
+            }
+            return Ok(None);
+        };
+        source.copy_to(py, &lent, offset)?;
+        Ok(Some(self.sealed.add(lent, offset, source.len())))
+    }
+
+    /// What the payload names.
+    pub(crate) fn seal(mut self) -> Sealed {
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// The segment that a value lies in already, if it can go as it lies.
+    fn adopt(&self, source: &Source, sharing: &Sharing) -> Option<(Arc<Lent>, usize)> {
+        let (lent, offset) = sharing.find(source.place()?, source.len())?;
+        let is_aligned = (offset as u64).is_multiple_of(ALIGNMENT);
+        (is_aligned && (self.sealed.has(&lent) || lent.claim())).then_some((lent, offset))
+    }
+
+    fn make_room(
+        &mut self,
+        py: Python<'_>,
+        sender: Sender<'_>,
+        bytes: usize,
+    ) -> Option<(Arc<Lent>, usize)> {
+        if let Some((lent, used)) = &mut self.room
+            && let Some(end) = used.checked_add(bytes).filter(|end| *end <= lent.len())
+        {
+            let offset = std::mem::replace(used, end.next_multiple_of(ALIGNMENT as usize));
+            self.stowed += bytes;
+            return Some((lent.clone(), offset));
+        }
+        let more = bytes.max(self.stowed.min(LARGEST_SHARED));
+        let lent = obtain(py, sender, more).or_else(|| {
+            // What is for those to come is not worth doing without.
+            if more > bytes { obtain(py, sender, bytes) } else { None }
+        })?;
+        // It is new: nobody else has it.
+        lent.claim();
+        self.stowed += bytes;
+        self.room = Some((lent.clone(), bytes.next_multiple_of(ALIGNMENT as usize)));
+        Some((lent, 0))
+    }
+}
+
+/// A segment of this size: a free one, or one that the host grants.
+pub(super) fn obtain(py: Python<'_>, sender: Sender<'_>, bytes: usize) -> Option<Arc<Lent>> {
+    if process::is_forked() {
+        return None;
+    }
+    if let Some(lent) = sender.sharing.take(bytes, false) {
+        return Some(lent);
+    }
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match ask(py, sender, bytes, end) {
+            Some(Answer::Granted(lent)) => return Some(lent),
+            Some(Answer::Taken) => {}
+            // A larger one than the value is worth is better than none.
+            Some(Answer::Refused) | None => return sender.sharing.take(bytes, true),
+        }
+    }
+}
+
+/// Asks the host and waits; none if it does not answer in time, or nobody waits for the value.
+fn ask(py: Python<'_>, sender: Sender<'_>, bytes: usize, end: Instant) -> Option<Answer> {
+    let Sender { sharing, driver, call } = sender;
+    let asked = sharing.ask(bytes);
+    while !asked.is_answered() && call.stop_reason().is_none() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        py.detach(|| driver.wait(|_| asked.ready(), left.min(SLICE)));
+        // The standby may have gone to sleep meanwhile.
+        driver.entrust();
+    }
+    asked.take()
+}
+
+/// Has Python write no more to an array that is the host's from here on.
+fn freeze(value: &Bound<'_, PyAny>) -> PyResult<()> {
+    if value.hasattr(intern!(value.py(), "setflags"))? {
+        value.call_method1(intern!(value.py(), "setflags"), (false,))?;
+    }
+    Ok(())
+}
+
+/// What one encoded payload names, until it leaves.
+#[derive(Default)]
+pub(crate) struct Sealed {
+    parts: Vec<Part>,
+}
+
+struct Part {
+    lent: Arc<Lent>,
+    offset: usize,
+    bytes: usize,
+}
+
+impl Sealed {
+    fn has(&self, lent: &Arc<Lent>) -> bool {
+        self.parts.iter().any(|part| Arc::ptr_eq(&part.lent, lent))
+    }
+
+    fn add(&mut self, lent: Arc<Lent>, offset: usize, bytes: usize) -> usize {
+        self.parts.push(Part { lent, offset, bytes });
+        self.parts.len() - 1
+    }
+
+    /// The payload is about to leave.
+    pub(crate) fn send(mut self) -> Vec<v1::ShmRef> {
+        let parts = std::mem::take(&mut self.parts);
+        parts
+            .into_iter()
+            .filter_map(|Part { lent, offset, bytes }| {
+                let (segment_id, generation) = lent.send()?;
+                let (offset, size_bytes) = (offset as u64, bytes as u64);
+                Some(v1::ShmRef { segment_id, generation, offset, size_bytes })
+            })
+            .collect()
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        for part in &self.parts {
+            part.lent.unclaim();
+        }
+    }
+}
