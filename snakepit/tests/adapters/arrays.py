@@ -9,6 +9,9 @@ from typing import Any
 import numpy
 from snakepit import context, tool
 
+__thread_safe__ = True
+
+# Appending and clearing are one step each.
 _kept: list[Any] = []
 
 

@@ -1,13 +1,13 @@
 //! Arrays and bytes through shared memory, there and back, with workers of both profiles.
 
+use std::io::Write;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use snakepit::config::SharedMemoryMode;
 use snakepit::{
-    Array, Blob, Builder, Dtype, Error, ErrorKind, PoolConfig, PoolMemory, Snakepit, ToolContext,
-    Value,
+    Array, Blob, Builder, Dtype, Error, ErrorKind, MappedFile, PoolConfig, PoolMemory, Snakepit,
+    ToolContext, Value,
 };
 
 use crate::support::{PATIENCE, adapter, builder, free_threaded, python, start, stop, until, wait};
@@ -335,7 +335,8 @@ fn a_worker_that_is_killed_gives_all_of_it_back() {
     let snakepit = start("arrays.py");
     let matrix = snakepit.share("default", &matrix()).unwrap();
     let baseline = memory(&snakepit, "default").in_use_bytes;
-    for round in 0..30 {
+    // Each after a longer pause: workers that die again and again are replaced later and later.
+    for round in 0..8 {
         let call = snakepit.call("die").args((&matrix,)).queue_timeout(PATIENCE);
         let error = wait(call.execute::<()>()).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::WorkerLost { .. }), "{round}: {error:?}");
@@ -345,6 +346,33 @@ fn a_worker_that_is_killed_gives_all_of_it_back() {
     assert_eq!(wait(call.execute::<Array>()).unwrap(), matrix);
     drop(matrix);
     stop(snakepit);
+}
+
+#[test]
+fn a_file_is_mapped_where_it_lies_and_read_where_there_is_no_shared_memory() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let items: Vec<u8> = (0..50_000_u32).flat_map(|i| (f64::from(i)).to_le_bytes()).collect();
+    file.write_all(&items).unwrap();
+    let whole = MappedFile::open(file.path()).unwrap();
+    let rows = whole.slice(8000..200_000).unwrap().array(Dtype::F64, [24, 1000]).unwrap();
+    assert!(whole.clone().array(Dtype::F64, [7]).is_err());
+    let plain = builder("arrays.py");
+    let inline = plain.default_pool(|pool| pool.shared_memory(SharedMemoryMode::Off));
+    for (builder, shared) in [(both(), true), (inline, false)] {
+        let snakepit = wait(builder.start()).unwrap();
+        for pool in snakepit.pools() {
+            let seen: Value = call(&snakepit, &pool, "describe", (&rows,)).unwrap();
+            let sum: f64 = (1000..25_000).map(f64::from).sum();
+            assert_eq!(seen.get("sum").unwrap().as_f64(), Some(sum), "{pool}");
+            let viewed: (String, bool, usize) =
+                call(&snakepit, &pool, "viewed", (&whole,)).unwrap();
+            assert_eq!(viewed, ("memoryview".to_owned(), true, 400_000));
+            if shared {
+                assert_eq!(memory(&snakepit, &pool).placed, 0, "nothing of it is copied");
+            }
+        }
+        stop(snakepit);
+    }
 }
 
 #[test]
