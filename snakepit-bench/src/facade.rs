@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use snakepit::config::PoolBuilder;
 use snakepit::{PoolConfig, PoolReport, Snakepit};
 
 use crate::sample::Latencies;
@@ -32,14 +33,25 @@ impl Sample {
 /// # Errors
 /// When the pool does not start.
 pub async fn start(setting: &Setting, prefetch: usize) -> Result<Snakepit> {
+    start_with(setting, prefetch, |pool| pool).await
+}
+
+/// Starts a host with one pool, some of whose settings are others.
+///
+/// # Errors
+/// When the pool does not start.
+pub async fn start_with(
+    setting: &Setting,
+    prefetch: usize,
+    set: impl FnOnce(PoolBuilder) -> PoolBuilder,
+) -> Result<Snakepit> {
     let python = setting.python.display().to_string();
     let pool = PoolConfig::builder("default")
         .adapter(setting.adapter())
         .python(python)
         .workers(setting.workers)
-        .prefetch(prefetch)
-        .build()?;
-    Ok(Snakepit::builder().pool(pool).start().await?)
+        .prefetch(prefetch);
+    Ok(Snakepit::builder().pool(set(pool).build()?).start().await?)
 }
 
 /// Runs `calls` of a command, `window` at a time, on the caller's runtime. Every result is decoded.

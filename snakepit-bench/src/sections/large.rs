@@ -1,6 +1,7 @@
 //! 1 MB there and back inline, one call at a time and four in flight.
 
 use anyhow::Result;
+use snakepit::config::SharedMemoryMode::Off;
 use snakepit_bench::facade;
 use snakepit_bench::peers::Peers;
 use snakepit_bench::sample::Table;
@@ -14,7 +15,7 @@ const PEER: &str = "multiprocessing.Pool";
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
     run.title("Large: 1 MB of bytes there and back, inline");
     let calls = run.calls(400);
-    let snakepit = facade::start(&run.setting, 8).await?;
+    let snakepit = facade::start_with(&run.setting, 8, |pool| pool.shared_memory(Off)).await?;
     let mut peers = Peers::start(&run.setting)?;
     let echo = Echo { data: serde_bytes::ByteBuf::from(vec![0; SIZE]) };
     for window in [1, 4] {

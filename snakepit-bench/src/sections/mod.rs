@@ -1,6 +1,7 @@
 //! The sections of the load benchmark, one file each, and what they share: setting, samples,
 //! gates.
 
+mod arrays;
 mod bookkeeping;
 mod conversion;
 mod costs;
@@ -36,6 +37,8 @@ pub(crate) enum Section {
     Mixed,
     /// 1 MB there and back inline.
     Large,
+    /// Arrays and bytes through shared memory, beside inline and `memcpy`.
+    Arrays,
     /// A nested document to Python objects and back, beside Python's `json`.
     Conversion,
     /// A worker's private memory above the same bare interpreter.
@@ -70,6 +73,7 @@ impl Section {
             Self::Engine => engine::run(run).await,
             Self::Mixed => mixed::run(run).await,
             Self::Large => large::run(run).await,
+            Self::Arrays => arrays::run(run).await,
             Self::Conversion => conversion::run(run).await,
             Self::Memory => memory::run(run).await,
             Self::Costs => costs::run(run).await,

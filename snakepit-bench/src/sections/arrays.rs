@@ -1,0 +1,147 @@
+//! Arrays and bytes through shared memory, beside the same inline and beside `memcpy`.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use anyhow::Result;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use snakepit::config::SharedMemoryMode::{Auto, Off};
+use snakepit::{Array, Blob, Snakepit};
+use snakepit_bench::facade;
+use snakepit_bench::sample::Table;
+
+use super::{Bound, Run};
+
+const MIB: usize = 1 << 20;
+const SHARED: &str = "shared memory";
+const INLINE: &str = "inline";
+
+pub(crate) async fn run(run: &mut Run) -> Result<()> {
+    run.title("Arrays: through shared memory, beside inline");
+    let start = |mode| {
+        let mut setting = run.setting.clone();
+        setting.workers = 1;
+        async move {
+            let adapter = setting.numpy_adapter();
+            facade::start_with(&setting, 0, |pool| {
+                let pool = pool.adapter(adapter).shared_memory(mode);
+                pool.shared_memory_threshold(1024).shared_memory_quota(512 << 20)
+            })
+            .await
+        }
+    };
+    let (shared, inline) = (start(Auto).await?, start(Off).await?);
+    there(run, &shared).await?;
+    already_there(run, &shared).await?;
+    there_and_back(run, &shared, &inline).await?;
+    crossing(run, &shared, &inline).await?;
+    super::stop([shared, inline]).await
+}
+
+fn floats(bytes: usize) -> Result<Array> {
+    Ok(Array::from_vec(vec![1.0_f64; bytes / 8], [bytes / 8])?)
+}
+
+/// Seconds that `calls` take, one after the other.
+async fn timed<T: DeserializeOwned>(
+    snakepit: &Snakepit,
+    tool: &'static str,
+    argument: impl serde::Serialize,
+    calls: usize,
+) -> Result<f64> {
+    let start = Instant::now();
+    for _ in 0..calls {
+        let result: T = snakepit.execute(tool, (&argument,)).await?;
+        black_box(result);
+    }
+    Ok(start.elapsed().as_secs_f64() / calls as f64)
+}
+
+/// A large array that is copied once, beside a copy of it that goes nowhere.
+async fn there(run: &mut Run, shared: &Snakepit) -> Result<()> {
+    let array = floats(64 * MIB)?;
+    let mut target = vec![0_u8; 64 * MIB];
+    let calls = run.calls(20).max(2);
+    let mut table = Table::default();
+    for round in 0..=run.samples {
+        let ours = timed::<IgnoredAny>(shared, "size", &array, calls).await?;
+        let start = Instant::now();
+        for _ in 0..calls {
+            target.copy_from_slice(black_box(array.data()));
+            black_box(&mut target);
+        }
+        let copy = start.elapsed().as_secs_f64() / calls as f64;
+        if round > 0 {
+            table.add(SHARED, 0.0625 / ours);
+            table.add("memcpy", 0.0625 / copy);
+        }
+    }
+    run.table("GiB/s, 64 MiB to a worker", &table);
+    let ratio = table.median(SHARED) / table.median("memcpy");
+    run.gate("64 MiB to a worker over memcpy", ratio, Bound::AtLeast(0.85));
+    Ok(())
+}
+
+/// An array that every call finds where it is.
+async fn already_there(run: &mut Run, shared: &Snakepit) -> Result<()> {
+    let array = shared.share("default", &floats(64 * MIB)?)?;
+    let calls = run.calls(2000).max(10);
+    let mut table = Table::default();
+    for round in 0..=run.samples {
+        let there = timed::<IgnoredAny>(shared, "size", &array, calls).await?;
+        let nothing = timed::<IgnoredAny>(shared, "size", 0, calls).await?;
+        if round > 0 {
+            table.add("64 MiB, already there", there * 1e6);
+            table.add("a number", nothing * 1e6);
+        }
+    }
+    run.table("µs a call", &table);
+    let more = table.median("64 MiB, already there") - table.median("a number");
+    run.gate("µs more for 64 MiB that are there than for a number", more, Bound::AtMost(100.0));
+    Ok(())
+}
+
+async fn there_and_back(run: &mut Run, shared: &Snakepit, inline: &Snakepit) -> Result<()> {
+    let array = floats(8 * MIB)?;
+    let calls = run.calls(40).max(2);
+    let mut table = Table::default();
+    for round in 0..=run.samples {
+        let ours = timed::<Array>(shared, "echo", &array, calls).await?;
+        let theirs = timed::<Array>(inline, "echo", &array, calls).await?;
+        if round > 0 {
+            table.add(SHARED, ours * 1e3);
+            table.add(INLINE, theirs * 1e3);
+        }
+    }
+    run.table("ms, 8 MiB there and back", &table);
+    let ratio = table.median(INLINE) / table.median(SHARED);
+    run.gate("8 MiB there and back over inline", ratio, Bound::AtLeast(10.0));
+    Ok(())
+}
+
+/// From which size on shared memory is the faster way.
+async fn crossing(run: &mut Run, shared: &Snakepit, inline: &Snakepit) -> Result<()> {
+    println!("| bytes there and back | shared memory, µs | inline, µs |\n|---:|---:|---:|");
+    let mut crossing = None;
+    for power in 10..=24 {
+        let bytes = Blob::from(vec![7; 1 << power]);
+        let calls = run.calls((64 * MIB >> power).clamp(8, 400)).max(4);
+        let (mut ours, mut theirs) = (Table::default(), Table::default());
+        for round in 0..=run.samples {
+            let through = timed::<Blob>(shared, "echo", &bytes, calls).await?;
+            let beside = timed::<Blob>(inline, "echo", &bytes, calls).await?;
+            if round > 0 {
+                ours.add(SHARED, through * 1e6);
+                theirs.add(INLINE, beside * 1e6);
+            }
+        }
+        let (ours, theirs) = (ours.median(SHARED), theirs.median(INLINE));
+        crossing = if ours < theirs { crossing.or(Some(power)) } else { None };
+        println!("| {} KiB | {ours:.0} | {theirs:.0} |", (1 << power) / 1024);
+    }
+    match crossing {
+        Some(power) => println!("\nfaster from {} KiB on\n", (1_u64 << power) / 1024),
+        None => println!("\nnever faster\n"),
+    }
+    Ok(())
+}
