@@ -7,6 +7,8 @@ mod bigint;
 mod blob;
 mod dtype;
 mod json;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 mod shared;
 mod target;
 mod wide;

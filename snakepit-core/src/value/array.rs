@@ -43,13 +43,14 @@ impl Array {
         items: Vec<T>,
         shape: impl Into<Vec<usize>>,
     ) -> Result<Self, Error> {
-        struct Owner<T>(Vec<T>);
-        impl<T: Element> AsRef<[u8]> for Owner<T> {
-            fn as_ref(&self) -> &[u8] {
-                T::bytes(&self.0)
-            }
-        }
-        Self::from_blob(T::DTYPE, shape, Bytes::from_owner(Owner(items)))
+        Self::from_blob(T::DTYPE, shape, owned(items))
+    }
+
+    /// The same for a shape that is known to be right.
+    #[cfg(feature = "ndarray")]
+    pub(super) fn of_items<T: Element>(items: Vec<T>, shape: Vec<usize>) -> Self {
+        debug_assert_eq!(items.len(), shape.iter().product::<usize>());
+        Self { dtype: T::DTYPE, shape, data: Blob::from(owned(items)) }
     }
 
     /// An array over bytes, little endian and in C order. They are copied if they do not lie where the
@@ -203,6 +204,17 @@ impl Array {
         let floats = flat.iter().map(|item| item.as_f64()).collect::<Option<Vec<_>>>()?;
         Self::from_vec(floats, shape).ok()
     }
+}
+
+/// The bytes of elements, which stay where they are.
+fn owned<T: Element>(items: Vec<T>) -> Bytes {
+    struct Owner<T>(Vec<T>);
+    impl<T: Element> AsRef<[u8]> for Owner<T> {
+        fn as_ref(&self) -> &[u8] {
+            T::bytes(&self.0)
+        }
+    }
+    Bytes::from_owner(Owner(items))
 }
 
 /// Whether the items are lists of these sizes, down to what is no list.
