@@ -6,8 +6,10 @@ import base64
 import dataclasses
 import enum
 import math
+from array import array
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from mmap import mmap
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypedDict, TypeVar
 from uuid import UUID
@@ -75,6 +77,8 @@ NothingPlain.__module__ = "builtins"
 NAMES: dict[str, Any] = {
     **globals(),
     "PurePosixPath": PurePosixPath,
+    "array": array,
+    "mmap": mmap,
     "time": time,
     "timedelta": timedelta,
     "datetime": datetime,
@@ -105,7 +109,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def test_the_table_has_its_lines() -> None:
-    assert len(rows()) == 33
+    assert len(rows()) == 36
 
 
 @pytest.mark.parametrize(("example", "plain", "back"), rows())
@@ -128,6 +132,8 @@ def test_json_has_the_same_form_where_it_has_one(example: str, plain: str) -> No
         form = {"__snakepit_marker__": form.type, "repr": form.repr}
     if isinstance(form, bytes):
         form = base64.b64encode(form).decode()
+    if isinstance(form, numpy.ndarray):
+        form = form.tolist()
     if isinstance(form, float) and not math.isfinite(form):
         with pytest.raises(ValueError, match="JSON has no form"):
             to_json(value)

@@ -36,7 +36,7 @@ pub(crate) struct Sender<'a> {
 
 /// The large values of one payload.
 pub(crate) struct Parcel<'a> {
-    /// None where there is no shared memory.
+    /// None where the host has no shared memory.
     sender: Option<Sender<'a>>,
     threshold: usize,
     sealed: Sealed,
@@ -147,7 +147,7 @@ impl<'a> Parcel<'a> {
 
 /// A segment of this size: a free one, or one that the host grants.
 pub(super) fn obtain(py: Python<'_>, sender: Sender<'_>, bytes: usize) -> Option<Arc<Lent>> {
-    if process::is_forked() {
+    if process::is_forked() || !sender.sharing.is_possible() {
         return None;
     }
     if let Some(lent) = sender.sharing.take(bytes, false) {

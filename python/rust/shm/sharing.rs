@@ -80,10 +80,10 @@ impl Sharing {
         self.strict.store(welcome.shm_strict, Ordering::Relaxed);
     }
 
-    /// From what size on values go through shared memory; none if they do not.
+    /// From what size on values should go through shared memory; none if the host has none.
     pub(super) fn threshold(&self) -> Option<usize> {
         let threshold = self.threshold.load(Ordering::Relaxed);
-        (threshold > 0 && self.regions.is_some()).then_some(threshold)
+        (threshold > 0).then_some(threshold)
     }
 
     /// Whether what cannot go through shared memory does not go at all.
