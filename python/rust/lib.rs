@@ -37,7 +37,7 @@ mod _native {
     #[pymodule_export]
     use crate::process::{arm, die_with_parent, outlive_parent};
     #[pymodule_export]
-    use crate::shm::Buffer;
+    use crate::shm::{Buffer, empty};
     #[pymodule_export]
     use crate::tool::{ArgumentsError, Tool};
     #[pymodule_export]

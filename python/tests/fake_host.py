@@ -1,8 +1,8 @@
 """A host in the test's own process: what a worker's other end says and hears.
 
-Owns gRPC over an inherited socket, the frames that the tests need, and shared memory as a host keeps
-it: segments, what a worker was lent and granted, and poison for what is released, so that a reader
-which still looks is found out. Frames are written by hand, which shows what is on the wire.
+Owns gRPC over an inherited socket, the frames that the tests need, and shared memory as a host
+keeps it: segments, what a worker was lent and granted, and poison for what is released, so that a
+reader which still looks is found out. Frames are written by hand, which shows what is on the wire.
 """
 
 from __future__ import annotations
@@ -304,7 +304,9 @@ class FakeHost:
 
     def result(self, call: int) -> Any:
         """Waits for a call's result, which is given as Python has it."""
-        fields = self.wait_for(lambda kind, fields: kind in (RESULT, ERROR) and fields[1][0] == call)
+        fields = self.wait_for(
+            lambda kind, fields: kind in (RESULT, ERROR) and fields[1][0] == call
+        )
         if 2 in fields and not isinstance(fields[2][0], dict):
             raise CallError(fields)
         return self.value(fields[2][0])

@@ -270,7 +270,7 @@ def test_an_array_arrives_as_a_read_only_numpy_array(host: FakeHost) -> None:
     assert host.close() == 0
 
 
-@pytest.mark.parametrize("dtype", "? b B h H i I l L e f d F D".split())
+@pytest.mark.parametrize("dtype", list("?bBhHiIlLefdFD"))
 def test_every_element_type_arrives(host: FakeHost, dtype: str) -> None:
     array = (numpy.arange(70_000) % 100).astype(dtype)
     kind, _, shape, _, data = host.result(send(host, "look", array))
@@ -288,9 +288,7 @@ def test_every_element_type_arrives(host: FakeHost, dtype: str) -> None:
         ("as_array", "ndarray", "B"),
     ],
 )
-def test_bytes_are_what_the_hint_says(
-    host: FakeHost, command: str, kind: str, format: str
-) -> None:
+def test_bytes_are_what_the_hint_says(host: FakeHost, command: str, kind: str, format: str) -> None:
     got = host.result(send_bytes(host, command))
     assert got[:5] == [kind, format, [len(BYTES)], kind == "bytearray", digest(BYTES)]
     if command == "as_view":
@@ -308,7 +306,7 @@ def test_an_array_is_what_the_hint_says(host: FakeHost, command: str, kind: str)
 
 
 def test_an_element_type_that_the_hint_does_not_name_is_refused(host: FakeHost) -> None:
-    with pytest.raises(CallError, match="argument `x`.* array of float32, not of float64"):
+    with pytest.raises(CallError, match=r"argument `x`.* array of float32, not of float64"):
         host.result(send(host, "as_floats"))
     array = ARRAY.astype("f4")
     assert host.result(send(host, "as_floats", array))[4] == digest(array.tobytes())
@@ -393,7 +391,7 @@ def test_a_call_that_fails_gives_its_memory_back(host: FakeHost) -> None:
             host.result(send(host, command))
     # Not even an array: it says more than there is.
     payload = host.payload_of(packed([shared(0, 1, "<f8", [1 << 40])]), BYTES)
-    with pytest.raises(CallError, match="has .* bytes where"):
+    with pytest.raises(CallError, match=r"has .* bytes where"):
         host.result(host.start_with("look", payload))
     payload = host.payload_of(packed([shared(1)]), BYTES)
     with pytest.raises(CallError, match="no shared memory of index 1"):
@@ -414,9 +412,7 @@ def test_a_call_that_never_starts_gives_its_memory_back(host: FakeHost) -> None:
     host.wait(REVOKED)
     host.settle(lambda: released(host))
     # And one whose time is over before it starts.
-    body = message(
-        f1=77, f2="look", f3=host.payload_of(packed([shared(0)]), BYTES), f4=1
-    )
+    body = message(f1=77, f2="look", f3=host.payload_of(packed([shared(0)]), BYTES), f4=1)
     host.send(CALL, body)
     host.answer_wants()
     host.result(busy)

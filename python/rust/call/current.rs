@@ -200,8 +200,8 @@ impl CurrentCall {
         dtype: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         match &self.host {
-            Host::Linked(link) => shm::empty(shape, dtype, Some(link.sender(&self.state))),
-            Host::Played(_) => shm::empty(shape, dtype, None),
+            Host::Linked(link) => shm::empty_for(shape, dtype, Some(link.sender(&self.state))),
+            Host::Played(_) => shm::empty_for(shape, dtype, None),
         }
     }
 

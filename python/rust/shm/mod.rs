@@ -4,17 +4,17 @@
 //! themselves, and the rules both sides keep, are `snakepit-shm`'s; what the bytes mean is the
 //! codec's. Invariant: without shared memory everything crosses as well, only slower.
 
+mod arrays;
 mod buffer;
 mod dlpack;
 mod element;
-mod empty;
 mod memory;
 mod parcel;
 mod sharing;
 mod source;
 
+pub(crate) use arrays::{empty, empty_for};
 pub(crate) use buffer::Buffer;
-pub(crate) use empty::empty;
 pub(crate) use memory::Memory;
 pub(crate) use parcel::{Parcel, Refused, Sealed, Sender};
 pub(crate) use sharing::{Arrived, Sharing};

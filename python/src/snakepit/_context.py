@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from snakepit._native import Cancelled, CurrentCall
+from snakepit._native import Cancelled, CurrentCall, empty
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from numpy.typing import NDArray
 
     from snakepit._host_tool import HostTool
 
@@ -110,7 +108,7 @@ class CallContext:
         if call is not None:
             call.progress(done, total, message)
 
-    def empty(self, shape: int | tuple[int, ...], dtype: Any = "float64") -> NDArray[Any]:
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = "float64") -> Any:
         """Makes a numpy array to fill and return, whose elements have yet to be written.
 
         A large one lies in memory that is shared with the host, where there is some: returned, or
@@ -124,13 +122,12 @@ class CallContext:
 
         Returns:
             The array, in C order.
+
+        Raises:
+            ImportError: If there is no numpy.
         """
         call = current.get()
-        if call is None:
-            import numpy
-
-            return numpy.empty(shape, dtype)
-        return call.empty(shape, dtype)
+        return empty(shape, dtype) if call is None else call.empty(shape, dtype)
 
     @property
     def depth(self) -> int:

@@ -50,7 +50,7 @@ def listed(value: Any) -> Any:
 
 
 def _view(value: Any) -> memoryview:
-    if isinstance(value, bytes | memoryview | Buffer) or is_array(value):
+    if isinstance(value, bytes | Buffer) or is_array(value):
         return memoryview(value)
     raise _mismatch(value)
 

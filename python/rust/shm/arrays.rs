@@ -11,8 +11,17 @@ use super::buffer::Buffer;
 use super::memory::Memory;
 use super::parcel::{Sender, obtain};
 
-/// A numpy array of this shape whose elements have yet to be written.
+/// A numpy array of this shape whose elements have yet to be written, of Python's own memory.
+#[pyfunction]
 pub(crate) fn empty<'py>(
+    shape: &Bound<'py, PyAny>,
+    dtype: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    empty_for(shape, dtype, None)
+}
+
+/// The same, where the host can read it if there is such memory.
+pub(crate) fn empty_for<'py>(
     shape: &Bound<'py, PyAny>,
     dtype: &Bound<'py, PyAny>,
     sender: Option<Sender<'_>>,
