@@ -180,6 +180,15 @@ def fill(size=100_000, keep=False):
     return {"whole": array, "part": array[8:16384], "odd": array[1:16384]}
 
 @snakepit.tool
+def fill_through_dlpack(size=100_000):
+    array = context.empty(size, "i4")
+    buffer = array.base
+    capsule = repr(buffer.__dlpack__())
+    other = numpy.from_dlpack(buffer)
+    other[:] = 7
+    return [capsule.split('"')[1], buffer.readonly, array]
+
+@snakepit.tool
 def fill_and_forget(size=100_000):
     context.empty(size)[:] = 1
 
@@ -599,6 +608,13 @@ def test_a_segment_that_is_looked_at_is_not_used_again(host: FakeHost) -> None:
     assert first.number not in others, "an array of Python's lies over it"
     assert host.call("drop", ["filled"]) is None
     assert host.call("make").number == first.number
+
+
+def test_such_an_array_can_be_written_through_dlpack(host: FakeHost) -> None:
+    capsule, readonly, array = host.call("fill_through_dlpack")
+    assert (capsule, readonly) == ("dltensor", False)
+    assert array.data == numpy.full(100_000, 7, dtype="i4").tobytes()
+    assert host.wants_answered == 1
 
 
 def test_an_array_that_is_not_returned_is_free_again(host: FakeHost) -> None:

@@ -23,6 +23,7 @@ use snakepit_proto::v1::{Codec, Payload};
 
 use crate::shm::{Parcel, Sealed};
 pub(crate) use error::{DecodeError, EncodeError};
+pub(crate) use fresh::filled;
 pub(crate) use keys::KeyCache;
 pub(crate) use marker::{Marker, shown};
 pub(crate) use msgpack_read::{Beside, Place};

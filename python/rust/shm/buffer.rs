@@ -16,6 +16,7 @@ use snakepit_shm::{Dtype, Layout, LayoutError};
 
 use super::memory::Memory;
 use super::{dlpack, element};
+use crate::codec;
 
 /// Bytes or an array in memory that is shared with the host, or a copy of such.
 #[pyclass(frozen, module = "snakepit")]
@@ -72,10 +73,9 @@ impl Buffer {
             return Ok(bytes.bind(py).clone());
         }
         let (start, len) = (self.memory.start(py) as usize, self.memory.len(py));
-        PyBytes::new_with(py, len, |room| {
-            let room_at = room.as_mut_ptr() as usize;
-            py.detach(|| copy(start, room_at, len));
-            Ok(())
+        codec::filled(py, len, |room| {
+            let room = room.as_mut_ptr() as usize;
+            py.detach(|| copy(start, room, len));
         })
     }
 
