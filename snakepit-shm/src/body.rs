@@ -213,3 +213,86 @@ fn write_layout(out: &mut Vec<u8>, layout: &Layout) {
 fn always(written: bool) {
     debug_assert!(written, "a vector takes everything");
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CASES: u32 = if cfg!(miri) { 16 } else { 1024 };
+
+    /// The forms that the contract with the Python side has, byte by byte.
+    #[test]
+    fn bodies_have_the_agreed_form() {
+        let layout = Layout::new(Dtype::F64, vec![256, 3]).unwrap();
+        let array = SharedBody { index: 1, content: Content::Array(layout) };
+        let written = array.to_bytes();
+        assert_eq!(written, b"\x94\x01\x01\xa3<f8\x92\xcd\x01\x00\x03");
+        let bytes = SharedBody { index: 0, content: Content::Bytes };
+        assert_eq!(bytes.to_bytes(), [0x92, 0, 0]);
+        let arrow = SharedBody { index: 300, content: Content::Arrow };
+        assert_eq!(arrow.to_bytes(), [0x92, 0xcd, 1, 44, 2]);
+
+        let layout = Layout::new(Dtype::U8, vec![2]).unwrap();
+        let mut inline = Vec::new();
+        ArrayBody::write_head(&layout, &mut inline);
+        inline.extend_from_slice(b"ab");
+        assert_eq!(inline, b"\x93\xa3|u1\x91\x02\xc4\x02ab");
+        assert_eq!(ArrayBody::parse(&inline), Ok(ArrayBody { layout, data: b"ab" }));
+
+        let mut arrow = Vec::new();
+        write_arrow_head(3, &mut arrow);
+        arrow.extend_from_slice(b"xyz");
+        assert_eq!(parse_arrow(&arrow), Ok(&b"xyz"[..]));
+    }
+
+    #[test]
+    fn what_is_too_long_too_deep_or_cut_off_is_refused() {
+        let refused = |body: &[u8]| SharedBody::parse(body).unwrap_err();
+        assert!(matches!(refused(b""), LayoutError::Body { .. }));
+        assert!(matches!(refused(&[0x92, 0, 9]), LayoutError::Body { .. }), "no such kind");
+        assert!(matches!(refused(&[0x93, 0, 0, 0]), LayoutError::Body { .. }), "a part too many");
+        assert!(matches!(refused(&[0x92, 0, 0, 0]), LayoutError::Body { .. }), "something follows");
+        assert!(matches!(refused(&[0x92, 0xff, 0]), LayoutError::Body { .. }), "below zero");
+        let deep = [&b"\x94\x00\x01\xa3<f8\xdc\x00\x21"[..], &[1; 33]].concat();
+        assert_eq!(refused(&deep), LayoutError::Dimensions { dimensions: 33 });
+        let endless = b"\x94\x00\x01\xa3<f8\xdd\xff\xff\xff\xff";
+        assert!(matches!(refused(endless), LayoutError::Dimensions { .. }), "believed a length");
+        let wide = b"\x94\x00\x01\xa3<f8\x91\xcf\xff\xff\xff\xff\xff\xff\xff\xff";
+        assert_eq!(refused(wide), LayoutError::TooLarge);
+        let short = ArrayBody::parse(b"\x93\xa3|u1\x91\x03\xc4\x02ab").unwrap_err();
+        assert!(matches!(short, LayoutError::Length { .. }), "{short}");
+        let cut = ArrayBody::parse(b"\x93\xa3|u1\x91\x02\xc6\xff\xff\xff\xffab").unwrap_err();
+        assert!(matches!(cut, LayoutError::Body { .. }), "{cut}");
+    }
+
+    fn contents() -> impl Strategy<Value = Content> {
+        let layout = vec(0..300_usize, 0..6)
+            .prop_filter_map("too large", |shape| Layout::new(Dtype::F32, shape).ok());
+        prop_oneof![Just(Content::Bytes), Just(Content::Arrow), layout.prop_map(Content::Array)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: CASES,
+            // Miri has no files.
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn a_body_is_read_as_it_was_written(index in any::<usize>(), content in contents()) {
+            let body = SharedBody { index, content };
+            prop_assert_eq!(SharedBody::parse(&body.to_bytes()), Ok(body));
+        }
+
+        #[test]
+        fn no_bytes_make_a_reader_panic(data in vec(any::<u8>(), 0..64)) {
+            let _ = SharedBody::parse(&data);
+            let _ = ArrayBody::parse(&data);
+            let _ = parse_arrow(&data);
+        }
+    }
+}

@@ -237,3 +237,121 @@ impl<S> Pool<S> {
         segment
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CASES: u32 = if cfg!(miri) { 16 } else { 1024 };
+    const TOTAL: u64 = 40;
+    const QUOTAS: [u64; 2] = [16, 32];
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Take { pool: usize, bytes: u64, warm: bool },
+        PutBack(usize),
+        Discard(usize),
+        Trim(u64),
+        Quota { pool: usize, bytes: u64 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (pool, bytes) = (0..QUOTAS.len(), prop::sample::select(vec![1_u64, 2, 4, 8]));
+        prop_oneof![
+            6 => (pool.clone(), bytes, prop::bool::weighted(0.8))
+                .prop_map(|(pool, bytes, warm)| Step::Take { pool, bytes, warm }),
+            4 => (0..64_usize).prop_map(Step::PutBack),
+            1 => (0..64_usize).prop_map(Step::Discard),
+            1 => (0..TOTAL).prop_map(Step::Trim),
+            1 => (pool, 0..TOTAL).prop_map(|(pool, bytes)| Step::Quota { pool, bytes }),
+        ]
+    }
+
+    /// A segment here is its number and its size.
+    type Fake = (u64, u64);
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: CASES,
+            // Miri has no files.
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        /// Each segment is in one place, and no limit is ever passed.
+        #[test]
+        fn no_segment_is_lost_or_given_twice(steps in vec(step(), 0..80)) {
+            let mut books = Books::<Fake>::new(TOTAL);
+            let pools = [books.pool("a", QUOTAS[0]), books.pool("b", QUOTAS[1])];
+            let mut quotas = QUOTAS;
+            let mut next = 0;
+            let mut used: Vec<(usize, Fake)> = Vec::new();
+            let mut exist: BTreeSet<u64> = BTreeSet::new();
+            for step in steps {
+                let in_use = |pool: usize| -> u64 {
+                    used.iter().filter(|it| it.0 == pool).map(|it| it.1.1).sum()
+                };
+                match step {
+                    Step::Take { pool, bytes, warm } => {
+                        let (mine, all) = (in_use(pool), in_use(0) + in_use(1));
+                        match books.take(pools[pool], bytes, warm) {
+                            Ok(Found::Warm(segment)) => {
+                                prop_assert!(warm && segment.1 >= bytes && segment.1 <= 2 * bytes);
+                                prop_assert!(mine + segment.1 <= quotas[pool]);
+                                prop_assert!(exist.contains(&segment.0));
+                                prop_assert!(used.iter().all(|it| it.1 != segment), "given twice");
+                                used.push((pool, segment));
+                            }
+                            Ok(Found::Make { evicted }) => {
+                                prop_assert!(mine + bytes <= quotas[pool] && all + bytes <= TOTAL);
+                                for segment in evicted {
+                                    prop_assert!(used.iter().all(|it| it.1 != segment));
+                                    prop_assert!(exist.remove(&segment.0));
+                                }
+                                next += 1;
+                                exist.insert(next);
+                                used.push((pool, (next, bytes)));
+                            }
+                            Err(ShmError::QuotaReached { .. }) => {
+                                prop_assert!(mine + bytes > quotas[pool]);
+                            }
+                            Err(_) => prop_assert!(all + bytes > TOTAL),
+                        }
+                    }
+                    Step::PutBack(at) if !used.is_empty() => {
+                        let (pool, segment) = used.swap_remove(at % used.len());
+                        books.put_back(pools[pool], segment.1, segment);
+                    }
+                    Step::Discard(at) if !used.is_empty() => {
+                        let (pool, segment) = used.swap_remove(at % used.len());
+                        exist.remove(&segment.0);
+                        books.discard(pools[pool], segment.1);
+                    }
+                    Step::PutBack(_) | Step::Discard(_) => {}
+                    Step::Trim(keep) => {
+                        for segment in books.trim(keep) {
+                            prop_assert!(exist.remove(&segment.0));
+                        }
+                        prop_assert!(books.free_bytes() <= keep);
+                    }
+                    Step::Quota { pool, bytes } => {
+                        quotas[pool] = bytes;
+                        let same = books.pool(["a", "b"][pool], bytes);
+                        prop_assert_eq!(same, pools[pool]);
+                    }
+                }
+                let stats = books.stats();
+                let used_bytes: u64 = used.iter().map(|it| it.1.1).sum();
+                prop_assert_eq!(stats.in_use_bytes(), used_bytes);
+                prop_assert_eq!(stats.segments, exist.len() as u64);
+                prop_assert_eq!(stats.held_bytes, used_bytes + books.free_bytes());
+                prop_assert!(stats.held_bytes <= TOTAL);
+            }
+        }
+    }
+}

@@ -318,3 +318,128 @@ pub fn elements<'a, T: Element>(layout: &Layout, bytes: &'a [u8]) -> Result<&'a 
 pub fn bytes_of<T: Element>(elements: &[T]) -> &[u8] {
     bytemuck::cast_slice(elements)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Few cases under Miri, which is a thousand times slower.
+    const CASES: u32 = if cfg!(miri) { 16 } else { 512 };
+
+    fn dtypes() -> impl Strategy<Value = Dtype> {
+        prop::sample::select(DTYPES.map(|row| row.0).to_vec())
+    }
+
+    /// Lengths of dimensions: small, none, and what overflows.
+    fn lengths() -> impl Strategy<Value = Vec<usize>> {
+        let length = prop_oneof![
+            6 => 0..7_usize,
+            1 => any::<usize>(),
+            1 => Just(1 << 40),
+        ];
+        vec(length, 0..40)
+    }
+
+    #[test]
+    fn each_type_has_its_row_its_name_and_its_size() {
+        for (n, row) in DTYPES.iter().enumerate() {
+            assert_eq!(row.0 as usize, n, "{} is out of place", row.0);
+            assert_eq!(Dtype::parse(row.1), Ok(row.0));
+            let digits: usize = row.1[2..].parse().unwrap();
+            assert_eq!(row.2, digits, "{} has another size than its name says", row.1);
+        }
+    }
+
+    #[test]
+    fn a_big_endian_type_is_told_what_to_convert_to_and_others_are_refused() {
+        let error = Dtype::parse(">f8").unwrap_err();
+        assert_eq!(error, LayoutError::ByteOrder { dtype: ">f8".into(), native: "<f8" });
+        for name in ["", "f8", "=f8", "<i1", "|O", "<U4", "<M8[ns]", ">b1", "<f16", "ä"] {
+            assert!(matches!(Dtype::parse(name), Err(LayoutError::Dtype { .. })), "{name}");
+        }
+        let LayoutError::Dtype { dtype } = Dtype::parse(&"x".repeat(1 << 20)).unwrap_err() else {
+            panic!("another error");
+        };
+        assert!(dtype.len() <= 32, "an error as long as its message");
+    }
+
+    #[test]
+    fn what_does_not_matter_for_contiguity_is_not_looked_at() {
+        let layout = |shape: &[usize]| Layout::new(Dtype::F32, shape.to_vec()).unwrap();
+        assert!(layout(&[2, 3]).is_contiguous(&[12, 4]));
+        assert!(!layout(&[2, 3]).is_contiguous(&[4, 8]), "the columns of a transposed array");
+        assert!(!layout(&[2, 3]).is_contiguous(&[24, 4]), "every other row");
+        assert!(!layout(&[3]).is_contiguous(&[-4]), "backwards");
+        assert!(layout(&[1, 3]).is_contiguous(&[999, 4]), "one row has no distance to the next");
+        assert!(layout(&[0, 3]).is_contiguous(&[1, 1]), "nothing is there");
+        assert!(layout(&[]).is_contiguous(&[]), "one number");
+        assert!(!layout(&[2, 3]).is_contiguous(&[4]), "another number of dimensions");
+    }
+
+    #[test]
+    fn a_typed_view_is_of_the_right_type_length_and_place() {
+        let layout = Layout::new(Dtype::I32, vec![2, 2]).unwrap();
+        let values = [1_i32, -2, 3, i32::MAX];
+        let bytes = bytes_of(&values);
+        assert_eq!(elements::<i32>(&layout, bytes), Ok(&values[..]));
+        assert!(matches!(elements::<u32>(&layout, bytes), Err(LayoutError::WrongType { .. })));
+        assert!(matches!(elements::<i32>(&layout, &bytes[4..]), Err(LayoutError::Length { .. })));
+        let more = [0_i32; 5];
+        let moved = &bytes_of(&more)[1..17];
+        assert_eq!(elements::<i32>(&layout, moved), Err(LayoutError::Unaligned));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: CASES,
+            // Miri has no files.
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        /// A wide integer is the model: it does not overflow here.
+        #[test]
+        fn a_layout_is_as_long_as_its_shape_says_or_refused(
+            dtype in dtypes(),
+            shape in lengths(),
+        ) {
+            let item = dtype.item_bytes() as u128;
+            let count = |least: u128| {
+                let lengths = shape.iter().map(|&length| (length as u128).max(least));
+                lengths.fold(1_u128, u128::saturating_mul)
+            };
+            let addressable = count(1).saturating_mul(item) <= isize::MAX as u128;
+            match Layout::new(dtype, shape.clone()) {
+                Ok(layout) => {
+                    prop_assert!(shape.len() <= MOST_DIMENSIONS && addressable);
+                    prop_assert_eq!(layout.byte_len() as u128, count(0) * item);
+                    prop_assert_eq!(layout.elements() as u128, count(0));
+                    prop_assert_eq!(layout.strides().len(), shape.len());
+                    prop_assert!(layout.is_contiguous(&layout.strides()));
+                }
+                Err(LayoutError::Dimensions { .. }) => prop_assert!(shape.len() > MOST_DIMENSIONS),
+                Err(LayoutError::TooLarge) => prop_assert!(!addressable),
+                Err(other) => prop_assert!(false, "{}", other),
+            }
+        }
+
+        /// The strides lead to each element once, in order.
+        #[test]
+        fn strides_walk_the_elements_in_order(shape in vec(1..4_usize, 0..5)) {
+            let layout = Layout::new(Dtype::F64, shape.clone()).unwrap();
+            let strides = layout.strides();
+            for n in 0..layout.elements() {
+                let mut rest = n;
+                let mut offset = 0;
+                for (&length, &stride) in shape.iter().zip(&strides).rev() {
+                    offset += (rest % length).cast_signed() * stride;
+                    rest /= length;
+                }
+                prop_assert_eq!(offset, n.cast_signed() * 8);
+            }
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod ledger;
 mod map;
 mod regions;
 mod segment;
+mod system;
 
 pub use arena::{Arena, ArenaOptions, Draft, Lease, POISON, Quota};
 pub use body::{
@@ -26,3 +27,4 @@ pub use layout::{Dtype, Element, Layout, LayoutError, MOST_DIMENSIONS, bytes_of,
 pub use ledger::{Grant, Ledger, Notice};
 pub use regions::{RegionDraft, RegionError, RegionStats, RegionUse, Regions};
 pub use segment::{ALIGNMENT, Reference, SMALLEST_SEGMENT, SegmentId, segment_bytes};
+pub use system::available_bytes;

@@ -16,6 +16,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::map::{Access, Faults, Mapping};
+use crate::system::available_bytes;
 
 /// The name of a segment, never used twice by one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,6 +139,11 @@ impl Segment {
 
 /// Allocates every page, where a lack of memory can still be said.
 fn reserve(file: &OwnedFd, bytes: u64) -> io::Result<()> {
+    // The kernel gives page after page until none is left and then ends some process, so what is
+    // clearly too much is refused before. Small segments are not worth the question.
+    if bytes >= FINE_CLASSES && available_bytes().is_some_and(|available| bytes > available) {
+        return Err(Errno::NOMEM.into());
+    }
     loop {
         match fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Err(Errno::INTR) => {}
@@ -190,4 +196,77 @@ pub(crate) fn map_file(file: &OwnedFd, bytes: u64) -> io::Result<Mapping> {
         return refuse("a file is shorter than was announced");
     }
     Mapping::new(file, len, Access::Read, Faults::Later)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::{FdFlags, fcntl_getfd};
+
+    use super::*;
+
+    const BYTES: u64 = SMALLEST_SEGMENT;
+
+    fn may_be_written(file: impl AsFd) -> bool {
+        Mapping::new(file, BYTES as usize, Access::Write, Faults::Later).is_ok()
+    }
+
+    #[test]
+    fn size_classes_are_whole_pages_and_waste_at_most_a_quarter_above_a_mebibyte() {
+        let mut last = 0;
+        for size in (0..24).flat_map(|shift| [(1 << shift) * 1000, (1 << shift) * 1025]) {
+            let bytes = segment_bytes(size).unwrap();
+            assert!(bytes >= size.max(SMALLEST_SEGMENT) && bytes.is_multiple_of(4096), "{size}");
+            let most = if size > FINE_CLASSES { size + size / 4 } else { 2 * size };
+            assert!(bytes <= most.max(SMALLEST_SEGMENT), "{bytes} bytes for {size}");
+            assert!(bytes >= last, "a larger value gets a smaller segment");
+            last = bytes;
+        }
+        assert_eq!(segment_bytes(64 << 20), Some(64 << 20));
+        assert_eq!(segment_bytes(LARGEST_SEGMENT + 1), None);
+        assert_eq!(segment_bytes(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_reader_of_a_segment_cannot_map_it_to_write_nor_change_its_size() {
+        let segment = Segment::create(SegmentId(1), BYTES, Direction::Inbound).unwrap();
+        let file = segment.reader_fd().unwrap();
+        assert!(!may_be_written(file), "a worker could write what others read");
+        assert!(rustix::io::write(file, b"x").is_err());
+        assert!(ftruncate(file, 0).is_err(), "a reader could be ended by SIGBUS");
+        assert!(ftruncate(file, 2 * BYTES).is_err());
+        assert!(fcntl_add_seals(file, SealFlags::WRITE).is_err(), "a worker could stop its host");
+        assert!(fcntl_getfd(file).unwrap().contains(FdFlags::CLOEXEC));
+        let file = file.try_clone_to_owned().unwrap();
+        assert!(map_received(&file, BYTES, Access::Read).is_ok());
+        assert!(map_received(&file, BYTES + 1, Access::Read).is_err());
+        assert!(map_received(&file, 0, Access::Read).is_err());
+    }
+
+    #[test]
+    fn a_worker_writes_its_own_segment_and_others_get_it_to_read() {
+        let segment = Segment::create(SegmentId(1), BYTES, Direction::Outbound).unwrap();
+        assert!(may_be_written(segment.writer_fd()));
+        assert!(ftruncate(segment.writer_fd(), 0).is_err(), "the host could be ended by SIGBUS");
+        let file = segment.reader_fd().unwrap();
+        // The same way serves segments of the host's own on kernels before 5.1.
+        assert!(!may_be_written(file));
+        assert!(fcntl_getfd(file).unwrap().contains(FdFlags::CLOEXEC));
+        assert!(map_received(&file.try_clone_to_owned().unwrap(), BYTES, Access::Read).is_ok());
+    }
+
+    #[test]
+    fn more_memory_than_there_is_is_an_error() {
+        let bytes = available_bytes().unwrap().checked_mul(2).and_then(segment_bytes).unwrap();
+        let error = Segment::create(SegmentId(1), bytes, Direction::Inbound).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory, "{error}");
+    }
+
+    #[test]
+    fn a_file_whose_size_is_not_sealed_is_no_segment() {
+        let file = memfd_create(c"test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&file, BYTES).unwrap();
+        assert!(map_received(&file, BYTES, Access::Read).is_err());
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+        assert!(map_received(&file, BYTES, Access::Read).is_ok());
+    }
 }

@@ -68,10 +68,8 @@ pub fn packets(data: &[u8]) {
             }
         }
         let grant = Grant { segment, generation: 1, size_bytes: 8192 };
-        if regions.granted(&grant).is_ok() {
-            if let Some(mut draft) = regions.draft(1) {
-                draft.as_mut_slice().fill(1);
-            }
+        if let (Ok(()), Some(mut draft)) = (regions.granted(&grant), regions.draft(1)) {
+            draft.as_mut_slice().fill(1);
         }
         regions.forget([segment]);
     }
