@@ -103,7 +103,7 @@ impl Segment {
             Direction::Inbound => Access::Write,
             Direction::Outbound => Access::Read,
         };
-        let mapping = Mapping::new(&file, len, access, Faults::Now)?;
+        let mapping = Mapping::new(&file, len, access, faults(access))?;
         let read_only = OnceLock::new();
         if direction == Direction::Inbound && !seal_against_writers(&file)? {
             // A kernel before 5.1. Workers get a descriptor that gives no right to write; one that
@@ -134,6 +134,16 @@ impl Segment {
     pub(crate) fn writer_fd(&self) -> BorrowedFd<'_> {
         debug_assert_eq!(self.direction, Direction::Outbound, "only the host writes this one");
         self.file.as_fd()
+    }
+}
+
+/// Who writes a segment has its pages mapped at once: it pays for each fault otherwise. Who reads it
+/// gets many with one fault, and only those that it looks at: 64 MiB take 50 µs to map instead of
+/// 17 ms, and reading them all is no slower (`cargo bench -p snakepit-shm`).
+fn faults(access: Access) -> Faults {
+    match access {
+        Access::Read => Faults::Later,
+        Access::Write => Faults::Now,
     }
 }
 
@@ -181,7 +191,7 @@ pub(crate) fn map_received(file: &OwnedFd, bytes: u64, access: Access) -> io::Re
     if !fcntl_get_seals(file)?.contains(SealFlags::SHRINK | SealFlags::GROW) {
         return refuse("a segment's size is not sealed");
     }
-    Mapping::new(file, len, access, Faults::Now)
+    Mapping::new(file, len, access, faults(access))
 }
 
 /// Maps a file on disk that another process has opened. Its pages come when they are touched.
