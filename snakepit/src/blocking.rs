@@ -12,9 +12,9 @@ use pollster::block_on;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snakepit_config::{Config, HostConfig, PoolBuilder, PoolConfig};
-use snakepit_core::{Completed, Error, Progress, SessionId, Tool, WorkerId};
+use snakepit_core::{Array, Blob, Completed, Element, Error, Progress, SessionId, Tool, WorkerId};
 
-use crate::{Affinity, Codec, HostTool, HostToolReport, Reloaded, Stats};
+use crate::{Affinity, Codec, HostTool, HostToolReport, Reloaded, SharedMemoryReport, Stats};
 
 /// Pools of Python workers. Clones are handles to the same pools.
 ///
@@ -214,6 +214,45 @@ impl Snakepit {
     /// What every pool is doing.
     pub fn stats(&self) -> Stats {
         self.0.stats()
+    }
+
+    /// As [`crate::Snakepit::shared_memory`].
+    pub fn shared_memory(&self) -> SharedMemoryReport {
+        self.0.shared_memory()
+    }
+
+    /// As [`crate::Snakepit::shared_array`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shared_array<T: Element>(
+        &self,
+        pool: &str,
+        shape: impl Into<Vec<usize>>,
+        fill: impl FnOnce(&mut [T]),
+    ) -> Result<Array, Error> {
+        self.0.shared_array(pool, shape, fill)
+    }
+
+    /// As [`crate::Snakepit::shared_blob`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shared_blob(
+        &self,
+        pool: &str,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Blob, Error> {
+        self.0.shared_blob(pool, len, fill)
+    }
+
+    /// As [`crate::Snakepit::share`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn share(&self, pool: &str, array: &Array) -> Result<Array, Error> {
+        self.0.share(pool, array)
     }
 
     /// As [`crate::Snakepit::recycle`].

@@ -110,7 +110,7 @@ fn is_of(value: &Value, of: &str) -> bool {
         (Value::Int(_) | Value::UInt(_), of) => matches!(of, "integer" | "number"),
         (Value::Float(_), of) => of == "number",
         (Value::String(_), of) => of == "string",
-        (Value::Array(_), of) => of == "array",
+        (Value::Array(_) | Value::NdArray(_), of) => of == "array",
         (Value::Map(_), of) => of == "object",
         _ => true,
     }

@@ -216,3 +216,20 @@ fn a_drained_pool_is_over_and_the_others_go_on() {
     assert_eq!(place.json(&["workers"]), json!([]), "the host itself was not drained");
     drop(host);
 }
+
+#[test]
+fn shared_memory_is_shown_for_each_pool_and_for_all() {
+    let place = Place::new();
+    let _host = place.run("demo.toml", &[("a", "plain.py", 1)]);
+    let shown = cells(&place.prints(&["shm"]), &["QUOTA"]);
+    let expected = [
+        "POOL | IN USE | QUOTA | HIGH WATER | KEPT | PLACED | LENT | RECEIVED | FALLBACKS",
+        "a | 0.0 KiB | _ | 0.0 KiB | 0.0 KiB | 0 | 0 | 0 | 0",
+        "total | 0.0 KiB | _ | 0.0 KiB | 0.0 KiB | 0 | 0 | 0 | 0",
+    ];
+    assert_eq!(shown, expected);
+    let json = place.json(&["shm"]);
+    assert_eq!(json["pools"][0]["pool"], "a");
+    assert_eq!(json["pools"][0]["quota_bytes"], 256 << 20);
+    assert_eq!((&json["segments"], &json["held_bytes"]), (&json!(0), &json!(0)));
+}
