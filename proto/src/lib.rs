@@ -52,10 +52,7 @@ pub mod ext {
     }
 }
 
-/// Where a worker's arguments name the socket that brings descriptors of shared memory.
-pub const SHM_ARGUMENT: &str = "--shm-fd";
-
-/// What a worker with such a socket has among its capabilities.
+/// What a worker has among its capabilities that was given a socket for descriptors.
 pub const SHM_CAPABILITY: &str = "shm";
 
 /// Payloads above this size are sent in fragments: large enough for memcpy speed, small enough

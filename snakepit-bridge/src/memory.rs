@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use snakepit_core::{Blob, Error, ErrorKind, PoolName, Store};
-use snakepit_shm::{FileRegion, Lease, Quota};
+use snakepit_shm::{FileRegion, Lease, Quota, ShmError};
 
 /// What one pool does with shared memory: where its arguments are placed, and what its links may grant.
 pub struct Memory {
@@ -88,7 +88,11 @@ impl Memory {
     /// # Errors
     /// `ShmUnavailable` with the reason.
     pub fn reserve(&self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> Result<Blob, Error> {
-        let mut draft = self.quota.draft(len).map_err(|e| unavailable(&e.to_string()))?;
+        self.fill(len, fill).map_err(|e| unavailable(&e.to_string()))
+    }
+
+    fn fill(&self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> Result<Blob, ShmError> {
+        let mut draft = self.quota.draft(len)?;
         fill(&mut draft.as_mut_slice()[..len]);
         self.counts.placed.fetch_add(1, Ordering::Relaxed);
         self.counts.placed_bytes.fetch_add(len as u64, Ordering::Relaxed);
@@ -134,9 +138,9 @@ impl Store for Memory {
     }
 
     fn place(&self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> Result<Option<Blob>, Error> {
-        match self.reserve(len, fill) {
+        match self.fill(len, fill) {
             Ok(blob) => Ok(Some(blob)),
-            Err(error) => self.fall_back(len as u64, error.message()).map(|()| None),
+            Err(error) => self.fall_back(len as u64, &error.to_string()).map(|()| None),
         }
     }
 }
