@@ -1,5 +1,5 @@
 //! `cargo xtask soak`: many lives of workers under load, in full size. The tests own what is promised
-//! (`snakepit/tests/soak`); they also run in small with every `cargo xtask test`.
+//! (`snakepit/tests/soak`, `snakepit-shm/tests/kills.rs`); they also run in small with every `cargo xtask test`.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,9 @@ use clap::Args;
 use crate::run;
 use crate::setup::{self, Interpreters};
 use crate::workspace::Workspace;
+
+/// The tests that have a full size, by package.
+const SOAKS: [(&str, &str); 2] = [("snakepit", "soak"), ("snakepit-shm", "kills")];
 
 /// How long to go on.
 #[derive(Args)]
@@ -25,12 +28,14 @@ pub(crate) fn run(workspace: &Workspace, length: &Length) -> Result<()> {
     let mut rounds = 0;
     while rounds == 0 || started.elapsed() < limit {
         rounds += 1;
-        let mut command = workspace.cargo();
-        command
-            .args(["test", "--release", "--package", "snakepit", "--test", "soak"])
-            .args(["--", "--test-threads=1"])
-            .env("SNAKEPIT_SOAK", "1");
-        run::step(&format!("round {rounds}"), command)?;
+        for (name, test) in SOAKS {
+            let mut command = workspace.cargo();
+            command
+                .args(["test", "--release", "--package", name, "--test", test])
+                .args(["--", "--test-threads=1"])
+                .env("SNAKEPIT_SOAK", "1");
+            run::step(&format!("round {rounds}, {test} of {name}"), command)?;
+        }
     }
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     eprintln!("soak: all passed ({rounds} rounds in {minutes:.1} minutes)");
