@@ -198,6 +198,12 @@ def again():
     return [array.flags.writeable, array]
 
 @snakepit.tool
+def fill_and_return_a_part(size=100_000):
+    kept["filled"] = context.empty(size)
+    kept["filled"][:] = 5
+    return kept["filled"][16:].reshape(2, -1)
+
+@snakepit.tool
 def filled():
     return [float(kept["filled"][1]), float(kept["filled"][-1])]
 
@@ -598,6 +604,15 @@ def test_such_an_array_crosses_once_and_is_read_only_then(host: FakeHost) -> Non
     assert not writable
     assert second.number != first.number
     assert second.data == first.data
+
+
+def test_what_a_returned_array_is_a_part_of_is_read_only_too(host: FakeHost) -> None:
+    part = host.call("fill_and_return_a_part")
+    assert (part.offset, part.shape) == (128, (2, 49_992))
+    assert part.data == numpy.full(99_984, 5.0).tobytes()
+    writable, whole = host.call("again")
+    assert not writable
+    assert whole.data == numpy.full(100_000, 5.0).tobytes()
 
 
 def test_a_segment_that_is_looked_at_is_not_used_again(host: FakeHost) -> None:

@@ -180,10 +180,16 @@ fn ask(py: Python<'_>, sender: Sender<'_>, bytes: usize, end: Instant) -> Option
     asked.take()
 }
 
-/// Has Python write no more to an array that is the host's from here on.
+/// Has Python write no more to an array that is the host's from here on, nor to the one that it is a
+/// part of. Other parts, made before, are the tool's own affair.
 fn freeze(value: &Bound<'_, PyAny>) -> PyResult<()> {
-    if value.hasattr(intern!(value.py(), "setflags"))? {
-        value.call_method1(intern!(value.py(), "setflags"), (false,))?;
+    let py = value.py();
+    let mut next = Some(value.clone());
+    while let Some(array) = next
+        && array.hasattr(intern!(py, "setflags"))?
+    {
+        array.call_method1(intern!(py, "setflags"), (false,))?;
+        next = array.getattr_opt(intern!(py, "base"))?;
     }
     Ok(())
 }
