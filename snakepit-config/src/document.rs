@@ -104,6 +104,7 @@ impl Reader {
         raw.log = self.string(&scope, "log");
         raw.watch = self.flag(&scope, "watch");
         raw.shutdown_timeout = self.duration(&scope, "shutdown_timeout");
+        raw.shm_total = self.unit(&scope, "shm_total", parse_size);
         raw
     }
 

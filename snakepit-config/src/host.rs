@@ -11,8 +11,8 @@ use crate::keys;
 use crate::logs::LogLevel;
 use crate::node::Place;
 use crate::raw::RawHost;
-use crate::units::format_duration;
-use crate::validate::{GRACE, out_of_range};
+use crate::units::{format_duration, format_size};
+use crate::validate::{GRACE, SHM_QUOTA, out_of_range};
 
 /// A service manager that was told nothing else gives a service half a minute and more.
 const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(25);
@@ -32,6 +32,7 @@ pub struct HostConfig {
     log: LogLevel,
     watch: bool,
     shutdown_timeout: Duration,
+    shm_total: Option<u64>,
 }
 
 /// Where a host has its control socket.
@@ -57,6 +58,7 @@ impl Default for HostConfig {
             log: LogLevel::Info,
             watch: false,
             shutdown_timeout: DEFAULT_SHUTDOWN,
+            shm_total: None,
         }
     }
 }
@@ -102,6 +104,12 @@ impl HostConfig {
         self.shutdown_timeout
     }
 
+    /// Shared memory that all pools may have together, in bytes; `None` is a gibibyte, and no more than
+    /// half of the machine's memory.
+    pub fn shm_total(&self) -> Option<u64> {
+        self.shm_total
+    }
+
     /// The keys whose values differ, as `host.instance`, in the order of their names.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let of = |host: &Self| serde_json::to_value(host).unwrap_or_default();
@@ -140,6 +148,9 @@ impl Serialize for HostConfig {
         map.serialize_entry("log", self.log.name())?;
         map.serialize_entry("watch", &self.watch)?;
         map.serialize_entry("shutdown_timeout", &format_duration(self.shutdown_timeout))?;
+        if let Some(bytes) = self.shm_total {
+            map.serialize_entry("shm_total", &format_size(bytes))?;
+        }
         map.end()
     }
 }
@@ -194,6 +205,12 @@ impl HostBuilder {
         self
     }
 
+    /// Shared memory that all pools may have together, in bytes.
+    pub fn shm_total(mut self, bytes: u64) -> Self {
+        self.raw.shm_total = Some(bytes);
+        self
+    }
+
     pub(crate) fn into_raw(self) -> RawHost {
         self.raw
     }
@@ -218,6 +235,7 @@ pub(crate) fn judge(raw: &RawHost) -> Result<HostConfig, ConfigError> {
         log: check.log(),
         watch: raw.watch.unwrap_or_default(),
         shutdown_timeout: check.shutdown_timeout(),
+        shm_total: check.shm_total(),
     };
     if check.problems.is_empty() { Ok(config) } else { Err(ConfigError::new(check.problems)) }
 }
@@ -307,6 +325,15 @@ impl Check<'_> {
             self.problem("log", format!("there is no such level as `{name}`"), Some(help));
             LogLevel::Info
         })
+    }
+
+    fn shm_total(&mut self) -> Option<u64> {
+        let bytes = self.raw.shm_total?;
+        if !SHM_QUOTA.contains(&bytes) {
+            let range = format_size(*SHM_QUOTA.start())..=format_size(*SHM_QUOTA.end());
+            self.problem("shm_total", out_of_range(&format_size(bytes), &range), None);
+        }
+        Some(bytes)
     }
 
     fn shutdown_timeout(&mut self) -> Duration {

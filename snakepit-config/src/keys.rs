@@ -79,7 +79,7 @@ const TIMEOUT_PROFILES: [&str; TimeoutProfile::ALL.len()] = {
 pub(crate) const ROOT: [&str; 2] = ["host", "pool"];
 
 /// Keys of the table `host`.
-pub(crate) static HOST: [Key; 7] = [
+pub(crate) static HOST: [Key; 8] = [
     key("instance", Kind::Text, "Name under which the commands find the host"),
     key("socket_dir", Kind::Text, "Directory of control sockets; the user's own"),
     key("control_socket", Kind::Text, "Where the control socket is: auto, off or a path"),
@@ -95,6 +95,7 @@ pub(crate) static HOST: [Key; 7] = [
     ),
     key("watch", Kind::Flag, "Whether `snakepit run` reads its file again when it has changed"),
     key("shutdown_timeout", time(GRACE), "For all to end when `snakepit run` is told to"),
+    key("shm_total", Kind::Size(SHM_QUOTA), "Shared memory that all pools may have together"),
 ];
 
 /// Keys of one pool's table.

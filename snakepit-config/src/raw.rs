@@ -20,6 +20,7 @@ pub(crate) struct RawHost {
     pub(crate) log: Option<String>,
     pub(crate) watch: Option<bool>,
     pub(crate) shutdown_timeout: Option<Duration>,
+    pub(crate) shm_total: Option<u64>,
     /// Where relative files are taken from.
     pub(crate) base: Option<PathBuf>,
     pub(crate) places: Places,
@@ -160,7 +161,7 @@ impl RawHost {
     pub(crate) fn over(self, document: &mut Self) {
         let places = &mut document.places;
         take!(places, self, document, "": instance, socket_dir, control_socket, adopt_orphans, log,
-            watch, shutdown_timeout);
+            watch, shutdown_timeout, shm_total);
     }
 }
 

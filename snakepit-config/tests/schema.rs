@@ -89,8 +89,14 @@ fn what_the_schema_refuses_is_refused_by_the_code_too() {
         assert!(!validator.is_valid(&json(&text)), "{line}");
         assert!(Config::from_text(&text, Format::Toml).is_err(), "{line}");
     }
-    for line in ["watch = 1", "log = 'loud'", "instance = 5", "shutdown_timeout = 5", "name = 'x'"]
-    {
+    for line in [
+        "watch = 1",
+        "log = 'loud'",
+        "instance = 5",
+        "shutdown_timeout = 5",
+        "shm_total = 5",
+        "name = 'x'",
+    ] {
         let text = format!("[host]\n{line}\n[pool.default]\nadapter = 'a.py'");
         assert!(!validator.is_valid(&json(&text)), "{line}");
         assert!(Config::from_text(&text, Format::Toml).is_err(), "{line}");

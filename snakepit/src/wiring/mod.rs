@@ -101,7 +101,7 @@ pub(crate) async fn start(
         check_files(pool)?;
     }
     let io = IoThread::start()?;
-    let arena = Arena::new(arena_options(&options));
+    let arena = Arena::new(arena_options(&options, config.host()));
     // Before the pools: a second host of the same name starts no worker.
     #[cfg(feature = "control")]
     let control = match control_path(options.control, config.host())? {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use snakepit_bridge::Memory;
-use snakepit_config::{self as config, LogLevel, PoolConfig, SharedMemoryMode, Start};
+use snakepit_config::{self as config, HostConfig, LogLevel, PoolConfig, SharedMemoryMode, Start};
 use snakepit_core::session::{Affinity, SessionOptions};
 use snakepit_core::{Error, PoolOptions, Profile, Strategy};
 use snakepit_lifecycle::process::{Output, OutputOptions};
@@ -97,8 +97,8 @@ const SHM_TOTAL: u64 = 1 << 30;
 const SHM_SHARE: u64 = 2;
 
 /// How much shared memory there may be.
-pub(super) fn arena_options(options: &HostOptions) -> ArenaOptions {
-    let total_bytes = options.shm_total.unwrap_or_else(|| {
+pub(super) fn arena_options(options: &HostOptions, host: &HostConfig) -> ArenaOptions {
+    let total_bytes = options.shm_total.or(host.shm_total()).unwrap_or_else(|| {
         machine_bytes().map_or(SHM_TOTAL, |bytes| SHM_TOTAL.min(bytes / SHM_SHARE))
     });
     ArenaOptions { total_bytes, poison: false }

@@ -305,6 +305,22 @@ fn without_shared_memory_the_same_calls_work_inline() {
 }
 
 #[test]
+fn all_pools_together_have_what_the_host_is_given() {
+    let document = format!(
+        "[host]\nshm_total = '1MiB'\n[pool.default]\nworkers = 1\nadapter = '{}'\npython = '{}'",
+        adapter("arrays.py"),
+        python().display(),
+    );
+    let config = snakepit::Config::from_toml(&document).unwrap();
+    let snakepit = wait(Snakepit::builder().config(config).start()).unwrap();
+    assert_eq!(snakepit.shared_memory().total_bytes, 1 << 20);
+    let back: Array = call(&snakepit, "default", "echo", (&matrix(),)).unwrap();
+    assert!(!back.is_shared() && back == matrix());
+    assert!(memory(&snakepit, "default").fallbacks > 0);
+    stop(snakepit);
+}
+
+#[test]
 fn a_strict_pool_refuses_what_has_to_go_inline() {
     let strict = builder("arrays.py").default_pool(|pool| {
         pool.shared_memory(SharedMemoryMode::Strict).shared_memory_quota(128 << 10)

@@ -31,6 +31,11 @@ const TABLE: &[Row] = &[
         Proof(HOST, "host_shutdown_timeout"),
     ),
     Row(
+        "host.shm_total",
+        "what the host says it may have, and what goes inline beyond it",
+        Proof(ARRAYS, "all_pools_together_have_what_the_host_is_given"),
+    ),
+    Row(
         "profile",
         "workers are processes or have threads",
         Proof(PROFILES, "a_pool_of_processes_and_one_of_threads_serve_side_by_side"),
