@@ -63,9 +63,6 @@ pub enum LendError {
     /// The worker has not read the descriptors that it was sent.
     #[error("the worker's queue of descriptors is full; it reads them when it reads its calls")]
     Full,
-    /// The segment is the worker's own, and it has been asked to give it up.
-    #[error("the worker is giving this segment up; copy the value")]
-    Leaving,
     /// A file without bytes.
     #[error("an empty file cannot be mapped; send an empty value")]
     Empty,

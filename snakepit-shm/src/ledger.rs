@@ -41,8 +41,9 @@ pub enum Notice {
         /// `None`: refused.
         grant: Option<Grant>,
     },
-    /// A segment to unmap as soon as nothing in the worker uses it. If it is one that the worker
-    /// fills, the worker says so with a release when that is done.
+    /// A segment to unmap as soon as nothing in the worker uses it. One that the worker fills it keeps
+    /// while a value in it is on its way or with the host, and gives back with a release if not;
+    /// [`Regions::forget`](crate::Regions::forget) does all of that.
     Forget {
         /// The segment.
         segment: SegmentId,
@@ -83,10 +84,9 @@ struct Granted {
     generation: u64,
     size_bytes: u64,
     place: Place,
-    /// The worker has been told to forget it.
+    /// The worker has been asked for it. It gives it back with a release if it lies idle, else with
+    /// the value that it is filling, which may be on its way.
     revoked: bool,
-    /// The worker has said that it has forgotten it.
-    forgotten: bool,
 }
 
 enum Place {
@@ -122,9 +122,6 @@ impl Ledger {
         let reference = lease.reference();
         let segment = lease.hold.segment();
         let mut tables = self.0.open_tables()?;
-        if tables.granted.get(&segment.id).is_some_and(|own| own.revoked && !own.forgotten) {
-            return Err(LendError::Leaving);
-        }
         if !tables.known.contains(&segment.id) {
             let file = segment.reader_fd().map_err(LendError::System)?;
             let (segment, size_bytes) = (segment.id, segment.bytes());
@@ -252,14 +249,17 @@ impl LedgerInner {
         if tables.closed {
             return Ok(());
         }
-        let granted = tables.granted.get_mut(&segment).filter(|it| it.revoked && !it.forgotten);
-        let granted = granted.ok_or(Breach::NotLent { segment, generation })?;
-        granted.forgotten = true;
-        // It has no mapping of it any more; should a reader here show it the value, it gets another.
+        let given_back = |own: &Granted| {
+            own.revoked && own.generation == generation && matches!(own.place, Place::AtWorker(_))
+        };
+        let idle = tables.granted.get(&segment).is_some_and(given_back);
+        let own = idle.then(|| tables.granted.remove(&segment)).flatten();
+        let Some(Granted { place: Place::AtWorker(own), .. }) = own else {
+            return Err(Breach::NotLent { segment, generation });
+        };
         tables.known.remove(&segment);
-        let gone = tables.take_if_gone(segment);
         drop(tables);
-        self.discard(gone);
+        self.quota.discard(own);
         Ok(())
     }
 
@@ -317,16 +317,14 @@ impl LedgerInner {
     pub(crate) fn come_back(&self, mut segment: Segment) {
         let mut tables = self.tables();
         let id = segment.id;
-        let Some(granted) = tables.granted.get_mut(&id) else {
+        let granted = tables.granted.get_mut(&id).filter(|granted| !granted.revoked);
+        let Some(granted) = granted else {
+            tables.granted.remove(&id);
             drop(tables);
+            // The worker is dead, or was asked for the segment while it filled it; it is told with
+            // all others that have it mapped.
             return self.quota.discard(segment);
         };
-        if granted.revoked {
-            granted.place = Place::AtWorker(segment);
-            let gone = tables.take_if_gone(id);
-            drop(tables);
-            return self.discard(gone);
-        }
         granted.generation += 1;
         segment.generation = granted.generation;
         let grant = granted.grant(id);
@@ -389,12 +387,6 @@ impl LedgerInner {
         }
     }
 
-    fn discard(&self, segment: Option<Segment>) {
-        if let Some(segment) = segment {
-            self.quota.discard(segment);
-        }
-    }
-
     fn open_tables(&self) -> Result<MutexGuard<'_, Tables>, LendError> {
         let tables = self.tables();
         if tables.closed { Err(LendError::Closed) } else { Ok(tables) }
@@ -414,24 +406,11 @@ impl Tables {
             size_bytes: segment.bytes(),
             place: Place::AtWorker(segment),
             revoked: false,
-            forgotten: false,
         };
         let grant = granted.grant(id);
         self.known.insert(id);
         self.granted.insert(id, granted);
         grant
-    }
-
-    /// A segment that the worker has forgotten and nobody reads leaves the tables.
-    fn take_if_gone(&mut self, id: SegmentId) -> Option<Segment> {
-        let granted = self.granted.get(&id)?;
-        if !granted.forgotten || !matches!(granted.place, Place::AtWorker(_)) {
-            return None;
-        }
-        match self.granted.remove(&id)?.place {
-            Place::AtWorker(segment) => Some(segment),
-            Place::Leased(_) => None,
-        }
     }
 }
 

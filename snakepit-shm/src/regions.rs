@@ -104,8 +104,19 @@ struct Region {
     turn: Turn,
     /// Uses and drafts that live here.
     holders: usize,
-    /// The host wants it forgotten.
-    revoked: bool,
+    wanted: Wanted,
+}
+
+/// What the host has said of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// It may be named again.
+    Here,
+    /// It is wanted back if it lies idle. If a value in it is on its way, that is the answer: a
+    /// release could overtake it.
+    Back,
+    /// Nobody will name it again.
+    Gone,
 }
 
 /// Whose turn it is with a segment that this worker fills.
@@ -143,8 +154,8 @@ enum End {
 impl Regions {
     /// An empty table, fed from the worker's end of the way of descriptors.
     ///
-    /// `release` is told of each reference let go, and of each segment of its own that this worker
-    /// has forgotten because the host asked for it; both go to the host as releases. It is called
+    /// `release` is told of each reference let go, and of each idle segment of its own that this worker
+    /// gives back because the host asked for it; both go to the host as releases. It is called
     /// from whichever thread drops the last holder, without a lock of this table.
     pub fn new(
         receiver: DescriptorReceiver,
@@ -214,7 +225,8 @@ impl Regions {
             // nothing to forget; who needs another one hears of the reason.
             let _ = self.0.learn(&mut regions, segment);
             if let Some(region) = regions.get_mut(&segment) {
-                region.revoked = true;
+                let first = region.wanted == Wanted::Here && region.kind == Kind::Write;
+                region.wanted = if first { Wanted::Back } else { Wanted::Gone };
             }
             let done = settle(&mut regions, segment);
             drop(regions);
@@ -255,6 +267,9 @@ impl Regions {
         if let Some(region) = region.filter(same).filter(|region| region.turn == Turn::Away) {
             region.turn = Turn::Idle;
         }
+        let given_back = settle(&mut regions, reference.segment);
+        drop(regions);
+        self.0.say(given_back);
     }
 
     /// How much is mapped.
@@ -402,9 +417,10 @@ impl Table {
                 generation: 0,
                 turn: Turn::Away,
                 holders: 0,
-                revoked: false,
+                wanted: Wanted::Here,
             };
-            regions.insert(packet.segment, region);
+            // A name that is known already is no new segment: what uses the old one keeps it.
+            regions.entry(packet.segment).or_insert(region);
         }
         Ok(())
     }
@@ -424,21 +440,25 @@ impl Table {
 
 impl Region {
     fn is_idle(&self) -> bool {
-        self.kind == Kind::Write && self.turn == Turn::Idle && self.holders == 0 && !self.revoked
+        self.kind == Kind::Write
+            && self.turn == Turn::Idle
+            && self.holders == 0
+            && self.wanted == Wanted::Here
     }
 }
 
-/// Forgets a segment that nothing uses and nobody will name again. `Some` if the host waits to hear
-/// of it.
+/// Forgets a segment that nothing uses and nobody will name again. `Some` if the host hears of it by a
+/// release.
 fn settle(
     regions: &mut FxHashMap<SegmentId, Region>,
     segment: SegmentId,
 ) -> Option<(SegmentId, u64)> {
     let region = regions.get(&segment)?;
-    let over = region.revoked || region.kind == Kind::File;
+    let given_back = region.wanted == Wanted::Back && region.turn == Turn::Idle;
+    let over = given_back || region.wanted == Wanted::Gone || region.kind == Kind::File;
     if region.holders > 0 || !over {
         return None;
     }
     let region = regions.remove(&segment)?;
-    (region.kind == Kind::Write).then_some((segment, region.generation))
+    given_back.then_some((segment, region.generation))
 }

@@ -33,8 +33,8 @@ enum Step {
     WorkerDropDraft { link: usize, at: usize },
     HandOver { link: usize, at: usize },
     WorkerDrop { link: usize, at: usize },
-    ToWorker { link: usize, most: usize },
-    ToHost { link: usize, most: usize },
+    ToWorker { link: usize, most: usize, swift: bool },
+    ToHost { link: usize, most: usize, swift: bool },
     RevokeIdle { link: usize },
     Trim,
     Die { link: usize },
@@ -57,8 +57,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (link.clone(), at.clone()).prop_map(|(link, at)| Step::WorkerDropDraft { link, at }),
         7 => (link.clone(), at.clone()).prop_map(|(link, at)| Step::HandOver { link, at }),
         3 => (link.clone(), at).prop_map(|(link, at)| Step::WorkerDrop { link, at }),
-        8 => (link.clone(), most.clone()).prop_map(|(link, most)| Step::ToWorker { link, most }),
-        8 => (link.clone(), most).prop_map(|(link, most)| Step::ToHost { link, most }),
+        8 => (link.clone(), most.clone(), any::<bool>()).prop_map(|(link, most, swift)| Step::ToWorker { link, most, swift }),
+        8 => (link.clone(), most, any::<bool>()).prop_map(|(link, most, swift)| Step::ToHost { link, most, swift }),
         1 => link.clone().prop_map(|link| Step::RevokeIdle { link }),
         1 => Just(Step::Trim),
         1 => link.prop_map(|link| Step::Die { link }),
@@ -120,7 +120,9 @@ struct Granted {
     bytes: u64,
     owner: u64,
     holders: usize,
-    /// Forgotten by the worker, or the worker is dead.
+    /// The worker was asked for it.
+    revoked: bool,
+    /// Given back by the worker, or the worker is dead.
     over: bool,
 }
 
@@ -201,7 +203,9 @@ impl World {
         match owner {
             Owner::Value(at) => self.values[at].holders -= 1,
             Owner::Granted(id) => {
-                self.granted.get_mut(&id).expect("held").holders -= 1;
+                let granted = self.granted.get_mut(&id).expect("held");
+                granted.holders -= 1;
+                granted.over |= granted.revoked && granted.holders == 0;
                 self.bury(id);
             }
         }
@@ -284,8 +288,8 @@ impl World {
             Step::WorkerDrop { link, at } => {
                 pick(&mut self.links[link].readers, at);
             }
-            Step::ToWorker { link, most } => self.carry_down(link, most),
-            Step::ToHost { link, most } => self.carry_up(link, most),
+            Step::ToWorker { link, most, swift } => self.carry_down(link, most, swift),
+            Step::ToHost { link, most, swift } => self.carry_up(link, most, swift),
             Step::RevokeIdle { link } => self.links[link].ledger.revoke_idle(),
             Step::Trim => self.arena.trim(0),
             Step::Die { link } => self.die(link),
@@ -316,9 +320,6 @@ impl World {
                 self.hold(owner);
             }
             Ok(reference) => link.ledger.withdraw(&reference),
-            Err(LendError::Leaving) => {
-                assert!(matches!(owner, Owner::Granted(_)), "only its own segments leave a worker");
-            }
             Err(LendError::Full) => {}
             Err(other) => panic!("cannot lend: {other}"),
         }
@@ -335,13 +336,17 @@ impl World {
             panic!("no grant came of a want that was granted");
         };
         let (id, bytes) = (grant.segment, grant.size_bytes);
-        self.granted.insert(id, Granted { pool, bytes, owner: uid, holders: 0, over: false });
+        self.granted.insert(
+            id,
+            Granted { pool, bytes, owner: uid, holders: 0, revoked: false, over: false },
+        );
     }
 
-    fn carry_down(&mut self, link: usize, most: usize) {
+    fn carry_down(&mut self, link: usize, most: usize, swift: bool) {
         let link = &mut self.links[link];
         for _ in 0..most {
-            let Some(message) = link.down.pop_front() else { return };
+            let control = |message: &Down| !matches!(message, Down::Call(..));
+            let Some(message) = next(&mut link.down, swift, control) else { return };
             match message {
                 Down::Call(reference, pattern) => {
                     let reader = link.regions.view(&reference).expect("what was lent can be seen");
@@ -353,9 +358,11 @@ impl World {
         }
     }
 
-    fn carry_up(&mut self, link: usize, most: usize) {
+    fn carry_up(&mut self, link: usize, most: usize, swift: bool) {
         for _ in 0..most {
-            let message = self.links[link].up.lock().expect("one thread").pop_front();
+            let control = |message: &Up| matches!(message, Up::Release(..));
+            let up = Arc::clone(&self.links[link].up);
+            let message = next(&mut up.lock().expect("one thread"), swift, control);
             let ledger = self.links[link].ledger.clone();
             match message {
                 None => return,
@@ -400,7 +407,13 @@ impl World {
             for notice in link.ledger.notices() {
                 link.down.extend(match notice {
                     Notice::Grant { grant, .. } => grant.map(Down::Granted),
-                    Notice::Forget { segment } => Some(Down::Forget(segment)),
+                    Notice::Forget { segment } => {
+                        let own = self.granted.get_mut(&segment);
+                        if let Some(own) = own.filter(|own| own.owner == link.uid) {
+                            own.revoked = true;
+                        }
+                        Some(Down::Forget(segment))
+                    }
                     other => panic!("unknown notice {other:?}"),
                 });
             }
@@ -432,11 +445,11 @@ impl World {
                 self.links[at].drafts.clear();
                 self.links[at].readers.clear();
                 self.collect_notices();
-                self.carry_down(at, usize::MAX);
+                self.carry_down(at, usize::MAX, false);
                 self.links[at].readers.clear();
                 self.links[at].ledger.revoke_idle();
                 self.collect_notices();
-                self.carry_down(at, usize::MAX);
+                self.carry_down(at, usize::MAX, false);
                 let up = std::mem::take(&mut *self.links[at].up.lock().expect("one thread"));
                 for message in up {
                     let ledger = &self.links[at].ledger;
@@ -452,12 +465,18 @@ impl World {
             self.collect_notices();
         }
         for at in 0..self.links.len() {
-            self.carry_down(at, usize::MAX);
+            self.carry_down(at, usize::MAX, false);
             assert_eq!(self.links[at].regions.stats().segments, 0, "a worker keeps a mapping");
         }
         let stats = self.arena.stats();
         assert_eq!((stats.in_use_bytes(), stats.held_bytes, stats.segments), (0, 0, 0));
     }
+}
+
+/// The next message of a queue, or the first that overtakes the others, as control frames do.
+fn next<T>(queue: &mut VecDeque<T>, swift: bool, control: impl FnMut(&T) -> bool) -> Option<T> {
+    let at = if swift { queue.iter().position(control)? } else { 0 };
+    queue.remove(at)
 }
 
 fn pick<T>(from: &mut Vec<T>, at: usize) -> Option<T> {
