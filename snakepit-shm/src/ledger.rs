@@ -98,9 +98,9 @@ enum Place {
 impl Ledger {
     /// A record for a worker of this pool, which was given the other end of `channel`.
     ///
-    /// `wake` is called when there are [notices](Self::notices) to take. It is called from whichever
-    /// thread drops a lease, so it must only signal: no lock of the caller's, no wait. Calls of this
-    /// record's own methods do not cause it; look for notices after them.
+    /// `wake` is called whenever there are new [notices](Self::notices) to take, also from within this
+    /// record's own methods and from whichever thread drops a lease. So it must only signal: no call
+    /// back, no wait, and no lock that is held while any of these is called.
     pub fn new(
         quota: &Quota,
         channel: DescriptorSender,
@@ -163,7 +163,7 @@ impl Ledger {
         let loan = self.0.end_loan(reference.segment, reference.generation);
         if let Some(None) = loan {
             // A file, whose descriptor the worker would keep.
-            self.0.tables().notices.push(Notice::Forget { segment: reference.segment });
+            self.0.tell(Notice::Forget { segment: reference.segment });
         }
     }
 
@@ -185,7 +185,7 @@ impl Ledger {
             Ok(grant) => (Some(grant), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        self.0.tables().notices.push(Notice::Grant { want_id, grant });
+        self.0.tell(Notice::Grant { want_id, grant });
         result
     }
 
@@ -207,7 +207,7 @@ impl Ledger {
 
     /// Asks the worker for the segments that it was granted and that hold no value here.
     pub fn revoke_idle(&self) {
-        self.0.mark_idle_revoked();
+        self.0.revoke_idle();
     }
 
     /// The worker is dead: nothing looks at what it was lent, and what it was granted is gone once
@@ -350,14 +350,8 @@ impl LedgerInner {
         }
     }
 
-    /// The arena is short of memory.
+    /// The arena is short of memory, or the caller wants it.
     pub(crate) fn revoke_idle(&self) {
-        if self.mark_idle_revoked() {
-            (self.wake)();
-        }
-    }
-
-    fn mark_idle_revoked(&self) -> bool {
         let mut tables = self.tables();
         let Tables { granted, notices, .. } = &mut *tables;
         let before = notices.len();
@@ -367,7 +361,22 @@ impl LedgerInner {
                 notices.push(Notice::Forget { segment });
             }
         }
-        notices.len() > before
+        let told = notices.len() > before;
+        drop(tables);
+        if told {
+            (self.wake)();
+        }
+    }
+
+    /// Leaves a notice, unless nobody is there to be told.
+    fn tell(&self, notice: Notice) {
+        let mut tables = self.tables();
+        if tables.closed {
+            return;
+        }
+        tables.notices.push(notice);
+        drop(tables);
+        (self.wake)();
     }
 
     fn close(&self) {

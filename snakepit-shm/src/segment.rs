@@ -35,7 +35,8 @@ pub struct Reference {
     pub segment: SegmentId,
     /// Which of its uses.
     pub generation: u64,
-    /// Where the value begins, in bytes. A multiple of [`ALIGNMENT`] in segments.
+    /// Where the value begins, in bytes: a multiple of [`ALIGNMENT`], but for files and for
+    /// [parts](crate::Lease::slice) of values.
     pub offset: u64,
     /// How long it is, in bytes.
     pub size_bytes: u64,
