@@ -16,12 +16,13 @@ const EXAMPLES: [(&str, &str); 3] =
     [("snakepit-lifecycle", "watch"), ("snakepit-lifecycle", "recycle"), ("snakepit-shm", "sum")];
 
 /// Examples of the facade that check what they show, run with one interpreter.
-const FACADE_EXAMPLES: [&str; 9] = [
+const FACADE_EXAMPLES: [&str; 10] = [
     "affinity",
     "batch",
     "cancel",
     "crash_recovery",
     "errors",
+    "images",
     "pipeline",
     "sessions",
     "streaming",
