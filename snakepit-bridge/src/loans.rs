@@ -126,7 +126,6 @@ impl Loans {
             // What the worker does without it is its own business: it knows whether it is strict.
             let _ = self.memory.fall_back(want.size_bytes, &error.to_string());
         }
-        self.signal.raise();
     }
 
     /// What the worker has to be told, in order; nothing nearly always.

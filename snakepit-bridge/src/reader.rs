@@ -34,6 +34,9 @@ pub(crate) enum Unreadable {
 /// gigabyte a second, which is what touching new pages takes.
 const MOST_AT_ONCE: u64 = 256 * 1024;
 
+/// Large wants of one worker that may be unanswered. Each of its calls waits for one at a time.
+const MOST_WANTS: usize = snakepit_shm::RUNNING_SLOTS;
+
 /// Serves the incoming half of one link until it ends.
 pub(crate) async fn run(
     pending: Pending,
@@ -62,6 +65,7 @@ pub(crate) async fn run(
     }
     let mut reader = Reader {
         inbox: Inbox::new(shared.max_payload_bytes),
+        wants: Arc::default(),
         released: Vec::new(),
         shared: Arc::clone(&shared),
     };
@@ -125,6 +129,8 @@ enum Offence {
     UnknownCall { what: &'static str, call_id: u64 },
     #[error("{what} for call {call_id}, which asked for {wanted}")]
     WrongShape { what: &'static str, call_id: u64, wanted: &'static str },
+    #[error("shared memory: it is asked for more often than there are calls")]
+    TooManyWants,
     #[error("shared memory: this worker has none")]
     NoMemory,
     #[error("chunk {found} of call {call_id} where {expected} was due")]
@@ -140,6 +146,8 @@ enum Offence {
 struct Reader {
     shared: Arc<Shared>,
     inbox: Inbox,
+    /// Held by each large want that is not answered yet.
+    wants: Arc<()>,
     released: Vec<(u64, CallFrame)>,
 }
 
@@ -328,12 +336,16 @@ impl Reader {
             loans.want(&want);
             return Ok(());
         }
-        let shared = Arc::clone(&self.shared);
+        if Arc::strong_count(&self.wants) > MOST_WANTS {
+            return Err(Offence::TooManyWants);
+        }
+        let (shared, open) = (Arc::clone(&self.shared), Arc::clone(&self.wants));
         // Whoever wants it waits for the answer; the link does not, nor any other.
         drop(tokio::task::spawn_blocking(move || {
             if let Some(loans) = &shared.loans {
                 loans.want(&want);
             }
+            drop(open);
         }));
         Ok(())
     }

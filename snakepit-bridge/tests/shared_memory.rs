@@ -228,10 +228,33 @@ async fn a_result_is_a_view_of_what_the_worker_wrote_and_its_memory_is_granted_a
 #[tokio::test]
 async fn a_want_beyond_the_quota_is_refused_and_the_link_goes_on() {
     let server = server();
-    let mut it = sharing(&server).await;
-    assert!(it.want(8 * 1024 * KIB as u64).await.segments.is_empty());
+    let mut it = sharing_with(&server, 64 * KIB as u64, false, true).await;
+    assert!(it.want(128 * KIB as u64).await.segments.is_empty());
     assert_eq!(it.want(8 * KIB as u64).await.segments.len(), 1);
     assert_eq!(it.memory.counts().fallbacks, 1);
+}
+
+#[test]
+fn large_memory_is_made_elsewhere_and_all_links_are_served_meanwhile() {
+    // One thread for what blocks, which the test holds: what needs it cannot have happened.
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().max_blocking_threads(1).build().unwrap();
+    let (finish, held) = std::sync::mpsc::channel::<()>();
+    drop(runtime.spawn_blocking(move || held.recv()));
+    runtime.block_on(async {
+        let server = server();
+        let mut it = sharing_with(&server, 8 * 1024 * KIB as u64, false, true).await;
+        let (bystander, mut beside) = attached(&server).await;
+        let size_bytes = 4 * 1024 * KIB as u64;
+        it.worker.send(Frame::ShmWant(v1::ShmWant { size_bytes, want_id: 7 }));
+        support::ping(&bystander, &mut beside, 0, 0).await;
+        // A grant that was made would come before the ping.
+        it.settle().await;
+        assert_eq!(it.in_use(), 0);
+        finish.send(()).unwrap();
+        assert_eq!(it.grant().await.want_id, 7);
+        assert_eq!(it.in_use(), size_bytes);
+    });
 }
 
 #[tokio::test]
