@@ -204,6 +204,11 @@ def fill_and_return_a_part(size=100_000):
     return kept["filled"][16:].reshape(2, -1)
 
 @snakepit.tool
+def fill_for_later(size=100_000):
+    kept["filled"] = context.empty(size)
+    kept["filled"][:] = 5
+
+@snakepit.tool
 def filled():
     return [float(kept["filled"][1]), float(kept["filled"][-1])]
 
@@ -579,6 +584,21 @@ def test_what_the_host_wants_back_is_given_back_when_it_is_free(host: FakeHost) 
     host.send(SHM_REVOKE, message(f1=[result.number]))
     host.settle(lambda: not host.granted)
     assert host.call("make").number != result.number
+
+
+def test_what_is_written_when_the_host_wants_it_back_comes_with_a_result(host: FakeHost) -> None:
+    host.call("fill_for_later")
+    host.send(SHM_REVOKE, message(f1=[1]))
+    assert host.call("make", {"count": 3}) == [0.0, 1.0, 2.0]
+    assert list(host.granted) == [1], "it is not given back under the array"
+    writable, array = host.call("again")
+    assert writable
+    assert (array.number, array.data) == (1, numpy.full(100_000, 5.0).tobytes())
+    # The host has it now, and asks once more; the array is still there to be looked at.
+    host.send(SHM_REVOKE, message(f1=[1]))
+    assert host.call("filled") == [5.0, 5.0]
+    host.call("drop", ["filled"])
+    assert host.call("make").number != 1
 
 
 # `context.empty`.
