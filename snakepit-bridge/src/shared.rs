@@ -109,6 +109,7 @@ enum Intake {
 }
 
 /// What the outgoing stream does next.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack; a box would be an allocation")]
 pub(crate) enum Next {
     Batch,
     Fragment(Frame),

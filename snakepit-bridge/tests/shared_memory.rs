@@ -1,4 +1,5 @@
 //! Values in shared memory on a link: lent, handed over, given back, and what happens without.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Arrays and bytes there and back, with and without shared memory.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -125,7 +125,7 @@ async fn crossing(run: &mut Run, shared: &Snakepit, inline: &Snakepit) -> Result
     let mut crossing = None;
     for power in 10..=24 {
         let bytes = Blob::from(vec![7; 1 << power]);
-        let calls = run.calls((64 * MIB >> power).clamp(8, 400)).max(4);
+        let calls = run.calls(((64 * MIB) >> power).clamp(8, 400)).max(4);
         let (mut ours, mut theirs) = (Table::default(), Table::default());
         for round in 0..=run.samples {
             let through = timed::<Blob>(shared, "echo", &bytes, calls).await?;

@@ -196,10 +196,10 @@ impl Array {
         if flat.iter().all(|item| matches!(item, Value::Bool(_))) && !flat.is_empty() {
             return Self::from_vec(flat.iter().filter_map(|v| v.as_bool()).collect(), shape).ok();
         }
-        if let Some(integers) = flat.iter().map(|item| item.as_i64()).collect::<Option<Vec<_>>>() {
-            if !flat.is_empty() {
-                return Self::from_vec(integers, shape).ok();
-            }
+        let integers = flat.iter().map(|item| item.as_i64()).collect::<Option<Vec<_>>>();
+        // What is empty is an array of floats, as numpy has it.
+        if let Some(integers) = integers.filter(|integers| !integers.is_empty()) {
+            return Self::from_vec(integers, shape).ok();
         }
         let floats = flat.iter().map(|item| item.as_f64()).collect::<Option<Vec<_>>>()?;
         Self::from_vec(floats, shape).ok()

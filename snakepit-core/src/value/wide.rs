@@ -60,10 +60,10 @@ impl<S: Serializer> Serializer for Wide<S> {
     );
 
     fn serialize_bytes(self, value: &[u8]) -> Result<S::Ok, S::Error> {
-        if wants(value.len()) {
-            if let Some(index) = place(value.len(), &mut |room| room.copy_from_slice(value)) {
-                return bytes_at(index, self.0);
-            }
+        if wants(value.len())
+            && let Some(index) = place(value.len(), &mut |room| room.copy_from_slice(value))
+        {
+            return bytes_at(index, self.0);
         }
         self.0.serialize_bytes(value)
     }
