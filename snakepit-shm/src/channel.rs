@@ -90,6 +90,13 @@ pub fn descriptor_channel() -> io::Result<(DescriptorSender, OwnedFd)> {
     Ok((DescriptorSender(host), worker))
 }
 
+/// The host's end of a pair of packet sockets that was made elsewhere.
+impl From<OwnedFd> for DescriptorSender {
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+}
+
 impl DescriptorSender {
     /// Sends a descriptor without waiting.
     pub(crate) fn send(&self, packet: Packet, file: BorrowedFd<'_>) -> Result<(), LendError> {

@@ -1,18 +1,19 @@
 //! Two processes, one of them killed at every point of an exchange: the other keeps what it reads,
-//! and nothing of the dead one stays. The worker is this test binary, started again.
+//! and nothing of the dead one stays. The other one is this test binary, started again.
 
 use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use snakepit_shm::{
-    Arena, ArenaOptions, DescriptorReceiver, Grant, Lease, Ledger, Notice, Quota, Reference,
-    RegionUse, Regions, SegmentId, descriptor_channel,
+    Arena, ArenaOptions, DescriptorReceiver, DescriptorSender, Grant, Lease, Ledger, Notice, Quota,
+    Reference, RegionError, RegionUse, Regions, SegmentId, descriptor_channel,
 };
 
 /// Where the worker finds its host; the way of descriptors is its standard input.
@@ -21,6 +22,9 @@ const SOCKET: &str = "SNAKEPIT_SHM_TEST_SOCKET";
 const KILLS: [usize; 2] = [200, 10_000];
 const SIZE: usize = 300 * 1024;
 const MIB: u64 = 1024 * 1024;
+
+/// What a process has open and mapped is looked at by one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A message, both ways: a tag and four numbers.
 type Message = [u64; 5];
@@ -107,6 +111,44 @@ fn answer(regions: &Regions, seen: &RegionUse, out: &UnixStream) {
     let _ = send(out, message_of(RESULT, &reference));
 }
 
+/// A host that shows values and grants a segment, and is killed in the middle of nothing.
+#[test]
+#[ignore = "the other process of the test in this file"]
+fn as_a_host() {
+    let stream = UnixStream::connect(env::var(SOCKET).expect("started by the test")).unwrap();
+    let channel = io::stdin().as_fd().try_clone_to_owned().unwrap();
+    let arena = Arena::new(ArenaOptions { total_bytes: 16 * MIB, poison: true });
+    let quota = arena.quota("pool", 16 * MIB);
+    let ledger = Ledger::new(&quota, DescriptorSender::from(channel), || {});
+    let mut kept = Vec::new();
+    for pattern in 1..=3 {
+        let mut draft = quota.draft(SIZE).unwrap();
+        draft.as_mut_slice().fill(pattern);
+        kept.push(draft.freeze(SIZE));
+        let reference = ledger.lend(kept.last().unwrap()).unwrap();
+        send(&stream, message_of(CALL, &reference)).unwrap();
+    }
+    ledger.want(1, SIZE as u64).unwrap();
+    let [Notice::Grant { grant: Some(grant), .. }] = ledger.notices()[..] else {
+        panic!("a want is answered");
+    };
+    let Grant { segment, generation, size_bytes } = grant;
+    send(&stream, [GRANT, segment.0, generation, size_bytes, 0]).unwrap();
+    // Nothing comes: this waits to be killed.
+    let _ = receive(&stream);
+}
+
+/// Starts this binary again, as one of the tests that are for that.
+fn start(role: &str, channel: OwnedFd, socket: &Path) -> Child {
+    Command::new(env::current_exe().expect("this binary"))
+        .args(["--ignored", "--exact", role])
+        .env(SOCKET, socket)
+        .stdin(Stdio::from(channel))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts again")
+}
+
 struct Worker {
     child: Child,
     stream: UnixStream,
@@ -116,13 +158,7 @@ struct Worker {
 impl Worker {
     fn start(quota: &Quota, listener: &UnixListener, socket: &Path) -> Self {
         let (sender, channel) = descriptor_channel().expect("descriptors");
-        let child = Command::new(env::current_exe().expect("this binary"))
-            .args(["--ignored", "--exact", "as_a_worker"])
-            .env(SOCKET, socket)
-            .stdin(Stdio::from(channel))
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("it starts again");
+        let child = start("as_a_worker", channel, socket);
         let (stream, _) = listener.accept().expect("it connects");
         Self { child, stream, ledger: Ledger::new(quota, sender, || {}) }
     }
@@ -178,6 +214,7 @@ fn footprint() -> (usize, usize) {
 
 #[test]
 fn a_worker_killed_at_any_point_leaves_nothing_and_takes_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("host");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -232,4 +269,47 @@ fn exchange(
         last = Some(result);
     }
     Ok(last)
+}
+
+#[test]
+fn what_a_killed_host_has_shown_stays_readable_until_it_is_let_go() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("worker");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let flags = rustix::net::SocketFlags::CLOEXEC;
+    let (host_end, worker_end) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        flags,
+        None,
+    )
+    .unwrap();
+    let mut host = start("as_a_host", host_end, &socket);
+    let (stream, _) = listener.accept().unwrap();
+    let releases = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&releases);
+    let release = move |_, _| {
+        counter.fetch_add(1, Ordering::SeqCst);
+    };
+    let regions = Regions::new(DescriptorReceiver::new(worker_end), release);
+    let seen: Vec<RegionUse> =
+        (0..3).map(|_| regions.view(&reference_of(&receive(&stream).unwrap())).unwrap()).collect();
+    let [tag, segment, generation, size_bytes, _] = receive(&stream).unwrap();
+    assert_eq!(tag, GRANT);
+    regions.granted(&Grant { segment: SegmentId(segment), generation, size_bytes }).unwrap();
+    let mut draft = regions.draft(SIZE).unwrap();
+
+    host.kill().unwrap();
+    host.wait().unwrap();
+    for (seen, pattern) in seen.iter().zip(1..) {
+        assert!(seen.as_slice().unwrap().iter().all(|&byte| byte == pattern));
+    }
+    draft.as_mut_slice().fill(9);
+    assert!(draft.as_mut_slice().iter().all(|&byte| byte == 9));
+    let unknown = Reference { segment: SegmentId(99), generation: 1, offset: 0, size_bytes: 1 };
+    let error = regions.view(&unknown).unwrap_err();
+    assert!(matches!(error, RegionError::System(_)), "the host's end is closed: {error}");
+    drop((seen, draft));
+    assert_eq!(releases.load(Ordering::SeqCst), 3, "each reference is let go once");
 }
