@@ -1,32 +1,10 @@
-//! Calls through the whole system, as a program makes them.
-
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+//! Pools of the whole system, as a program has them. Calls through them are `load`'s.
 
 use anyhow::Result;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use snakepit::config::PoolBuilder;
 use snakepit::{PoolConfig, PoolReport, Snakepit};
 
-use crate::sample::Latencies;
-use crate::workload::{Arguments, Setting};
-
-/// One sample of calls.
-#[derive(Debug)]
-pub struct Sample {
-    /// Wall time of the whole sample.
-    pub wall: Duration,
-    /// Each call's time from submission to result.
-    pub latencies: Latencies,
-}
-
-impl Sample {
-    /// Calls per second.
-    pub fn rate(&self, calls: usize) -> f64 {
-        calls as f64 / self.wall.as_secs_f64()
-    }
-}
+use crate::workload::Setting;
 
 /// Starts a host with one pool.
 ///
@@ -52,39 +30,6 @@ pub async fn start_with(
         .workers(setting.workers)
         .prefetch(prefetch);
     Ok(Snakepit::builder().pool(set(pool).build()?).start().await?)
-}
-
-/// Runs `calls` of a command, `window` at a time, on the caller's runtime. Every result is decoded.
-///
-/// # Errors
-/// The first call that fails.
-pub async fn windowed<A: Arguments>(
-    snakepit: &Snakepit,
-    arguments: &A,
-    calls: usize,
-    window: usize,
-) -> Result<Sample> {
-    let command: Arc<str> = Arc::from(A::COMMAND);
-    let one = || {
-        let submitted = Instant::now();
-        let call = snakepit.call(Arc::clone(&command)).args(arguments).execute::<A::Result>();
-        async move { call.await.map(|_| submitted.elapsed()) }
-    };
-    let mut latencies = Latencies::default();
-    let mut under_way = FuturesUnordered::new();
-    let start = Instant::now();
-    for _ in 0..window.min(calls) {
-        under_way.push(one());
-    }
-    let mut submitted = under_way.len();
-    while let Some(latency) = under_way.next().await {
-        latencies.record(latency?);
-        if submitted < calls {
-            submitted += 1;
-            under_way.push(one());
-        }
-    }
-    Ok(Sample { wall: start.elapsed(), latencies })
 }
 
 /// The workers' processes.

@@ -2,7 +2,10 @@
 
 pub mod bare;
 pub mod facade;
+pub mod load;
 pub mod os;
 pub mod peers;
+pub mod report;
 pub mod sample;
+pub mod stats;
 pub mod workload;

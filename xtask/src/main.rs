@@ -1,6 +1,7 @@
 //! The workspace's commands, one file each: `cargo xtask --help` lists them. Knows how to run the
 //! project's tools and nothing of what they do.
 
+mod bench;
 mod ci;
 mod demo;
 mod lock;
@@ -35,6 +36,8 @@ enum Task {
     Test(test::Selection),
     /// Set up, then run the tests of many workers' lives in full size
     Soak(soak::Length),
+    /// Measure, and report as Markdown and as a page (`compare` shows what moved since)
+    Bench(bench::Arguments),
     /// Run the quick checks that are no tests: format, lints, docs, each crate alone
     Ci,
     /// Derive the facts of the library matrix again, and show where they have moved
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(&workspace),
         Task::Test(selection) => test::run(&workspace, &selection),
         Task::Soak(length) => soak::run(&workspace, &length),
+        Task::Bench(arguments) => bench::run(&workspace, &arguments),
         Task::Ci => ci::run(&workspace),
         Task::Matrix(arguments) => matrix::run(&workspace, &arguments),
         Task::Lock => lock::run(&workspace),

@@ -8,7 +8,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use snakepit::config::SharedMemoryMode::{Auto, Off};
 use snakepit::{Array, Blob, Snakepit};
 use snakepit_bench::facade;
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
+use snakepit_bench::stats::median;
 
 use super::{Bound, Run};
 
@@ -62,7 +63,7 @@ async fn there(run: &mut Run, shared: &Snakepit) -> Result<()> {
     let array = floats(64 * MIB)?;
     let mut target = vec![0_u8; 64 * MIB];
     let calls = run.calls(20).max(2);
-    let mut table = Table::default();
+    let mut table = Table::new("call/size/bytes=67108864", "GiB/s", Better::More);
     for round in 0..=run.samples {
         let ours = timed::<IgnoredAny>(shared, "size", &array, calls).await?;
         let start = Instant::now();
@@ -76,8 +77,8 @@ async fn there(run: &mut Run, shared: &Snakepit) -> Result<()> {
             table.add("memcpy", 0.0625 / copy);
         }
     }
-    run.table("GiB/s, 64 MiB to a worker", &table);
-    let ratio = table.median(SHARED) / table.median("memcpy");
+    run.table(&table);
+    let ratio = table.ratio(SHARED, "memcpy");
     run.gate("64 MiB to a worker over memcpy", ratio, Bound::AtLeast(0.85));
     Ok(())
 }
@@ -86,7 +87,7 @@ async fn there(run: &mut Run, shared: &Snakepit) -> Result<()> {
 async fn already_there(run: &mut Run, shared: &Snakepit) -> Result<()> {
     let array = shared.share("default", &floats(64 * MIB)?)?;
     let calls = run.calls(2000).max(10);
-    let mut table = Table::default();
+    let mut table = Table::new("call/size/shared", "µs per call", Better::Less);
     for round in 0..=run.samples {
         let there = timed::<IgnoredAny>(shared, "size", &array, calls).await?;
         let nothing = timed::<IgnoredAny>(shared, "size", 0, calls).await?;
@@ -95,7 +96,7 @@ async fn already_there(run: &mut Run, shared: &Snakepit) -> Result<()> {
             table.add("a number", nothing * 1e6);
         }
     }
-    run.table("µs a call", &table);
+    run.table(&table);
     let more = table.median("64 MiB, already there") - table.median("a number");
     run.gate("µs more for 64 MiB that are there than for a number", more, Bound::AtMost(100.0));
     Ok(())
@@ -104,7 +105,7 @@ async fn already_there(run: &mut Run, shared: &Snakepit) -> Result<()> {
 async fn there_and_back(run: &mut Run, shared: &Snakepit, inline: &Snakepit) -> Result<()> {
     let array = floats(8 * MIB)?;
     let calls = run.calls(40).max(2);
-    let mut table = Table::default();
+    let mut table = Table::new("call/echo/bytes=8388608", "ms", Better::Less);
     for round in 0..=run.samples {
         let ours = timed::<Array>(shared, "echo", &array, calls).await?;
         let theirs = timed::<Array>(inline, "echo", &array, calls).await?;
@@ -113,35 +114,39 @@ async fn there_and_back(run: &mut Run, shared: &Snakepit, inline: &Snakepit) -> 
             table.add(INLINE, theirs * 1e3);
         }
     }
-    run.table("ms, 8 MiB there and back", &table);
-    let ratio = table.median(INLINE) / table.median(SHARED);
+    run.table(&table);
+    let ratio = table.ratio(INLINE, SHARED);
     run.gate("8 MiB there and back over inline", ratio, Bound::AtLeast(10.0));
     Ok(())
 }
 
 /// From which size on shared memory is the faster way.
 async fn crossing(run: &mut Run, shared: &Snakepit, inline: &Snakepit) -> Result<()> {
-    println!("| bytes there and back | shared memory, µs | inline, µs |\n|---:|---:|---:|");
+    let mut table = Table::new("call/echo", "µs", Better::Less).along("bytes");
     let mut crossing = None;
     for power in 10..=24 {
         let bytes = Blob::from(vec![7; 1 << power]);
+        let at = f64::from(1 << power);
         let calls = run.calls(((64 * MIB) >> power).clamp(8, 400)).max(4);
-        let (mut ours, mut theirs) = (Table::default(), Table::default());
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..=run.samples {
-            let through = timed::<Blob>(shared, "echo", &bytes, calls).await?;
-            let beside = timed::<Blob>(inline, "echo", &bytes, calls).await?;
+            let through = timed::<Blob>(shared, "echo", &bytes, calls).await? * 1e6;
+            let beside = timed::<Blob>(inline, "echo", &bytes, calls).await? * 1e6;
             if round > 0 {
-                ours.add(SHARED, through * 1e6);
-                theirs.add(INLINE, beside * 1e6);
+                table.add_at(SHARED, at, through);
+                table.add_at(INLINE, at, beside);
+                ours.push(through);
+                theirs.push(beside);
             }
         }
-        let (ours, theirs) = (ours.median(SHARED), theirs.median(INLINE));
-        crossing = if ours < theirs { crossing.or(Some(power)) } else { None };
-        println!("| {} KiB | {ours:.0} | {theirs:.0} |", (1 << power) / 1024);
+        crossing = if median(&ours) < median(&theirs) { crossing.or(Some(power)) } else { None };
     }
-    match crossing {
-        Some(power) => println!("\nfaster from {} KiB on\n", (1_u64 << power) / 1024),
-        None => println!("\nnever faster\n"),
-    }
+    run.table(&table);
+    run.note(&match crossing {
+        Some(power) => {
+            format!("Shared memory is faster from {} KiB on.", (1_u64 << power) / 1024)
+        }
+        None => "Shared memory is never faster.".to_owned(),
+    });
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_core::{
     BoxFuture, Call, CallEvent, CallId, CancelReason, Clock, Codec, Error, Payload, Pool,
     PoolOptions, Profile, Reply, Request, Seat, Slots, Worker, WorkerExit, WorkerInfo,
@@ -36,14 +36,15 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
         runtime.block_on(measure(calls, samples))
     });
     let table = thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))??;
-    run.table("ns per call", &table);
+    run.table(&table);
     let more = table.median(WITH) - table.median(WITHOUT);
-    println!("Limits cost {more:.0} ns per call: the difference of the medians.");
+    run.note(&format!("Limits cost {more:.0} ns per call: the difference of the medians."));
     Ok(())
 }
 
 async fn measure(calls: usize, samples: usize) -> Result<Table> {
-    let (mut limits, mut table) = (Limits::default(), Table::default());
+    let mut limits = Limits::default();
+    let mut table = Table::new("engine/call", "ns per call", Better::Less);
     let without = Supervised::start(limits).await?;
     limits.max_requests = Some(u64::MAX / 2);
     limits.ttl = Some(FAR);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use snakepit::{PoolConfig, Snakepit};
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::Setting;
 
 use super::{Bound, Run};
@@ -23,7 +23,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     ];
     for (name, python) in interpreters {
         let Some(python) = python else {
-            println!("Not measured without a GIL: there is no such environment.");
+            run.failure("not measured without a GIL: there is no such environment");
             continue;
         };
         let pool = PoolConfig::builder("default")
@@ -32,7 +32,8 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
             .workers(1)
             .build()?;
         let snakepit = Snakepit::builder().pool(pool).start().await?;
-        let mut table = Table::default();
+        let workload = format!("convert/document/python={name}");
+        let mut table = Table::new(&workload, "µs", Better::Less);
         for round in 0..=run.samples * FOR_ONE {
             let steps: BTreeMap<String, f64> = snakepit.execute("sample", (ROUNDS,)).await?;
             // The first round warms up.
@@ -40,14 +41,16 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
                 table.add(step, *us);
             }
         }
-        run.table("µs", &table);
+        run.table(&table);
         let both = |how: &str| {
             table.median(&format!("read, {how}")) + table.median(&format!("write, {how}"))
         };
         let ratio = both("Python's json") / both("MessagePack");
         run.gate(&format!("conversion against Python's json ({name})"), ratio, Bound::AtLeast(1.8));
         let ratio = both("Python's json") / both("JSON in Rust");
-        println!("With JSON on the wire it is {ratio:.2} times as fast.\n");
+        run.note(&format!(
+            "With JSON on the wire it is {ratio:.2} times as fast as Python's json."
+        ));
         super::stop([snakepit]).await?;
     }
     Ok(())

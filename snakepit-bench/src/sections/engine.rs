@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use snakepit_bench::bare;
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::{Arguments, SMALL, Setting, Small};
 use snakepit_bridge::LinkServer;
 use snakepit_core::{
@@ -35,8 +35,8 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     });
     let tables = thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))??;
     for (window, table) in tables {
-        run.table(&format!("calls/s, {window} at each worker"), &table);
-        let ratio = table.median("engine") / table.median(AWAITED);
+        run.table(&table);
+        let ratio = table.ratio("engine", AWAITED);
         let claim = format!("engine over bare link, {window} at each worker");
         run.gate(&claim, ratio, Bound::AtLeast(0.9));
     }
@@ -68,7 +68,8 @@ async fn measure(
             pool.join(Arc::clone(worker));
         }
         let in_flight = window * workers.len();
-        let mut table = Table::default();
+        let workload = format!("call/small/window={window}");
+        let mut table = Table::new(&workload, "calls/s", Better::More);
         for round in 0..=samples {
             let bare = bare::sample(&workers, Small::COMMAND, &arguments, calls, window).await?;
             let awaited =

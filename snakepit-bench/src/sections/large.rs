@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use snakepit::config::SharedMemoryMode::Off;
-use snakepit_bench::facade;
 use snakepit_bench::peers::Peers;
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::Echo;
+use snakepit_bench::{facade, load};
 
 use super::{Bound, Run};
 
@@ -19,17 +19,18 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     let mut peers = Peers::start(&run.setting)?;
     let echo = Echo { data: serde_bytes::ByteBuf::from(vec![0; SIZE]) };
     for window in [1, 4] {
-        let mut table = Table::default();
+        let workload = format!("call/echo/bytes={SIZE}/inflight={window}");
+        let mut table = Table::new(&workload, "calls/s", Better::More);
         for round in 0..=run.samples {
-            let ours = facade::windowed(&snakepit, &echo, calls, window).await?;
+            let ours = load::windowed(&snakepit, &echo, calls, window).await?;
             let theirs = peers.sample(PEER, "echo", SIZE, calls, window)?;
             if round > 0 {
                 table.add("snakepit", ours.rate(calls));
                 table.add(PEER, calls as f64 / theirs.seconds);
             }
         }
-        run.table(&format!("calls/s, {window} in flight"), &table);
-        let ratio = table.median("snakepit") / table.median(PEER);
+        run.table(&table);
+        let ratio = table.ratio("snakepit", PEER);
         let claim = format!("1 MB there and back over {PEER}, {window} in flight");
         run.gate(&claim, ratio, Bound::AtLeast(3.0));
     }

@@ -1,10 +1,12 @@
 //! One call at a time: the caller on its own runtime, on Snakepit's, and the peers.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use snakepit::Snakepit;
-use snakepit_bench::facade::{self, Sample};
+use snakepit_bench::facade;
+use snakepit_bench::load::{self, Sample};
 use snakepit_bench::peers::{PEERS, Peers};
-use snakepit_bench::sample::{Table, median};
+use snakepit_bench::report::{Better, Table};
+use snakepit_bench::stats::{median, quantile};
 use snakepit_bench::workload::SMALL;
 
 use super::{Bound, Run};
@@ -17,7 +19,8 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     let calls = run.calls(4_000);
     let snakepit = facade::start(&run.setting, 8).await?;
     let mut peers = Peers::start(&run.setting)?;
-    let (mut p50, mut p99) = (Table::default(), Table::default());
+    let table = |what: &str| Table::new("call/small/inflight=1", "µs", Better::Less).measure(what);
+    let (mut p50, mut p99) = (table("p50"), table("p99"));
     for round in 0..=run.samples {
         let mut add = |name: &str, middle: f64, tail: f64| {
             if round > 0 {
@@ -25,20 +28,20 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
                 p99.add(name, tail);
             }
         };
-        let own = facade::windowed(&snakepit, &SMALL, calls, 1).await?;
+        let own = load::windowed(&snakepit, &SMALL, calls, 1).await?;
         add(OWN, own.latencies.percentile_us(50.0), own.latencies.percentile_us(99.0));
         let inside = inside(&snakepit, calls).await?;
         add(INSIDE, inside.latencies.percentile_us(50.0), inside.latencies.percentile_us(99.0));
         for peer in PEERS {
-            let mut latencies = peers.sample(peer, "small", 0, calls, 1)?.latencies_us;
-            latencies.sort_by(f64::total_cmp);
-            add(peer, median(&latencies), latencies[latencies.len() * 99 / 100]);
+            let latencies = peers.sample(peer, "small", 0, calls, 1)?.latencies_us;
+            add(peer, median(&latencies), quantile(&latencies, 0.99));
         }
     }
-    run.table("p50 µs", &p50);
-    run.table("p99 µs", &p99);
-    let best = PEERS.iter().map(|peer| p50.median(peer)).fold(f64::INFINITY, f64::min);
-    run.gate("p50, own runtime, over the better peer", p50.median(OWN) / best, Bound::AtMost(0.3));
+    run.table(&p50);
+    run.table(&p99);
+    let faster = |a: &&&str, b: &&&str| p50.median(a).total_cmp(&p50.median(b));
+    let best = PEERS.iter().min_by(faster).context("there are peers")?;
+    run.gate("p50, own runtime, over the better peer", p50.ratio(OWN, best), Bound::AtMost(0.3));
     super::stop([snakepit]).await
 }
 
@@ -46,6 +49,6 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
 async fn inside(snakepit: &Snakepit, calls: usize) -> Result<Sample> {
     let handle = snakepit.handle();
     let snakepit = snakepit.clone();
-    let task = async move { facade::windowed(&snakepit, &SMALL, calls, 1).await };
+    let task = async move { load::windowed(&snakepit, &SMALL, calls, 1).await };
     handle.spawn(task).await?
 }

@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use snakepit_bench::facade;
 use snakepit_bench::os;
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::SMALL;
+use snakepit_bench::{facade, load};
 
 use super::{Bound, Run};
 
@@ -16,15 +16,15 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
     run.title("Memory: private bytes of a worker that has served calls");
     let snakepit = facade::start(&run.setting, 8).await?;
-    facade::windowed(&snakepit, &SMALL, 1_000, 16).await?;
-    let mut table = Table::default();
+    load::windowed(&snakepit, &SMALL, 1_000, 16).await?;
+    let mut table = Table::new("worker/idle", "MiB", Better::Less).measure("private memory");
     for pid in facade::worker_pids(&snakepit) {
         table.add("worker", os::private_bytes(pid)? / MIB);
     }
     for _ in 0..run.setting.workers {
         table.add("bare interpreter", bare_interpreter(run)? / MIB);
     }
-    run.table("MiB", &table);
+    run.table(&table);
     let above = table.median("worker") - table.median("bare interpreter");
     run.gate("MiB above a bare interpreter", above, Bound::AtMost(5.0));
     super::stop([snakepit]).await

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use snakepit::Snakepit;
 use snakepit_bench::facade;
-use snakepit_bench::sample::{Latencies, Table};
+use snakepit_bench::report::{Better, Table};
+use snakepit_bench::sample::Latencies;
 use snakepit_bench::workload::{Arguments, Nap};
 
 use super::{Bound, Run};
@@ -21,7 +22,8 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
         ("prefetch", facade::start(&run.setting, 8).await?),
         ("strict", facade::start(&run.setting, 0).await?),
     ];
-    let (mut p50, mut p99) = (Table::default(), Table::default());
+    let table = |what: &str| Table::new("call/nap/mixed", "µs", Better::Less).measure(what);
+    let (mut p50, mut p99) = (table("p50 of the fast calls"), table("p99 of the fast calls"));
     for _ in 0..run.samples {
         for (name, snakepit) in &contenders {
             let latencies = sample(snakepit, calls).await?;
@@ -29,9 +31,9 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
             p99.add(name, latencies.percentile_us(99.0));
         }
     }
-    run.table("p50 µs of the fast calls", &p50);
-    run.table("p99 µs of the fast calls", &p99);
-    let ratio = p99.median("prefetch") / p99.median("strict");
+    run.table(&p50);
+    run.table(&p99);
+    let ratio = p99.ratio("prefetch", "strict");
     run.gate("p99 with prefetch over strict", ratio, Bound::AtMost(2.0));
     super::stop(contenders.map(|(_, snakepit)| snakepit)).await
 }

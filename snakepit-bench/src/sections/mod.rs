@@ -18,11 +18,10 @@ mod threads;
 mod throughput;
 mod tools;
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::ValueEnum;
-use snakepit_bench::sample::Table;
+pub(crate) use snakepit_bench::report::Bound;
+use snakepit_bench::report::{self, Gate, Measured, Part, Table, markdown, wording};
 use snakepit_bench::workload::Setting;
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -66,6 +65,11 @@ impl Section {
         Self::value_variants().to_vec()
     }
 
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     pub(crate) async fn run(self, run: &mut Run) -> Result<()> {
         match self {
             Self::Throughput => throughput::run(run).await,
@@ -88,70 +92,70 @@ impl Section {
     }
 }
 
-/// One run of the benchmark.
+/// One section under way: what it is run with, and what it has measured so far.
 pub(crate) struct Run {
     pub(crate) setting: Setting,
     pub(crate) samples: usize,
     scale: f64,
-    missed: Vec<String>,
+    pub(crate) section: report::Section,
 }
 
 impl Run {
     pub(crate) fn new(setting: Setting, samples: usize, scale: f64) -> Self {
-        Self { setting, samples, scale, missed: Vec::new() }
+        Self { setting, samples, scale, section: report::Section::default() }
     }
 
     /// A number of calls, fewer in a quick run.
     pub(crate) fn calls(&self, full: usize) -> usize {
-        (full as f64 * self.scale) as usize
+        ((full as f64 * self.scale) as usize).max(1)
     }
 
-    pub(crate) fn title(&self, text: &str) {
+    /// Whether fewer and shorter samples are wanted.
+    pub(crate) fn quick(&self) -> bool {
+        self.scale < 1.0
+    }
+
+    /// Begins a part of the section.
+    pub(crate) fn title(&mut self, text: &str) {
         println!("\n## {text}\n");
+        self.section.parts.push(Part { title: text.to_owned(), ..Part::default() });
     }
 
-    pub(crate) fn table(&self, unit: &str, table: &Table) {
-        println!("| contender | median {unit} | lowest | highest |\n|---|---:|---:|---:|");
-        for (name, median, low, high) in table.rows() {
-            println!("| {name} | {} | {} | {} |", text(median), text(low), text(high));
+    /// Says what has to be known to read the figures.
+    pub(crate) fn note(&mut self, text: &str) {
+        println!("{text}\n");
+        self.part().notes.push(text.to_owned());
+    }
+
+    /// Keeps a table whose samples are all there.
+    pub(crate) fn table(&mut self, table: &Table) {
+        let mut table = table.clone();
+        table.conclude();
+        let mut text = String::new();
+        markdown::table(&mut text, &table);
+        print!("{text}");
+        self.part().tables.push(table);
+    }
+
+    /// Says whether a figure keeps its bound.
+    pub(crate) fn gate(&mut self, claim: &str, measured: impl Into<Measured>, bound: Bound) {
+        let gate = Gate::new(claim, measured.into(), bound);
+        let (value, bound) = (wording::number(gate.value), wording::bound(bound));
+        println!("{:6} {claim}: {value} (gate {bound})", wording::verdict(&gate));
+        self.part().gates.push(gate);
+    }
+
+    /// Keeps what went wrong without ending the section.
+    pub(crate) fn failure(&mut self, text: &str) {
+        println!("FAILED {text}");
+        self.section.failures.push(text.to_owned());
+    }
+
+    fn part(&mut self) -> &mut Part {
+        if self.section.parts.is_empty() {
+            self.section.parts.push(Part::default());
         }
-        println!();
-    }
-
-    /// Says whether a ratio keeps its bound.
-    pub(crate) fn gate(&mut self, claim: &str, value: f64, bound: Bound) {
-        let (kept, sign, limit) = match bound {
-            Bound::AtLeast(limit) => (value >= limit, "≥", limit),
-            Bound::AtMost(limit) => (value <= limit, "≤", limit),
-        };
-        let verdict = if kept { "ok" } else { "MISSED" };
-        println!("{verdict:6} {claim}: {value:.2} (gate {sign} {limit})");
-        if !kept {
-            self.missed.push(claim.to_owned());
-        }
-    }
-
-    pub(crate) fn verdict(&self) -> ExitCode {
-        if self.missed.is_empty() {
-            return ExitCode::SUCCESS;
-        }
-        println!("\n{} gate(s) missed: {}", self.missed.len(), self.missed.join("; "));
-        ExitCode::FAILURE
-    }
-}
-
-/// What a ratio has to keep.
-#[derive(Clone, Copy)]
-pub(crate) enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-fn text(value: f64) -> String {
-    match value.abs() {
-        v if v >= 1000.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+        self.section.parts.last_mut().expect("there is one now")
     }
 }
 

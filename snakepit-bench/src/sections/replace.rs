@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use snakepit::PoolConfig;
 use snakepit::Snakepit;
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::Setting;
 use snakepit_bench::{facade, os};
 use snakepit_bridge::LinkServer;
@@ -43,7 +43,8 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     });
     let replaced =
         thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))??;
-    let (mut time, mut cpu) = (Table::default(), Table::default());
+    let table = |what: &str| Table::new("worker/replace", "ms", Better::Less).measure(what);
+    let (mut time, mut cpu) = (table("time"), table("CPU"));
     for Replaced { ms, host_ms, zygote_ms, worker_ms } in replaced {
         time.add(READY, ms);
         cpu.add("host", host_ms);
@@ -54,8 +55,8 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     for _ in 0..run.samples {
         time.add(BACK, back_after_kill(&run.setting).await?);
     }
-    run.table("ms", &time);
-    run.table("ms of CPU", &cpu);
+    run.table(&time);
+    run.table(&cpu);
     run.gate("ms from start to ready", time.median(READY), Bound::AtMost(10.0));
     run.gate("ms of CPU until ready", cpu.median("together"), Bound::AtMost(5.0));
     run.gate("ms from SIGKILL to full capacity", time.median(BACK), Bound::AtMost(50.0));

@@ -9,7 +9,8 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use snakepit::{Affinity, Session, Snakepit};
 use snakepit_bench::facade;
-use snakepit_bench::sample::{Latencies, Table};
+use snakepit_bench::report::{Better, Table};
+use snakepit_bench::sample::Latencies;
 use snakepit_bench::workload::{Arguments, SMALL, Small};
 
 use super::{Bound, Run};
@@ -23,7 +24,10 @@ const GATE: f64 = 1.1;
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
     run.title("Sessions: small calls that hold to a worker, and the same without a session");
     let snakepit = facade::start(&run.setting, 0).await?;
-    let (mut p50, mut each) = (Table::default(), Table::default());
+    let table = |window| {
+        Table::new(&format!("call/small/prefetch=0/inflight={window}"), "µs", Better::Less)
+    };
+    let (mut p50, mut each) = (table(1).measure("p50"), table(WINDOW).measure("time a call"));
     for round in 0..=run.samples {
         let mut contenders: Vec<(&str, Option<Affinity>)> = vec![(NONE, None)];
         contenders.extend([Affinity::Hint, Affinity::StrictQueue].map(|a| (a.name(), Some(a))));
@@ -38,13 +42,13 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
             }
         }
     }
-    run.table("p50 µs, one at a time", &p50);
-    run.table(&format!("µs a call, {WINDOW} in flight, no prefetch"), &each);
+    run.table(&p50);
+    run.table(&each);
     for mode in [Affinity::Hint.name(), Affinity::StrictQueue.name()] {
         let claim = format!("p50, {mode} over none");
-        run.gate(&claim, p50.median(mode) / p50.median(NONE), Bound::AtMost(GATE));
+        run.gate(&claim, p50.ratio(mode, NONE), Bound::AtMost(GATE));
         let claim = format!("time of a call at {WINDOW} in flight, {mode} over none");
-        run.gate(&claim, each.median(mode) / each.median(NONE), Bound::AtMost(GATE));
+        run.gate(&claim, each.ratio(mode, NONE), Bound::AtMost(GATE));
     }
     super::stop([snakepit]).await
 }

@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use serde::Deserialize;
 use snakepit::config::Start;
 use snakepit::{PoolConfig, Snakepit};
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::Setting;
 use snakepit_bench::{facade, os};
 
@@ -44,8 +44,10 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     run.title("Start: 100 workers with numpy until all have answered, and their memory");
     snakepit_lifecycle::process::raise_descriptor_limit()?;
     let setting = run.setting.clone();
-    let (mut seconds, mut mib) = (Table::default(), Table::default());
-    for _ in 0..run.samples.min(MOST_SAMPLES) {
+    let mut seconds = Table::new("pool/start/workers=100", "s", Better::Less);
+    let mut mib = Table::new("pool/start/workers=100", "MiB", Better::Less).measure("PSS");
+    let samples = if run.quick() { 1 } else { run.samples.min(MOST_SAMPLES) };
+    for _ in 0..samples {
         for (name, start, workers) in [
             (ZYGOTE, Start::Zygote, WORKERS),
             (SPAWN, Start::Spawn, WORKERS),
@@ -60,11 +62,11 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
         seconds.add(EXECUTOR, started.seconds);
         mib.add(EXECUTOR, started.mib);
     }
-    run.table("s", &seconds);
-    run.table("MiB (PSS)", &mib);
-    let faster = seconds.median(SPAWN) / seconds.median(ZYGOTE);
+    run.table(&seconds);
+    run.table(&mib);
+    let faster = seconds.ratio(SPAWN, ZYGOTE);
     run.gate("start by spawn over start by zygote", faster, Bound::AtLeast(15.0));
-    let smaller = mib.median(ZYGOTE) / mib.median(SPAWN);
+    let smaller = mib.ratio(ZYGOTE, SPAWN);
     run.gate("memory of zygote and workers over spawned ones", smaller, Bound::AtMost(0.125));
     idle(run, &setting).await
 }
@@ -140,10 +142,10 @@ async fn idle(run: &mut Run, setting: &Setting) -> Result<()> {
     let after = spent()?;
     let percent = |us: f64| us / begin.elapsed().as_secs_f64() / 1e4;
     let host = percent(after.0 - read.0 - (read.0 - before.0));
-    let mut table = Table::default();
+    let mut table = Table::new("pool/idle/workers=250", "% of a core", Better::Less);
     table.add("host", host);
     table.add("workers together", percent(after.1 - read.1));
-    run.table("% of a core", &table);
+    run.table(&table);
     run.gate("host's % of a core", host, Bound::AtMost(1.0));
     super::stop([snakepit]).await
 }

@@ -1,10 +1,10 @@
 //! Small calls per second at 64 in flight.
 
-use anyhow::Result;
-use snakepit_bench::facade;
+use anyhow::{Context, Result};
 use snakepit_bench::peers::{PEERS, Peers};
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::SMALL;
+use snakepit_bench::{facade, load};
 
 use super::{Bound, Run};
 
@@ -18,7 +18,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     let strict = facade::start(&run.setting, 0).await?;
     let mut peers = Peers::start(&run.setting)?;
     let ours = [("snakepit, prefetch", &prefetch), ("snakepit, strict", &strict)];
-    let mut table = Table::default();
+    let mut table = Table::new("call/small/inflight=64", "calls/s", Better::More);
     for round in 0..=run.samples {
         // The first round warms everything up and does not count.
         let mut add = |name: &str, rate: f64| {
@@ -27,7 +27,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
             }
         };
         for (name, snakepit) in ours {
-            let sample = facade::windowed(snakepit, &SMALL, calls, WINDOW).await?;
+            let sample = load::windowed(snakepit, &SMALL, calls, WINDOW).await?;
             add(name, sample.rate(calls));
         }
         for peer in PEERS {
@@ -35,9 +35,10 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
             add(peer, peer_calls as f64 / sample.seconds);
         }
     }
-    run.table("calls/s", &table);
-    let best = PEERS.iter().map(|peer| table.median(peer)).fold(0.0, f64::max);
-    let over_best = |name: &str| table.median(name) / best;
+    run.table(&table);
+    let faster = |a: &&&str, b: &&&str| table.median(a).total_cmp(&table.median(b));
+    let best = PEERS.iter().max_by(faster).context("there are peers")?;
+    let over_best = |name: &str| table.ratio(name, best);
     let (fast, slow) = (over_best(ours[0].0), over_best(ours[1].0));
     run.gate("prefetch over the better peer", fast, Bound::AtLeast(4.0));
     run.gate("strict over the better peer", slow, Bound::AtLeast(1.7));

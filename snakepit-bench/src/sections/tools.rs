@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde::Deserialize;
 use snakepit::{HostTool, PoolConfig, Snakepit, blocking};
-use snakepit_bench::sample::{Table, median};
+use snakepit_bench::report::{Better, Table};
+use snakepit_bench::stats::median;
 
 use super::{Bound, Run};
 
@@ -24,7 +25,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     let calls = run.calls(4_000);
     let inside = start(run, None).await?;
     let beside = start(run, Some(tokio::runtime::Handle::current())).await?;
-    let mut p50 = Table::default();
+    let mut p50 = Table::new("tool/lookup", "µs", Better::Less).measure("p50");
     for round in 0..=run.samples {
         let contenders = [
             (THREAD, &inside, "round_trips"),
@@ -33,14 +34,13 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
         ];
         for (name, snakepit, command) in contenders {
             let call = snakepit.call(command).args((calls,));
-            let mut times: Vec<f64> = call.execute().await?;
-            times.sort_by(f64::total_cmp);
+            let times: Vec<f64> = call.execute().await?;
             if round > 0 {
                 p50.add(name, median(&times));
             }
         }
     }
-    run.table("p50 µs", &p50);
+    run.table(&p50);
     run.gate(
         "p50 µs of a tool call into Rust and back",
         p50.median(THREAD),

@@ -6,8 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
-use snakepit_bench::facade;
-use snakepit_bench::sample::Table;
+use snakepit_bench::load;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::Setting;
 
 use super::{Bound, Burn, Run};
@@ -28,11 +28,11 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
         "ThreadPoolExecutor, all cores",
         "ThreadPoolExecutor, one thread",
     ];
-    let mut table = Table::default();
+    let mut table = Table::new("call/burn", "calls/s", Better::More);
     for round in 0..=run.samples {
         let rates = [
-            facade::windowed(&many, &BURN, calls, 2 * cores).await?.rate(calls),
-            facade::windowed(&one, &BURN, calls / 2, 2).await?.rate(calls / 2),
+            load::windowed(&many, &BURN, calls, 2 * cores).await?.rate(calls),
+            load::windowed(&one, &BURN, calls / 2, 2).await?.rate(calls / 2),
             executor.rate(cores, calls)?,
             executor.rate(1, calls / 2)?,
         ];
@@ -41,13 +41,15 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
             names.iter().zip(rates).for_each(|(name, rate)| table.add(name, rate));
         }
     }
-    run.table("calls/s", &table);
-    let [many_rate, one_rate, executor_rate, executor_one] = names.map(|name| table.median(name));
+    run.table(&table);
+    let [many_name, one_name, executor_name, executor_one] = names;
     // What the machine has to give at this moment.
-    println!("the executor's own gain over one thread: {:.2}", executor_rate / executor_one);
+    let gain = table.ratio(executor_name, executor_one).value;
+    run.note(&format!("The executor's own gain over one thread: {gain:.2}."));
     let gain = Bound::AtLeast(if cores == 1 { 0.9 } else { 1.8 });
-    run.gate("all cores over one thread", many_rate / one_rate, gain);
-    run.gate("over a plain ThreadPoolExecutor", many_rate / executor_rate, Bound::AtLeast(0.95));
+    run.gate("all cores over one thread", table.ratio(many_name, one_name), gain);
+    let ratio = table.ratio(many_name, executor_name);
+    run.gate("over a plain ThreadPoolExecutor", ratio, Bound::AtLeast(0.95));
     super::super::stop([many, one]).await
 }
 

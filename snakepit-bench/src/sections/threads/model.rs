@@ -7,7 +7,7 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use snakepit::config::{PoolBuilder, Start};
 use snakepit::{PoolConfig, Snakepit};
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::Setting;
 use snakepit_bench::{facade, os};
 
@@ -24,7 +24,7 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
     let setting = run.setting.clone();
     let threads = |mib| with_model(super::pool(&setting, setting.thread_adapter(), CALLS), mib);
     let processes = |start| with_model(Ok(processes(&setting, start)), MODEL_MIB);
-    let mut table = Table::default();
+    let mut table = Table::new("call/look/inflight=16", "MiB", Better::Less).measure("PSS");
     for (name, pool) in [
         ("16 threads, no model", threads(0)?),
         ("16 threads", threads(MODEL_MIB)?),
@@ -35,7 +35,7 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
         table.add(name, memory_in_use(&snakepit).await? / MIB);
         super::super::stop([snakepit]).await?;
     }
-    run.table("MiB (PSS)", &table);
+    run.table(&table);
     let above = table.median("16 threads") - table.median("16 threads, no model");
     let once = above / MODEL_MIB as f64;
     run.gate("the model's memory over its size, 16 threads", once, Bound::AtMost(1.1));

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use snakepit_bench::sample::Table;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::{facade, os};
 
 use super::{Bound, MIB, Run};
@@ -14,7 +14,8 @@ const NAME: &str = "4 workers, 16 threads each";
 
 pub(super) async fn run(run: &mut Run) -> Result<()> {
     run.title("Threads: 4 workers with 16 threads each and numpy until they are ready");
-    let (mut seconds, mut mib) = (Table::default(), Table::default());
+    let mut seconds = Table::new("pool/start/workers=4/threads=16", "s", Better::Less);
+    let mut mib = Table::new("pool/start/workers=4/threads=16", "MiB", Better::Less).measure("PSS");
     for round in 0..=run.samples.min(3) {
         let adapter = run.setting.numpy_adapter();
         let begin = Instant::now();
@@ -32,8 +33,8 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
         }
         super::super::stop([snakepit]).await?;
     }
-    run.table("s", &seconds);
-    run.table("MiB (PSS)", &mib);
+    run.table(&seconds);
+    run.table(&mib);
     run.gate("seconds until ready", seconds.median(NAME), Bound::AtMost(1.5));
     run.gate("MiB in all", mib.median(NAME), Bound::AtMost(250.0));
     Ok(())

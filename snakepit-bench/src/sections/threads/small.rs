@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use snakepit::PoolConfig;
-use snakepit_bench::facade;
-use snakepit_bench::sample::Table;
+use snakepit_bench::load;
+use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::SMALL;
 
 use super::{Bound, Run};
@@ -25,11 +25,12 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
     for (name, pool) in contenders {
         running.push((name, super::start(pool).await?));
     }
-    let (mut rates, mut single) = (Table::default(), Table::default());
+    let mut rates = Table::new("call/small/inflight=64", "calls/s", Better::More);
+    let mut single = Table::new("call/small/inflight=1", "µs", Better::Less).measure("p50");
     for round in 0..=run.samples {
         for (name, snakepit) in &running {
-            let rate = facade::windowed(snakepit, &SMALL, calls, WINDOW).await?.rate(calls);
-            let alone = facade::windowed(snakepit, &SMALL, calls / 10, 1).await?;
+            let rate = load::windowed(snakepit, &SMALL, calls, WINDOW).await?.rate(calls);
+            let alone = load::windowed(snakepit, &SMALL, calls / 10, 1).await?;
             // The first round warms everything up and does not count.
             if round > 0 {
                 rates.add(name, rate);
@@ -37,9 +38,9 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
             }
         }
     }
-    run.table("calls/s", &rates);
-    run.table("µs, one at a time (p50)", &single);
-    let share = rates.median(running[0].0) / rates.median(running[1].0);
+    run.table(&rates);
+    run.table(&single);
+    let share = rates.ratio(running[0].0, running[1].0);
     run.gate("two threads over two processes", share, Bound::AtLeast(0.85));
     for (_, snakepit) in running {
         super::super::stop([snakepit]).await?;
