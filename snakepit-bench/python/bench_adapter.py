@@ -1,6 +1,7 @@
 """Tools that the benchmarks call, and that the peers call as plain functions."""
 
 import time
+from collections.abc import Iterator
 
 try:
     from snakepit import context, tool
@@ -35,6 +36,12 @@ def nap(ms: float) -> float:
 def echo(data: bytes) -> bytes:
     """Gives its argument back."""
     return data
+
+
+@tool
+def count(n: int) -> Iterator[int]:
+    """Streams so many numbers."""
+    yield from range(n)
 
 
 @tool

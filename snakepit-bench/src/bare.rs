@@ -10,13 +10,38 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use snakepit_bridge::LinkServer;
 use snakepit_core::{
-    Call, CallEvent, CallId, CallSink, CreditExceeded, Payload, Reply, Request, Worker,
+    Call, CallEvent, CallId, CallSink, CreditExceeded, Payload, PoolName, Profile, Reply, Request,
+    Seat, Worker,
 };
+use snakepit_profile_process::{ProcessOptions, ProcessProfile};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+use crate::workload::Setting;
 
 /// No call of a sample takes as long.
 const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Workers with nobody over them, and the server of their links.
+///
+/// # Errors
+/// When a worker does not start.
+pub async fn workers(
+    setting: &Setting,
+    runtime: &Handle,
+) -> Result<(Arc<LinkServer>, Vec<Arc<dyn Worker>>)> {
+    let links = Arc::new(LinkServer::start(runtime.clone()));
+    let options = ProcessOptions::new(&setting.python, setting.adapter());
+    let profile = ProcessProfile::new(options, Arc::clone(&links), runtime.clone())?;
+    let mut workers: Vec<Arc<dyn Worker>> = Vec::new();
+    for index in 0..setting.workers {
+        let seat = Seat { pool: PoolName::from("bench"), index, incarnation: 0 };
+        workers.push(profile.start(seat).await?);
+    }
+    Ok((links, workers))
+}
 
 /// The same call to any of a set of workers.
 struct Sender {

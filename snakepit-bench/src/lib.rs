@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod bare;
+pub mod bounds;
 pub mod facade;
 pub mod load;
 pub mod os;

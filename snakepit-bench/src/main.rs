@@ -170,12 +170,9 @@ impl Options {
     }
 }
 
-/// The interpreter of an environment that setup made.
+/// The interpreter of an environment that setup made, which is always below the checkout.
 fn environment(name: &str) -> Option<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
-        PathBuf::from,
-    );
-    let python = target.join(format!("snakepit/venvs/{name}/bin/python"));
+    let made = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/snakepit/venvs"));
+    let python = made.join(name).join("bin/python");
     python.exists().then_some(python)
 }

@@ -12,6 +12,7 @@ mod outgoing;
 mod reader;
 mod server;
 mod shared;
+mod traffic;
 
 pub use hello::{Hello, Python};
 pub use io::socket_pair;
@@ -19,3 +20,4 @@ pub use link::{Link, Vitals};
 pub use memory::{Memory, MemoryCounts};
 pub use server::{Attaching, LinkOptions, LinkServer};
 pub use shared::{Gil, LinkEnd};
+pub use traffic::Frames;

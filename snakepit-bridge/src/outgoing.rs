@@ -34,11 +34,13 @@ impl Stream for Outgoing {
         let this = &mut *self;
         loop {
             if let Some(frame) = this.batch.pop_front() {
+                this.shared.traffic.sent();
                 return Poll::Ready(Some(Ok(HostMessage { frame: Some(frame) })));
             }
             match this.shared.next_out(&mut this.batch, cx) {
                 Next::Batch => {}
                 Next::Fragment(frame) => {
+                    this.shared.traffic.sent();
                     return Poll::Ready(Some(Ok(HostMessage { frame: Some(frame) })));
                 }
                 Next::Farewell(text) => {

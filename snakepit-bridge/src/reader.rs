@@ -71,7 +71,10 @@ pub(crate) async fn run(
     };
     while let Some(message) = incoming.next().await {
         let taken = match message {
-            Ok(message) => reader.take(message),
+            Ok(message) => {
+                shared.traffic.received();
+                reader.take(message)
+            }
             Err(Unreadable::Malformed(text)) => Err(Offence::Malformed(text)),
             Err(Unreadable::Lost) => return,
         };

@@ -35,6 +35,7 @@ use crate::memory::Memory;
 use crate::outgoing::Outgoing;
 use crate::reader::{self, Unreadable};
 use crate::shared::Shared;
+use crate::traffic::{Frames, Traffic};
 
 /// Adopted sockets that may wait for the accept loop, which only has to spawn a task for each.
 const ADOPT_BACKLOG: usize = 1024;
@@ -47,6 +48,7 @@ pub struct LinkServer {
     /// Taken at shutdown, which ends the accept loop.
     adopted: Mutex<Option<mpsc::Sender<LinkIo>>>,
     readers: TaskTracker,
+    traffic: Arc<Traffic>,
 }
 
 /// What a new link must know.
@@ -106,7 +108,7 @@ impl LinkServer {
             },
             &runtime,
         );
-        Self { runtime, adopted: Mutex::new(Some(adopted)), readers }
+        Self { runtime, adopted: Mutex::new(Some(adopted)), readers, traffic: Arc::default() }
     }
 
     /// Takes over the host's end of a socket pair whose other end a worker was given.
@@ -123,7 +125,7 @@ impl LinkServer {
         let closer = Closer::new(&socket);
         let stream = LinkSocket::new(socket).map_err(|e| failed(&e.to_string()))?;
         drop(runtime);
-        let shared = Arc::new(Shared::new(options, closer.clone()));
+        let shared = Arc::new(Shared::new(options, closer.clone(), Arc::clone(&self.traffic)));
         let (done, outcome) = oneshot::channel();
         let session = Arc::new(Session::new(closer.clone(), Some(Pending { shared, done })));
         let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,6 +135,11 @@ impl LinkServer {
             Some(Err(mpsc::error::TrySendError::Full(_))) => Err(failed("too many wait already")),
             _ => Err(failed("the server has stopped")),
         }
+    }
+
+    /// Frames over all its links so far.
+    pub fn frames(&self) -> Frames {
+        self.traffic.frames()
     }
 
     /// Stops adopting and waits until every link has ended. Links end when their owners let go.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::io::Closer;
 use crate::loans::{Loans, Sending, sending};
 use crate::outbox::Outbox;
 use crate::server::LinkOptions;
+use crate::traffic::Traffic;
 
 /// How a link ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,7 @@ pub(crate) struct Shared {
     pub(crate) loans: Option<Loans>,
     state: Mutex<State>,
     pub(crate) vitals: Vitals,
+    pub(crate) traffic: Arc<Traffic>,
     drained: watch::Sender<bool>,
     ended: watch::Sender<Option<LinkEnd>>,
 }
@@ -177,7 +179,7 @@ impl Vitals {
 }
 
 impl Shared {
-    pub(crate) fn new(options: LinkOptions, closer: Closer) -> Self {
+    pub(crate) fn new(options: LinkOptions, closer: Closer, traffic: Arc<Traffic>) -> Self {
         let LinkOptions { pool, worker_id, control, heartbeat, max_payload_bytes, memory } =
             options;
         let loans = memory.map(|(memory, channel)| Loans::new(memory, channel));
@@ -208,6 +210,7 @@ impl Shared {
                 queued: AtomicU32::new(0),
                 gil: watch::Sender::default(),
             },
+            traffic,
             drained: watch::Sender::new(false),
             ended: watch::Sender::new(None),
         }

@@ -39,6 +39,23 @@ async fn a_call_reaches_the_worker_and_its_result_the_sink() {
 }
 
 #[tokio::test]
+async fn frames_of_all_links_are_counted_both_ways() {
+    let server = server();
+    let (first, mut one) = attached(&server).await;
+    let (second, mut other) = attached(&server).await;
+    let (sink, mut events) = sink();
+    let before = server.frames();
+    for (link, worker) in [(&first, &mut one), (&second, &mut other)] {
+        submit(link, &sink, &call(1, "add", ""));
+        worker.next_call().await;
+        worker.result(1, b"three");
+        assert!(matches!(events.recv().await, Some((1, CallEvent::Finished { .. }))));
+    }
+    let after = server.frames();
+    assert_eq!((after.sent - before.sent, after.received - before.received), (2, 2));
+}
+
+#[tokio::test]
 async fn the_end_of_a_session_comes_between_its_calls_and_those_of_the_next_one() {
     let server = server();
     let (link, mut worker) = attached(&server).await;

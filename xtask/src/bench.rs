@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::run;
 use crate::setup::{self, Interpreters};
-use crate::workspace::{Venv, Workspace};
+use crate::workspace::Workspace;
 
 /// The curated copy, written by `--publish` alone.
 const PUBLISHED: &str = "docs/benchmarks.md";
@@ -71,8 +71,6 @@ fn measure(workspace: &Workspace, kept: &Kept, arguments: &Arguments) -> Result<
     let mut load = program(workspace, "snakepit-load");
     load.args(&arguments.sections).arg("--json").arg(&report);
     load.args(["--reproduce", &arguments.command()]);
-    load.arg("--python").arg(workspace.program(Venv::Gil, "python"));
-    load.arg("--free-threaded").arg(workspace.program(Venv::FreeThreaded, "python"));
     load.args(arguments.quick.then_some("--quick"));
     run::announce("measuring; what is shown meanwhile is in the report");
     // A missed gate is a result: the report is written all the same, and then the command fails.

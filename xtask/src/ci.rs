@@ -55,8 +55,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     let kit = ["check", "--locked", "-p", "snakepit-core", "--lib", "--features", "testkit"];
     cargo(workspace, "snakepit-core alone, with its test kit", &kit, &[])?;
+    // A dev build, which the tests have made already: counts are the same in both.
+    let counts =
+        ["run", "--locked", "-p", "snakepit-bench", "--bin", "snakepit-load", "--", "counts"];
+    cargo(workspace, "what a call costs in things that are counted (perf.toml)", &counts, &[])?;
     foreign_paths(workspace)?;
-    eprintln!("ci: all passed (format, lints, docs, {} crates alone, paths)", libraries.len());
+    eprintln!(
+        "ci: all passed (format, lints, docs, {} crates alone, counts, paths)",
+        libraries.len()
+    );
     Ok(())
 }
 

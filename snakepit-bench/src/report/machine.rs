@@ -52,7 +52,8 @@ impl Run {
         versions.insert("snakepit".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         let build = if cfg!(debug_assertions) { "dev" } else { "release" };
         versions.insert("build".to_owned(), build.to_owned());
-        versions.extend(first_line("rustc", &["--version"]).map(|v| ("rustc".to_owned(), v)));
+        let rustc = first_line("rustc", &["--version"]);
+        versions.extend(rustc.map(|v| ("rustc".to_owned(), v.replacen("rustc ", "", 1))));
         for (name, python) in pythons {
             let version = "import sys; print(sys.version.split(' (')[0])";
             let program = python.to_string_lossy();

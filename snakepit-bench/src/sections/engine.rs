@@ -12,11 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use snakepit_bench::bare;
 use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::{Arguments, SMALL, Setting, Small};
-use snakepit_bridge::LinkServer;
-use snakepit_core::{
-    Clock, Codec, Payload, Pool, PoolName, PoolOptions, Profile, Request, Seat, Worker,
-};
-use snakepit_profile_process::{ProcessOptions, ProcessProfile};
+use snakepit_core::{Clock, Codec, Payload, Pool, PoolOptions, Request};
 use tokio::runtime::Handle;
 
 use super::{Bound, Run};
@@ -49,19 +45,11 @@ async fn measure(
     calls: usize,
     runtime: Handle,
 ) -> Result<Vec<(usize, Table)>> {
-    let links = Arc::new(LinkServer::start(runtime.clone()));
-    let options = ProcessOptions::new(&setting.python, setting.adapter());
-    let profile = ProcessProfile::new(options, links, runtime.clone())?;
-    let pool_name = PoolName::from("bench");
-    let mut workers: Vec<Arc<dyn Worker>> = Vec::new();
-    for index in 0..setting.workers {
-        let seat = Seat { pool: pool_name.clone(), index, incarnation: 0 };
-        workers.push(profile.start(seat).await?);
-    }
+    let (_, workers) = bare::workers(&setting, &runtime).await?;
     let arguments = Payload::encode(Codec::MsgPack, &SMALL)?;
     let mut tables = Vec::new();
     for window in [1, 8] {
-        let mut options = PoolOptions::new(pool_name.clone());
+        let mut options = PoolOptions::new("bench");
         options.prefetch = window - 1;
         let pool = Pool::new(options, Clock::system(), &runtime);
         for worker in &workers {
@@ -92,7 +80,8 @@ async fn measure(
     Ok(tables)
 }
 
-async fn engine(
+/// Runs so many calls through the pool, so many at a time; returns the wall time.
+pub(super) async fn engine(
     pool: &Pool,
     arguments: &Payload,
     calls: usize,

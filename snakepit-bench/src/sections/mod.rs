@@ -5,6 +5,7 @@ mod arrays;
 mod bookkeeping;
 mod conversion;
 mod costs;
+mod counts;
 mod engine;
 mod large;
 mod latency;
@@ -44,6 +45,8 @@ pub(crate) enum Section {
     Memory,
     /// CPU, wake-ups, allocations and system calls per call.
     Costs,
+    /// What a call costs in things that are counted, against the bounds of perf.toml.
+    Counts,
     /// Many workers at once: time, memory, and what they cost when idle.
     Start,
     /// One worker in place of another.
@@ -81,6 +84,7 @@ impl Section {
             Self::Conversion => conversion::run(run).await,
             Self::Memory => memory::run(run).await,
             Self::Costs => costs::run(run).await,
+            Self::Counts => counts::run(run).await,
             Self::Start => start::run(run).await,
             Self::Replace => replace::run(run).await,
             Self::Recycling => recycling::run(run).await,
@@ -149,6 +153,11 @@ impl Run {
     pub(crate) fn failure(&mut self, text: &str) {
         println!("FAILED {text}");
         self.section.failures.push(text.to_owned());
+    }
+
+    /// Whether all gates so far were kept.
+    pub(crate) fn kept(&self) -> bool {
+        self.section.parts.iter().flat_map(|part| &part.gates).all(|gate| gate.kept)
     }
 
     fn part(&mut self) -> &mut Part {
