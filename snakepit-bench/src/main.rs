@@ -4,6 +4,7 @@
 //! that fails, makes the exit code 1.
 
 mod alloc;
+mod prompt;
 mod sections;
 
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ mod ci;
 mod demo;
 mod lock;
 mod matrix;
+mod perf_gate;
 mod run;
 mod setup;
 mod soak;
@@ -40,6 +41,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Run the quick checks that are no tests: format, lints, docs, each crate alone
     Ci,
+    /// Compare with an earlier commit, and fail where this one is slower than perf.toml allows
+    PerfGate(perf_gate::Arguments),
     /// Derive the facts of the library matrix again, and show where they have moved
     Matrix(matrix::Arguments),
     /// Resolve the Python dependencies anew and write python/uv.lock
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Soak(length) => soak::run(&workspace, &length),
         Task::Bench(arguments) => bench::run(&workspace, &arguments),
         Task::Ci => ci::run(&workspace),
+        Task::PerfGate(arguments) => perf_gate::run(&workspace, &arguments),
         Task::Matrix(arguments) => matrix::run(&workspace, &arguments),
         Task::Lock => lock::run(&workspace),
     });

@@ -1,21 +1,18 @@
 //! What limits cost per call where no worker is replaced: counters, milestones and the looks of
-//! who watches, apart from any fork. The worker is none, so that nothing else is measured than the
+//! who watches, apart from any fork. The worker is none (`prompt.rs`), so that nothing else is measured than the
 //! engine under a supervisor; with real ones it would vanish in what they need themselves.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use snakepit_bench::report::{Better, Table};
-use snakepit_core::{
-    BoxFuture, Call, CallEvent, CallId, CancelReason, Clock, Codec, Error, Payload, Pool,
-    PoolOptions, Profile, Reply, Request, Seat, Slots, Worker, WorkerExit, WorkerInfo,
-};
+use snakepit_core::{Clock, Codec, Payload, Pool, PoolOptions, Request};
 use snakepit_lifecycle::{Limits, Supervisor, SupervisorOptions};
 use tokio::runtime::Handle;
 
 use super::Run;
+use crate::prompt::{Prompt, Replies};
 
 const WITHOUT: &str = "no limits";
 const WITH: &str = "calls, age and idle time limited";
@@ -73,12 +70,10 @@ struct Supervised {
     replies: Replies,
 }
 
-type Replies = Arc<Mutex<Vec<Reply>>>;
-
 impl Supervised {
     async fn start(limits: Limits) -> Result<Self> {
         let replies = Replies::default();
-        let profile = Arc::new(Prompt { replies: Arc::clone(&replies) });
+        let profile = Arc::new(Prompt { replies: replies.clone() });
         let mut options = PoolOptions::new("bench");
         options.prefetch = 0;
         let pool = Pool::new(options, Clock::system(), &Handle::current());
@@ -96,85 +91,9 @@ impl Supervised {
         let begin = Instant::now();
         for _ in 0..calls {
             let call = self.pool.submit(Request::new("small", payload.clone()))?;
-            let reply = self.replies.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let run_time = Duration::from_micros(10);
-            let value = payload.clone();
-            reply.context("it was not sent")?.finish(CallEvent::Finished { value, run_time });
+            self.replies.finish_last(payload.clone()).context("it was not sent")?;
             call.await?;
         }
         Ok(begin.elapsed().as_nanos() as f64 / calls as f64)
-    }
-}
-
-/// Makes workers that keep their calls' replies for the benchmark.
-struct Prompt {
-    replies: Replies,
-}
-
-impl Profile for Prompt {
-    fn name(&self) -> &'static str {
-        "prompt"
-    }
-
-    fn start(&self, seat: Seat) -> BoxFuture<'static, Result<Arc<dyn Worker>, Error>> {
-        let info = WorkerInfo::new(seat.worker_id(), "prompt");
-        let (slots, replies) = (Arc::new(OneSlot::default()), Arc::clone(&self.replies));
-        Box::pin(async move { Ok(Arc::new(PromptWorker { info, slots, replies }) as _) })
-    }
-}
-
-struct PromptWorker {
-    info: WorkerInfo,
-    slots: Arc<dyn Slots>,
-    replies: Replies,
-}
-
-impl Worker for PromptWorker {
-    fn info(&self) -> &WorkerInfo {
-        &self.info
-    }
-
-    fn slots(&self) -> &Arc<dyn Slots> {
-        &self.slots
-    }
-
-    fn submit(&self, _: &Call, _: Option<Duration>, reply: Reply) -> Result<(), Reply> {
-        self.replies.lock().unwrap_or_else(PoisonError::into_inner).push(reply);
-        Ok(())
-    }
-
-    fn cancel(&self, _: CallId, _: CancelReason) {}
-    fn revoke(&self, _: &[CallId]) {}
-    fn grant(&self, _: CallId, _: u32) {}
-    fn flush(&self) {}
-    fn stuck(&self, _: CallId) {}
-
-    fn exited(&self) -> BoxFuture<'static, WorkerExit> {
-        Box::pin(std::future::pending())
-    }
-
-    fn stop(&self, _: Duration) -> BoxFuture<'static, WorkerExit> {
-        Box::pin(std::future::ready(WorkerExit::Stopped))
-    }
-}
-
-#[derive(Default)]
-struct OneSlot(AtomicBool);
-
-impl Slots for OneSlot {
-    fn capacity(&self) -> usize {
-        1
-    }
-
-    fn load(&self) -> usize {
-        usize::from(self.0.load(Ordering::Relaxed))
-    }
-
-    fn try_acquire(&self) -> bool {
-        !self.0.swap(true, Ordering::Acquire)
-    }
-
-    fn release(&self) {
-        self.0.store(false, Ordering::Release);
     }
 }
