@@ -7,6 +7,7 @@ pub mod gate;
 pub mod load;
 pub mod os;
 pub mod peers;
+pub mod plan;
 pub mod report;
 pub mod sample;
 pub mod stats;

@@ -32,7 +32,8 @@ impl Sample {
     }
 }
 
-/// The closed loop: runs `calls` of a command, `window` at a time, on the caller's runtime. Every result is decoded.
+/// The closed loop: runs `calls` of a command, `window` at a time, on the caller's runtime. Every
+/// result is decoded.
 ///
 /// # Errors
 /// The first call that fails.
@@ -43,23 +44,40 @@ pub async fn windowed<A: Arguments>(
     window: usize,
 ) -> Result<Sample> {
     let command: Arc<str> = Arc::from(A::COMMAND);
-    let one = || {
+    let one = |_| snakepit.call(Arc::clone(&command)).args(arguments).execute::<A::Result>();
+    closed(calls, window, one).await
+}
+
+/// The closed loop over calls of any kind: `one` makes each of them, by its number.
+///
+/// # Errors
+/// The first call that fails.
+pub async fn closed<T, E, F>(
+    calls: usize,
+    window: usize,
+    mut one: impl FnMut(usize) -> F,
+) -> Result<Sample>
+where
+    E: Into<anyhow::Error>,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut timed = |number| {
         let submitted = Instant::now();
-        let call = snakepit.call(Arc::clone(&command)).args(arguments).execute::<A::Result>();
+        let call = one(number);
         async move { call.await.map(|_| submitted.elapsed()) }
     };
     let mut latencies = Latencies::default();
     let mut under_way = FuturesUnordered::new();
     let start = Instant::now();
-    for _ in 0..window.min(calls) {
-        under_way.push(one());
+    for number in 0..window.min(calls) {
+        under_way.push(timed(number));
     }
     let mut submitted = under_way.len();
     while let Some(latency) = under_way.next().await {
-        latencies.record(latency?);
+        latencies.record(latency.map_err(Into::into)?);
         if submitted < calls {
+            under_way.push(timed(submitted));
             submitted += 1;
-            under_way.push(one());
         }
     }
     Ok(Sample { wall: start.elapsed(), latencies })
@@ -88,6 +106,22 @@ pub async fn open<A: Arguments>(
     rate: f64,
 ) -> Result<OpenSample> {
     let command: Arc<str> = Arc::from(A::COMMAND);
+    let one = |_| snakepit.call(Arc::clone(&command)).args(arguments).execute::<A::Result>();
+    offered(calls, rate, one).await
+}
+
+/// The open loop over calls of any kind: `one` makes each of them, by its number.
+///
+/// # Errors
+/// When the thread that keeps the time does not start.
+pub async fn offered<T, E, F>(
+    calls: usize,
+    rate: f64,
+    mut one: impl FnMut(usize) -> F,
+) -> Result<OpenSample>
+where
+    F: Future<Output = Result<T, E>>,
+{
     let (due, mut dues) = mpsc::unbounded_channel();
     // A thread of its own: the runtime's timers are a millisecond wide.
     let clock = std::thread::Builder::new().name("open-loop".to_owned());
@@ -95,14 +129,14 @@ pub async fn open<A: Arguments>(
     let mut under_way = FuturesUnordered::new();
     let mut sample = OpenSample { latencies: Latencies::default(), failed: 0, achieved: 0.0 };
     let start = Instant::now();
-    let mut all_begun = false;
+    let (mut begun, mut all_begun) = (0, false);
     while !all_begun || !under_way.is_empty() {
         tokio::select! {
             biased;
             intended = dues.recv(), if !all_begun => match intended {
                 Some(intended) => {
-                    let call = snakepit.call(Arc::clone(&command)).args(arguments);
-                    let call = call.execute::<A::Result>();
+                    let call = one(begun);
+                    begun += 1;
                     under_way.push(async move { (intended, call.await.is_ok(), Instant::now()) });
                 }
                 None => all_begun = true,

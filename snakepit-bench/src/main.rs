@@ -81,6 +81,10 @@ fn main() -> Result<ExitCode> {
         // After each section: a run that is ended early keeps what it has.
         options.json.as_deref().map(|file| report.write(file)).transpose()?;
     }
+    if let Some(beside) = report::original::section(&report)? {
+        report.sections.push(beside);
+        options.json.as_deref().map(|file| report.write(file)).transpose()?;
+    }
     Ok(verdict(&report))
 }
 

@@ -79,6 +79,54 @@ pub fn parent(pid: u32) -> Result<u32> {
     Ok(line.context("no parent in /proc")?.trim().parse()?)
 }
 
+/// All processes that descend from one, without itself.
+///
+/// # Errors
+/// When `/proc` is not Linux's.
+pub fn descendants(ancestor: u32) -> Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let pid = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        // One that has ended meanwhile has no memory either.
+        parents.extend(pid.and_then(|pid| Some((pid, parent(pid).ok()?))));
+    }
+    let (mut found, mut next) = (Vec::new(), vec![ancestor]);
+    while let Some(one) = next.pop() {
+        let children = parents.iter().filter(|(_, parent)| *parent == one).map(|(pid, _)| *pid);
+        next.extend(children);
+        found.push(one);
+    }
+    found.retain(|pid| *pid != ancestor);
+    Ok(found)
+}
+
+/// Memory of several processes together, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// What they use, shared pages counted once.
+    pub pss: f64,
+    /// What each of them has alone.
+    pub private: f64,
+}
+
+impl Memory {
+    /// Of all processes that descend from one, without itself.
+    ///
+    /// # Errors
+    /// When `/proc` is not Linux's.
+    pub fn below(ancestor: u32) -> Result<Self> {
+        let mut sum = Self::default();
+        for pid in descendants(ancestor)? {
+            // A program that somebody ran for a moment may be gone.
+            if let (Ok(pss), Ok(private)) = (shared_bytes(pid), private_bytes(pid)) {
+                sum.pss += pss;
+                sum.private += private;
+            }
+        }
+        Ok(sum)
+    }
+}
+
 /// Kills a process.
 ///
 /// # Errors

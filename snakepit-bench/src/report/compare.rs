@@ -43,11 +43,16 @@ pub struct Comparison {
 /// Compares a report with an earlier one.
 pub fn compare(earlier: &Report, later: &Report) -> Comparison {
     let keyed = |report: &Report| -> Vec<(String, super::Better, Vec<f64>)> {
-        let of = |table: &super::Table| -> Vec<_> {
-            let one = |series| (table.key(series), table.better, series.samples.clone());
+        let tables = report.parts().flat_map(|(section, part)| {
+            // The same may be measured in two sections, beside different contenders.
+            part.tables.iter().map(move |table| (&section.id, table))
+        });
+        let of = |(section, table): (&String, &super::Table)| -> Vec<_> {
+            let key = |series| format!("{section}: {}", table.key(series));
+            let one = |series| (key(series), table.better, series.samples.clone());
             table.series.iter().map(one).collect()
         };
-        report.tables().flat_map(of).collect()
+        tables.flat_map(of).collect()
     };
     let (before, after) = (keyed(earlier), keyed(later));
     let mut comparison = Comparison::default();

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod html;
 pub mod machine;
 pub mod markdown;
+pub mod original;
 mod svg;
 pub mod wording;
 

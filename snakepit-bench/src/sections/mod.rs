@@ -11,10 +11,12 @@ mod large;
 mod latency;
 mod memory;
 mod mixed;
+mod planned;
 mod recycling;
 mod replace;
 mod sessions;
 mod start;
+mod starts;
 mod threads;
 mod throughput;
 mod tools;
@@ -49,6 +51,8 @@ pub(crate) enum Section {
     Counts,
     /// Many workers at once: time, memory, and what they cost when idle.
     Start,
+    /// 10 to 250 slots by profile and start method, with their memory.
+    Starts,
     /// One worker in place of another.
     Replace,
     /// Small calls while workers are replaced every so many of them.
@@ -61,6 +65,16 @@ pub(crate) enum Section {
     Threads,
     /// Calls of tools in Rust from inside a Python call.
     Tools,
+    /// Small calls, jobs that compute and calls that wait, by profile.
+    Profiles,
+    /// Many workers against one, and a serial owner against the concurrent pool.
+    Workers,
+    /// Percentiles of the latency by calls in flight, closed and open loop.
+    Levels,
+    /// Payloads from 100 bytes to 100 MB.
+    Payloads,
+    /// Cost against calls in flight, workers and pools, with its growth.
+    Scaling,
 }
 
 impl Section {
@@ -86,12 +100,16 @@ impl Section {
             Self::Costs => costs::run(run).await,
             Self::Counts => counts::run(run).await,
             Self::Start => start::run(run).await,
+            Self::Starts => starts::run(run).await,
             Self::Replace => replace::run(run).await,
             Self::Recycling => recycling::run(run).await,
             Self::Bookkeeping => bookkeeping::run(run).await,
             Self::Sessions => sessions::run(run).await,
             Self::Threads => threads::run(run).await,
             Self::Tools => tools::run(run).await,
+            Self::Profiles | Self::Workers | Self::Levels | Self::Payloads | Self::Scaling => {
+                planned::run(run, &self.name()).await
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use futures_util::future::try_join_all;
 use serde::Deserialize;
 use snakepit::config::Start;
 use snakepit::{PoolConfig, Snakepit};
+use snakepit_bench::os::Memory;
 use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::Setting;
 use snakepit_bench::{facade, os};
@@ -35,9 +36,12 @@ const EXECUTOR: &str = "ProcessPoolExecutor, spawn";
 const MANY: &str = "snakepit, zygote, 250 workers";
 
 /// Workers that have answered.
-struct Started {
-    seconds: f64,
-    mib: f64,
+pub(super) struct Started {
+    pub(super) seconds: f64,
+    /// What all of their processes use, shared pages counted once.
+    pub(super) mib: f64,
+    /// What each of them has alone, summed.
+    pub(super) private_mib: f64,
 }
 
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
@@ -73,7 +77,6 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
 
 /// Starts a pool of our own and has each worker answer once.
 async fn own(setting: &Setting, start: Start, workers: usize) -> Result<(Snakepit, Started)> {
-    let begin = Instant::now();
     let pool = PoolConfig::builder("default")
         .adapter(setting.numpy_adapter())
         .python(&setting.python)
@@ -82,19 +85,28 @@ async fn own(setting: &Setting, start: Start, workers: usize) -> Result<(Snakepi
         // A call for each worker, and none that waits at one while another is free.
         .prefetch(0)
         .build()?;
+    answered(pool, workers, workers).await
+}
+
+/// Starts a pool and has each of its processes answer, with so many calls at a time.
+pub(super) async fn answered(
+    pool: PoolConfig,
+    processes: usize,
+    calls: usize,
+) -> Result<(Snakepit, Started)> {
+    let begin = Instant::now();
     let snakepit = Snakepit::builder().pool(pool).start().await?;
     let mut pids = BTreeSet::new();
     // A call takes long enough for the last of them to be sent before the first has ended; should
     // that not be so, somebody has not been asked yet.
-    while pids.len() < workers {
-        let calls = (0..workers).map(|_| snakepit.call("who").execute::<u32>());
+    while pids.len() < processes {
+        let calls = (0..calls).map(|_| snakepit.call("who").execute::<u32>());
         pids.extend(try_join_all(calls).await?);
     }
     let seconds = begin.elapsed().as_secs_f64();
-    if start == Start::Zygote {
-        pids.extend(pids.first().map(|pid| os::parent(*pid)).transpose()?);
-    }
-    Ok((snakepit, Started { seconds, mib: shared_mib(&pids)? }))
+    // Whatever they were forked from counts, too.
+    let Memory { pss, private } = Memory::below(std::process::id())?;
+    Ok((snakepit, Started { seconds, mib: pss / MIB, private_mib: private / MIB }))
 }
 
 fn executor(setting: &Setting) -> Result<Started> {
@@ -114,14 +126,11 @@ fn executor(setting: &Setting) -> Result<Started> {
     BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
     let answer: Answer = serde_json::from_str(&line).context("the peer gave no answer")?;
     ensure!(answer.pids.len() == WORKERS, "not all of the executor's processes have answered");
-    let mib = shared_mib(&answer.pids);
+    let memory = Memory::below(std::process::id());
     drop(child.stdin.take());
     child.wait()?;
-    Ok(Started { seconds: answer.seconds, mib: mib? })
-}
-
-fn shared_mib(pids: &BTreeSet<u32>) -> Result<f64> {
-    Ok(pids.iter().map(|pid| os::shared_bytes(*pid)).sum::<Result<f64>>()? / MIB)
+    let Memory { pss, private } = memory?;
+    Ok(Started { seconds: answer.seconds, mib: pss / MIB, private_mib: private / MIB })
 }
 
 async fn idle(run: &mut Run, setting: &Setting) -> Result<()> {

@@ -21,3 +21,16 @@ def rendezvous(path: str, own: str, other: str) -> int:
             raise TimeoutError(f"{other} never came")
         time.sleep(0.005)
     return os.getpid()
+
+
+@tool
+def alone(path: str) -> bool:
+    """Says whether nobody else was inside at the same time, after a moment in there."""
+    mark = os.path.join(path, "inside")
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    time.sleep(0.01)
+    os.unlink(mark)
+    return True

@@ -6,6 +6,7 @@ mod support;
 
 mod any_executor;
 mod arrays;
+mod backends;
 mod batches;
 mod blocking;
 mod calls;
