@@ -4,6 +4,7 @@ pub mod bare;
 pub mod bounds;
 pub mod facade;
 pub mod gate;
+pub mod grpcio;
 pub mod load;
 pub mod os;
 pub mod peers;

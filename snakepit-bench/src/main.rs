@@ -42,6 +42,9 @@ struct Options {
     /// Fewer and shorter samples.
     #[arg(long)]
     quick: bool,
+    /// Others beside us, in an interpreter that has their packages.
+    #[arg(long)]
+    peers: Option<PathBuf>,
     /// How the report says it can be made again; by default this command.
     #[arg(long, hide = true)]
     reproduce: Option<String>,
@@ -56,8 +59,11 @@ fn main() -> Result<ExitCode> {
     let pythons: Vec<(&str, &Path)> = pythons.into_iter().chain(free_threaded).collect();
     let command = options.reproduce.clone().unwrap_or_else(|| options.command(&options.sections));
     let mut report = Report::new(report::Run::begin(command, &pythons));
-    let sections =
-        if options.sections.is_empty() { Section::all() } else { options.sections.clone() };
+    let sections = if options.sections.is_empty() {
+        Section::all(options.peers.is_some())
+    } else {
+        options.sections.clone()
+    };
     let begin = Instant::now();
     for (place, section) in sections.iter().enumerate() {
         let began = Instant::now();
@@ -96,6 +102,7 @@ fn in_this_process(
 ) -> Result<report::Section> {
     let (samples, scale) = if options.quick { (3, 0.3) } else { (options.samples, 1.0) };
     let mut run = Run::new(setting.clone(), samples, scale);
+    run.peers.clone_from(&options.peers);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Err(error) = runtime.block_on(section.run(&mut run)) {
         run.failure(&format!("{error:#}"));
@@ -151,7 +158,11 @@ impl Options {
     /// What has been said on the command line, for other sections.
     fn arguments(&self, sections: &[Section]) -> Vec<String> {
         let mut arguments: Vec<String> = sections.iter().map(|section| section.name()).collect();
-        for (name, path) in [("--python", &self.python), ("--free-threaded", &self.free_threaded)] {
+        for (name, path) in [
+            ("--python", &self.python),
+            ("--free-threaded", &self.free_threaded),
+            ("--peers", &self.peers),
+        ] {
             if let Some(path) = path {
                 arguments.extend([name.to_owned(), path.display().to_string()]);
             }

@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// All samples; so also without saying
     #[arg(long)]
     full: bool,
+    /// What others offer beside ours, installed for it below target/
+    #[arg(long)]
+    peers: bool,
     /// Write the report to docs/benchmarks.md, too
     #[arg(long)]
     publish: bool,
@@ -72,6 +75,9 @@ fn measure(workspace: &Workspace, kept: &Kept, arguments: &Arguments) -> Result<
     load.args(&arguments.sections).arg("--json").arg(&report);
     load.args(["--reproduce", &arguments.command()]);
     load.args(arguments.quick.then_some("--quick"));
+    if arguments.peers {
+        load.arg("--peers").arg(crate::peers::install(workspace)?);
+    }
     run::announce("measuring; what is shown meanwhile is in the report");
     // A missed gate is a result: the report is written all the same, and then the command fails.
     let status = load.status().context("snakepit-load does not start")?;
@@ -111,6 +117,7 @@ impl Arguments {
         let mut words = vec!["cargo xtask bench".to_owned()];
         words.extend(self.sections.iter().cloned());
         words.push(if self.quick { "--quick" } else { "--full" }.to_owned());
+        words.extend(self.peers.then(|| "--peers".to_owned()));
         words.join(" ")
     }
 }

@@ -6,6 +6,7 @@ mod ci;
 mod demo;
 mod lock;
 mod matrix;
+mod peers;
 mod perf_gate;
 mod run;
 mod setup;

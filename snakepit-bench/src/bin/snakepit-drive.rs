@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use snakepit::Snakepit;
+use serde_json::json;
+use snakepit::{Snakepit, Value};
 
 /// Set by the test of the gate: so many nanoseconds are wasted at each call.
 const PLANTED: &str = "SNAKEPIT_DRIVE_PLANTED_NS";

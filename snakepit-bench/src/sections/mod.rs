@@ -2,6 +2,7 @@
 //! gates.
 
 mod arrays;
+mod beside;
 mod bookkeeping;
 mod conversion;
 mod costs;
@@ -20,6 +21,8 @@ mod starts;
 mod threads;
 mod throughput;
 mod tools;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -75,11 +78,15 @@ pub(crate) enum Section {
     Payloads,
     /// Cost against calls in flight, workers and pools, with its growth.
     Scaling,
+    /// What others offer for the same work, side by side; needs --peers.
+    Peers,
 }
 
 impl Section {
-    pub(crate) fn all() -> Vec<Self> {
-        Self::value_variants().to_vec()
+    /// All that can be run, those with peers only where there are any.
+    pub(crate) fn all(peers: bool) -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|section| peers || !matches!(section, Self::Peers)).collect()
     }
 
     /// Its name on the command line.
@@ -107,6 +114,7 @@ impl Section {
             Self::Sessions => sessions::run(run).await,
             Self::Threads => threads::run(run).await,
             Self::Tools => tools::run(run).await,
+            Self::Peers => beside::run(run).await,
             Self::Profiles | Self::Workers | Self::Levels | Self::Payloads | Self::Scaling => {
                 planned::run(run, &self.name()).await
             }
@@ -119,12 +127,14 @@ pub(crate) struct Run {
     pub(crate) setting: Setting,
     pub(crate) samples: usize,
     scale: f64,
+    /// An interpreter with the peers' packages.
+    pub(crate) peers: Option<PathBuf>,
     pub(crate) section: report::Section,
 }
 
 impl Run {
     pub(crate) fn new(setting: Setting, samples: usize, scale: f64) -> Self {
-        Self { setting, samples, scale, section: report::Section::default() }
+        Self { setting, samples, scale, peers: None, section: report::Section::default() }
     }
 
     /// A number of calls, fewer in a quick run.
