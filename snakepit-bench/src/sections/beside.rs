@@ -162,7 +162,7 @@ fn ratios(run: &mut Run, name: &str, rates: &Table, p50: &Table, arrays: &Table)
 
 /// Many workers with numpy from nothing, and their memory.
 async fn starting(run: &mut Run, others: &mut [(&'static str, Peer)], python: &Path) -> Result<()> {
-    let workers = if run.quick() { 10 } else { 100 };
+    let workers = if run.quick() { 4 } else { 100 };
     run.title("Peers: many workers with numpy until all have answered, and their memory");
     let workload = format!("pool/start/workers={workers}");
     let mut seconds = Table::new(&workload, "s", Better::Less);
@@ -243,7 +243,7 @@ async fn recycling(run: &mut Run, others: &mut [(&'static str, Peer)]) -> Result
 async fn killing(run: &mut Run, others: &mut [(&'static str, Peer)]) -> Result<()> {
     run.title("Peers: one of two workers killed under 64 calls of 5 ms");
     run.note(
-        "Lost calls failed, or were not answered within 15 s. A pool has recovered when a new call \
+        "Lost calls failed, or were not answered within 5 s. A pool has recovered when a new call \
          ends well.",
     );
     let workload = "pool/kill/inflight=64";
