@@ -22,11 +22,6 @@ def array(size: int) -> np.ndarray:
     return np.arange(size // 8, dtype=np.float64)
 
 
-def echo(data: np.ndarray) -> np.ndarray:
-    """Gives an array back, for peers; our own workers echo the bytes."""
-    return data
-
-
 @tool
 def size(value: object) -> int:
     """Looks at what it was given, and at nothing in it."""
