@@ -8,8 +8,8 @@ use super::wording::number;
 use super::{Series, Table};
 
 const WIDTH: f64 = 760.0;
-/// Colours that the page's style knows.
-const COLOURS: usize = 8;
+/// Colours of the page's style for lines; the second one is the grey of others' bars and comes last.
+const COLOURS: [usize; 8] = [0, 2, 3, 4, 5, 6, 7, 1];
 
 /// The chart of one table; empty where there is nothing to draw.
 pub(super) fn chart(table: &Table) -> String {
@@ -18,7 +18,8 @@ pub(super) fn chart(table: &Table) -> String {
         return String::new();
     }
     match table.axis {
-        Some(_) if places(table).len() > 1 => lines(table),
+        // Between two points a line would claim a course.
+        Some(_) if places(table).len() > 2 => lines(table),
         _ => bars(table),
     }
 }
@@ -98,7 +99,7 @@ fn lines(table: &Table) -> String {
     let axis = table.axis.as_deref().unwrap_or_default();
     text(&mut svg, WIDTH - RIGHT, HEIGHT - 4.0, "end", "small", axis);
     for (index, contender) in contenders.iter().enumerate() {
-        let colour = index % COLOURS;
+        let colour = COLOURS[index % COLOURS.len()];
         let mut own: Vec<&&Series> = points.iter().filter(|s| s.contender == *contender).collect();
         own.sort_by(|a, b| a.at.unwrap_or(0.0).total_cmp(&b.at.unwrap_or(0.0)));
         let mut path = String::new();

@@ -1,7 +1,7 @@
 //! Peers side by side: the same work through what others offer, in turn with ours. A peer that cannot
 //! be had is named; so is what it cannot do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -39,7 +39,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     )?;
     snakepit_lifecycle::process::raise_descriptor_limit()?;
     run.title("Peers: who is there");
-    let mut others = Vec::new();
+    let (mut others, mut pythons) = (Vec::new(), Vec::new());
     for name in peers::ALL {
         let free_threaded = run.setting.free_threaded();
         let python = if name == peers::THREADS { free_threaded? } else { python.clone() };
@@ -47,6 +47,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
             Ok(peer) => {
                 run.note(&format!("{name}: {}", peer.version));
                 others.push((name, peer));
+                pythons.push((name, python));
             }
             Err(error) => run.failure(&format!("{error:#}")),
         }
@@ -63,9 +64,11 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     };
     calls(run, &mut others, servers.as_ref()).await?;
     drop(servers);
-    starting(run, &mut others, &python).await?;
     recycling(run, &mut others).await?;
-    killing(run, &mut others).await
+    killing(run, &mut others).await?;
+    // Their pools end, so that all memory below us is that of one contender.
+    drop(others);
+    starting(run, &pythons, &python).await
 }
 
 /// Small calls and arrays, everybody in turn.
@@ -161,17 +164,16 @@ fn ratios(run: &mut Run, name: &str, rates: &Table, p50: &Table, arrays: &Table)
 }
 
 /// Many workers with numpy from nothing, and their memory.
-async fn starting(run: &mut Run, others: &mut [(&'static str, Peer)], python: &Path) -> Result<()> {
+async fn starting(run: &mut Run, pythons: &[(&'static str, PathBuf)], python: &Path) -> Result<()> {
     let workers = if run.quick() { 4 } else { 100 };
     run.title("Peers: many workers with numpy until all have answered, and their memory");
+    run.note("What Ray's own services need, and how long they take to start, is not counted.");
     let workload = format!("pool/start/workers={workers}");
     let mut seconds = Table::new(&workload, "s", Better::Less);
     let mut mib = Table::new(&workload, "MiB", Better::Less).measure("PSS");
     let samples = if run.quick() { 1 } else { run.samples.min(3) };
     for _ in 0..samples {
-        // What belongs to a peer's other pool is no part of this one.
-        let before = |pid| Memory::below(pid).map(|memory| memory.pss / MIB);
-        let others_mib = before(std::process::id())?;
+        let below = |pid| Memory::below(pid).map(|memory| memory.pss / MIB);
         let pool = PoolConfig::builder("default")
             .adapter(run.setting.numpy_adapter())
             .python(&run.setting.python)
@@ -180,12 +182,13 @@ async fn starting(run: &mut Run, others: &mut [(&'static str, Peer)], python: &P
         let (snakepit, started) = start::answered(pool.build()?, workers, workers).await?;
         super::stop([snakepit]).await?;
         seconds.add("snakepit, zygote", started.seconds);
-        mib.add("snakepit, zygote", started.mib - others_mib);
-        for (name, peer) in others.iter_mut() {
-            let pid = peer.pid();
-            let idle = before(pid)?;
+        mib.add("snakepit, zygote", started.mib);
+        for (name, python) in pythons {
+            // One that has not run yet: a fork server stays, with what it has imported.
+            let mut peer = Peer::start(name, python, 1)?;
+            let idle = below(peer.pid())?;
             seconds.add(name, peer.start_workers(workers)?);
-            mib.add(name, before(pid)? - idle);
+            mib.add(name, below(peer.pid())? - idle);
         }
         let begin = Instant::now();
         if let Ok(servers) = Servers::start(python, workers).await {

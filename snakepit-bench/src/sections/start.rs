@@ -19,6 +19,7 @@ use snakepit_bench::{facade, os};
 use super::{Bound, Run};
 
 const WORKERS: usize = 100;
+const QUICK_WORKERS: usize = 30;
 const MANY_WORKERS: usize = 250;
 
 /// A start takes seconds where it is slow, and what is compared differs by more than ten times.
@@ -45,16 +46,21 @@ pub(super) struct Started {
 }
 
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
-    run.title("Start: 100 workers with numpy until all have answered, and their memory");
+    // Spawning a hundred takes longer than a quick look may.
+    let count = if run.quick() { QUICK_WORKERS } else { WORKERS };
+    let title =
+        format!("Start: {count} workers with numpy until all have answered, and their memory");
+    run.title(&title);
     snakepit_lifecycle::process::raise_descriptor_limit()?;
     let setting = run.setting.clone();
-    let mut seconds = Table::new("pool/start/workers=100", "s", Better::Less);
-    let mut mib = Table::new("pool/start/workers=100", "MiB", Better::Less).measure("PSS");
+    let workload = format!("pool/start/workers={count}");
+    let mut seconds = Table::new(&workload, "s", Better::Less);
+    let mut mib = Table::new(&workload, "MiB", Better::Less).measure("PSS");
     let samples = if run.quick() { 1 } else { run.samples.min(MOST_SAMPLES) };
     for _ in 0..samples {
         for (name, start, workers) in [
-            (ZYGOTE, Start::Zygote, WORKERS),
-            (SPAWN, Start::Spawn, WORKERS),
+            (ZYGOTE, Start::Zygote, count),
+            (SPAWN, Start::Spawn, count),
             (MANY, Start::Zygote, MANY_WORKERS),
         ] {
             let (snakepit, started) = own(&setting, start, workers).await?;
@@ -62,7 +68,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
             seconds.add(name, started.seconds);
             mib.add(name, started.mib);
         }
-        let started = executor(&setting)?;
+        let started = executor(&setting, count)?;
         seconds.add(EXECUTOR, started.seconds);
         mib.add(EXECUTOR, started.mib);
     }
@@ -109,7 +115,7 @@ pub(super) async fn answered(
     Ok((snakepit, Started { seconds, mib: pss / MIB, private_mib: private / MIB }))
 }
 
-fn executor(setting: &Setting) -> Result<Started> {
+fn executor(setting: &Setting, workers: usize) -> Result<Started> {
     #[derive(Deserialize)]
     struct Answer {
         seconds: f64,
@@ -117,7 +123,7 @@ fn executor(setting: &Setting) -> Result<Started> {
     }
     let mut child = Command::new(&setting.python)
         .arg("starts.py")
-        .arg(WORKERS.to_string())
+        .arg(workers.to_string())
         .current_dir(Setting::python_dir())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -125,7 +131,7 @@ fn executor(setting: &Setting) -> Result<Started> {
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
     let answer: Answer = serde_json::from_str(&line).context("the peer gave no answer")?;
-    ensure!(answer.pids.len() == WORKERS, "not all of the executor's processes have answered");
+    ensure!(answer.pids.len() == workers, "not all of the executor's processes have answered");
     let memory = Memory::below(std::process::id());
     drop(child.stdin.take());
     child.wait()?;
