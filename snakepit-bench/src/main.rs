@@ -42,9 +42,13 @@ struct Options {
     /// Fewer and shorter samples.
     #[arg(long)]
     quick: bool,
-    /// Others beside us, in an interpreter that has their packages.
+    /// Others beside us, too.
     #[arg(long)]
-    peers: Option<PathBuf>,
+    peers: bool,
+    /// The interpreter that has their packages; by default the environment that `cargo xtask bench
+    /// --peers` made.
+    #[arg(long)]
+    peers_python: Option<PathBuf>,
     /// How the report says it can be made again; by default this command.
     #[arg(long, hide = true)]
     reproduce: Option<String>,
@@ -60,7 +64,7 @@ fn main() -> Result<ExitCode> {
     let command = options.reproduce.clone().unwrap_or_else(|| options.command(&options.sections));
     let mut report = Report::new(report::Run::begin(command, &pythons));
     let sections = if options.sections.is_empty() {
-        Section::all(options.peers.is_some())
+        Section::all(options.peers)
     } else {
         options.sections.clone()
     };
@@ -102,7 +106,7 @@ fn in_this_process(
 ) -> Result<report::Section> {
     let (samples, scale) = if options.quick { (3, 0.3) } else { (options.samples, 1.0) };
     let mut run = Run::new(setting.clone(), samples, scale);
-    run.peers.clone_from(&options.peers);
+    run.peers = options.peers_python.clone().or_else(peers_environment);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Err(error) = runtime.block_on(section.run(&mut run)) {
         run.failure(&format!("{error:#}"));
@@ -161,7 +165,7 @@ impl Options {
         for (name, path) in [
             ("--python", &self.python),
             ("--free-threaded", &self.free_threaded),
-            ("--peers", &self.peers),
+            ("--peers-python", &self.peers_python),
         ] {
             if let Some(path) = path {
                 arguments.extend([name.to_owned(), path.display().to_string()]);
@@ -184,6 +188,13 @@ impl Options {
         let words = std::iter::once(program).chain(self.arguments(sections));
         words.collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The interpreter with the peers' packages.
+fn peers_environment() -> Option<PathBuf> {
+    let python =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-peers/bin/python"));
+    python.exists().then(|| python.to_owned())
 }
 
 /// The interpreter of an environment that setup made, which is always below the checkout.

@@ -185,3 +185,29 @@ fn field(text: &str, name: &str) -> f64 {
         .and_then(|number| number.parse().ok())
         .unwrap_or(f64::NAN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descendants_are_those_of_children_too_and_nobody_elses() -> Result<()> {
+        // A shell that does not replace itself by its last command.
+        let mut shell = Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; read _; kill $!; wait"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut grandchild = String::new();
+        let output = shell.stdout.take().context("no stdout")?;
+        BufReader::new(output).read_line(&mut grandchild)?;
+        let grandchild: u32 = grandchild.trim().parse()?;
+        let found = descendants(std::process::id())?;
+        assert!(found.contains(&shell.id()) && found.contains(&grandchild), "{found:?}");
+        assert!(!found.contains(&std::process::id()) && !found.contains(&1), "{found:?}");
+        assert!(Memory::below(shell.id())?.pss > 0.0);
+        drop(shell.stdin.take());
+        shell.wait()?;
+        Ok(())
+    }
+}

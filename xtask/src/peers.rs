@@ -2,7 +2,6 @@
 //! they are; one that cannot be installed is said, and named again in the report.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -13,9 +12,10 @@ use crate::workspace::{Venv, Workspace};
 /// What they need, numpy for all of them.
 const PACKAGES: [&str; 4] = ["numpy", "loky", "grpcio", "ray"];
 
-/// Makes the environment below `target/` and gives its interpreter, the same as our workers'.
-pub(crate) fn install(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.target.join("bench-peers");
+/// Makes the environment below the checkout, where `snakepit-load` looks for it, with the same
+/// interpreter as our workers'.
+pub(crate) fn install(workspace: &Workspace) -> Result<()> {
+    let folder = workspace.root.join("target/bench-peers");
     let python = folder.join("bin/python");
     let interpreter = setup::interpreter(workspace, Venv::Gil)?;
     if !python.exists() {
@@ -35,5 +35,5 @@ pub(crate) fn install(workspace: &Workspace) -> Result<PathBuf> {
             Err(error) => eprintln!("   {package} is not measured: {error:#}"),
         }
     }
-    Ok(python)
+    Ok(())
 }

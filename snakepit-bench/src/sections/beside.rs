@@ -35,7 +35,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
     let python = run.peers.clone().context(
-        "no environment for the peers: run `cargo xtask bench --peers`, or name one with --peers",
+        "no environment for the peers: run `cargo xtask bench --peers`, or name one with --peers-python",
     )?;
     snakepit_lifecycle::process::raise_descriptor_limit()?;
     run.title("Peers: who is there");

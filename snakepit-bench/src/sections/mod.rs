@@ -78,7 +78,7 @@ pub(crate) enum Section {
     Payloads,
     /// Cost against calls in flight, workers and pools, with its growth.
     Scaling,
-    /// What others offer for the same work, side by side; needs --peers.
+    /// What others offer for the same work, side by side; with --peers.
     Peers,
 }
 
@@ -180,7 +180,9 @@ impl Run {
     /// Keeps what went wrong without ending the section.
     pub(crate) fn failure(&mut self, text: &str) {
         println!("FAILED {text}");
-        self.section.failures.push(text.to_owned());
+        // Where this checkout lies is nobody's business who reads the report.
+        let here = Setting::python_dir().trim_end_matches("/snakepit-bench/python");
+        self.section.failures.push(text.replace(here, "."));
     }
 
     /// Whether all gates so far were kept.
