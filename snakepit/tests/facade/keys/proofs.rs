@@ -154,13 +154,17 @@ fn endless(snakepit: &Snakepit, tool: &str) -> Pin<Box<dyn Future<Output = Resul
 
 #[test]
 fn timeouts_queue() {
-    let snakepit = start("plain.py", "prefetch = 0\ntimeouts = { queue = '150ms' }").unwrap();
+    let snakepit = start(
+        "plain.py",
+        "prefetch = 0\ncancel_grace = '100ms'\ntimeouts = { queue = '150ms', drain = '0s' }",
+    )
+    .unwrap();
     let running = endless(&snakepit, "steps");
     let late = wait(snakepit.execute::<i64>("add", [1, 2])).unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Timeout(Phase::Queue));
     drop(running);
-    // It ends by itself only in hours.
-    let _ = wait(snakepit.shutdown(Duration::from_secs(5)));
+    // It ends by itself only in hours, and is cut off.
+    let _ = wait(snakepit.shutdown(PATIENCE));
 }
 
 #[test]
