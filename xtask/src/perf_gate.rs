@@ -44,12 +44,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     } else {
         let mut command = workspace.cargo();
         command.args(["run", "--quiet", "--package", "xtask", "--", "setup"]).current_dir(&base);
-        command.env("CARGO_TARGET_DIR", &workspace.target);
+        command.env("CARGO_TARGET_DIR", base_target(workspace));
         run::step("base's worker package", command)?;
         base.join("target/snakepit/venvs/gil/bin/python")
     };
-    let base_programs = build(workspace, &base, &folder.join("base-programs"))?;
-    let head_programs = build(workspace, &workspace.root, &folder.join("head-programs"))?;
+    let base_target = base_target(workspace);
+    let base_programs = build(workspace, &base, &base_target, &folder.join("base-programs"))?;
+    let programs = folder.join("head-programs");
+    let head_programs = build(workspace, &workspace.root, &workspace.target, &programs)?;
 
     let mut gate = workspace.cargo();
     gate.args(["build", "--release", "--package", "snakepit-bench", "--bin", "snakepit-gate"]);
@@ -108,23 +110,28 @@ fn same_worker(workspace: &Workspace, commit: &str) -> Result<bool> {
     Ok(git.status().context("git does not start")?.success())
 }
 
-/// Builds the drivers of a tree and puts them aside, as the other tree's go to the same place.
-fn build(workspace: &Workspace, tree: &Path, aside: &Path) -> Result<PathBuf> {
+/// Where base is built. Not where head is: to cargo the same package of two trees is one, and it may
+/// take the other tree's build for fresh.
+fn base_target(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("perf-gate").join("base-target")
+}
+
+/// Builds the drivers of a tree and puts them aside, where nothing replaces them while they run.
+fn build(workspace: &Workspace, tree: &Path, target: &Path, aside: &Path) -> Result<PathBuf> {
     fs::create_dir_all(aside)?;
     for driver in DRIVERS {
         let mut command = workspace.cargo();
         command
             .args(["build", "--release", "--package", "snakepit-bench", "--bin", driver])
             .current_dir(tree)
-            // What both depend on is built once.
-            .env("CARGO_TARGET_DIR", &workspace.target);
+            .env("CARGO_TARGET_DIR", target);
         let copy = aside.join(driver);
         if copy.exists() {
             fs::remove_file(&copy)?;
         }
         let built = run::step(&format!("{driver} of {}", tree.display()), command);
         match built {
-            Ok(()) => drop(fs::copy(workspace.target.join("release").join(driver), copy)?),
+            Ok(()) => drop(fs::copy(target.join("release").join(driver), copy)?),
             // The gate says what is not compared when base has no such program.
             Err(error) if driver != DRIVERS[0] => eprintln!("   {error:#}"),
             Err(error) => return Err(error),
