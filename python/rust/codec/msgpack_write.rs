@@ -75,9 +75,6 @@ impl<'a, 'b> Msgpack<'a, 'b> {
 
     /// The same with the bytes in it.
     fn whole(&mut self, py: Python<'_>, source: &Source) -> WriteResult {
-        if self.out.len().saturating_add(source.len()) > self.limit {
-            return Err(EncodeError::too_large(self.limit));
-        }
         match source.layout() {
             None => self.len_prefix(source.len(), Some(0xc4), 0xc5, 0xc6)?,
             Some(layout) => {
@@ -97,8 +94,9 @@ impl<'a, 'b> Msgpack<'a, 'b> {
 }
 
 impl Sink for Msgpack<'_, '_> {
+    /// What was put aside counts, too.
     fn len(&self) -> usize {
-        self.out.len()
+        self.out.len() + self.parcel.as_ref().map_or(0, |parcel| parcel.bytes())
     }
 
     fn nil(&mut self) {
@@ -180,6 +178,9 @@ impl Sink for Msgpack<'_, '_> {
     }
 
     fn memory(&mut self, value: &Bound<'_, PyAny>, source: &Source) -> WriteResult {
+        if self.len().saturating_add(source.len()) > self.limit {
+            return Err(EncodeError::too_large(self.limit));
+        }
         let placed = match &mut self.parcel {
             Some(parcel) if source.len() >= parcel.threshold() => parcel.put(value, source),
             _ => Ok(None),

@@ -83,6 +83,11 @@ impl<'a> Parcel<'a> {
         self.threshold
     }
 
+    /// How much was put aside.
+    pub(crate) fn bytes(&self) -> usize {
+        self.sealed.bytes
+    }
+
     /// Puts a value aside; gives the index of the reference to it, none if it goes with the payload.
     pub(crate) fn put(
         &mut self,
@@ -198,6 +203,7 @@ fn freeze(value: &Bound<'_, PyAny>) -> PyResult<()> {
 #[derive(Default)]
 pub(crate) struct Sealed {
     parts: Vec<Part>,
+    bytes: usize,
 }
 
 struct Part {
@@ -213,6 +219,7 @@ impl Sealed {
 
     fn add(&mut self, lent: Arc<Lent>, offset: usize, bytes: usize) -> usize {
         self.parts.push(Part { lent, offset, bytes });
+        self.bytes += bytes;
         self.parts.len() - 1
     }
 
