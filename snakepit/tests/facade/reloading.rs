@@ -254,6 +254,37 @@ fn a_pool_whose_new_workers_do_not_start_goes_on_with_the_old_ones() {
 }
 
 #[test]
+fn a_pool_that_the_file_leaves_out_ends_the_calls_it_has() {
+    let settings = Settings::new(&[("kept", ""), ("old", "stream_credit = 1")]);
+    let snakepit = settings.start();
+    // Its tool waits for whoever takes the items.
+    let counting = snakepit.call("count").pool("old").args([20]);
+    let mut counting = wait(counting.stream::<u64>()).unwrap();
+    assert_eq!(wait(counting.next()).unwrap().unwrap(), 1);
+    settings.write(&[("kept", "")]);
+    std::thread::scope(|scope| {
+        let reload = scope.spawn(|| wait(snakepit.reload_file()).unwrap());
+        until("it takes no more calls", || {
+            let reports = serde_json::to_value(snakepit.stats()).unwrap();
+            let mut reports = reports["pools"].as_array().unwrap().iter();
+            reports.any(|report| report["pool"] == "old" && report["state"] == "draining")
+        });
+        let late = wait(snakepit.call("add").pool("old").args([1]).execute::<u64>()).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::PoolClosed, "{late:?}");
+        assert!(!reload.is_finished(), "a call is under way");
+        for number in 2..=20 {
+            assert_eq!(wait(counting.next()).unwrap().unwrap(), number);
+        }
+        assert!(wait(counting.next()).is_none());
+        let reloaded = reload.join().unwrap();
+        assert_eq!(outcomes(&reloaded)["old"], ReloadOutcome::Stopped);
+        assert!(reloaded.is_complete(), "{reloaded:?}");
+    });
+    assert_eq!(snakepit.pools(), ["kept"]);
+    stop(snakepit);
+}
+
+#[test]
 fn a_pool_that_had_not_started_tries_again() {
     let settings = Settings::new(&[("a", ""), ("b", "")]);
     let file = settings.0.path().join("late.py");
