@@ -208,7 +208,8 @@ mod tests {
         assert_eq!(parameters["required"], serde_json::json!(["key"]));
         assert_eq!(tool.tool().returns["type"], "array");
         let given = |arguments: Value| {
-            tool.fit.read::<Lookup>("lookup", &encoded(&arguments)).map(|read| read.key)
+            let payload = Payload::encode(snakepit_core::Codec::MsgPack, &arguments)?;
+            tool.fit.read::<Lookup>("lookup", &payload).map(|read| read.key)
         };
         assert_eq!(given(serde_json::json!({"key": "a"})).unwrap(), "a");
         let error = given(serde_json::json!({"kye": "a"})).unwrap_err();
