@@ -149,6 +149,8 @@ impl Driver {
         if self.take_seat() {
             self.block_on(tokio::task::yield_now());
             self.leave_seat();
+            // A look that took long, on a busy machine, has let the standby go to sleep.
+            self.entrust();
         }
     }
 
