@@ -180,13 +180,11 @@ impl Ledger {
     /// # Errors
     /// See [`ShmError`]: why it was refused, for an event.
     pub fn want(&self, want_id: u64, size_bytes: u64) -> Result<(), ShmError> {
-        let granted = self.0.grant(size_bytes);
-        let (grant, result) = match granted {
-            Ok(grant) => (Some(grant), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        self.0.tell(Notice::Grant { want_id, grant });
-        result
+        let granted = self.0.grant(want_id, size_bytes);
+        if granted.is_err() {
+            self.0.tell(Notice::Grant { want_id, grant: None });
+        }
+        granted
     }
 
     /// The worker hands over a value in a segment that it has filled. The segment goes back to the
@@ -263,7 +261,7 @@ impl LedgerInner {
         Ok(())
     }
 
-    fn grant(&self, size_bytes: u64) -> Result<Grant, ShmError> {
+    fn grant(&self, want_id: u64, size_bytes: u64) -> Result<(), ShmError> {
         if self.tables().closed {
             return Err(ShmError::Closed);
         }
@@ -280,7 +278,13 @@ impl LedgerInner {
             self.quota.discard(segment);
             return Err(ShmError::Closed);
         }
-        Ok(tables.enter(segment))
+        // In one go: between the two it could be asked back, and the worker would hear of that first
+        // and keep what it was granted afterwards.
+        let grant = Some(tables.enter(segment));
+        tables.notices.push(Notice::Grant { want_id, grant });
+        drop(tables);
+        (self.wake)();
+        Ok(())
     }
 
     fn take(self: &Arc<Self>, reference: &Reference) -> Result<Lease, Breach> {
