@@ -302,11 +302,12 @@ impl Check<'_> {
     /// A relative path is taken from the document's directory, if a document names it.
     fn path(&mut self, key: &str, given: &Path) -> PathBuf {
         let plain = given.strip_prefix(".").ok().filter(|rest| !rest.as_os_str().is_empty());
-        let given = plain.unwrap_or(given);
+        // As it is written out again: without slashes that say nothing.
+        let given: PathBuf = plain.unwrap_or(given).components().collect();
         let in_document = matches!(self.raw.places.exactly(key), Some(Place::Text(_)));
         let path = match self.raw.base.as_deref().filter(|_| in_document) {
-            Some(base) => base.join(given),
-            None => given.to_path_buf(),
+            Some(base) => base.join(&given),
+            None => given.clone(),
         };
         match path.to_str() {
             None => self.problem(key, "the path is not UTF-8", None),
