@@ -17,6 +17,7 @@ import os
 import sys
 from contextvars import copy_context
 
+from snakepit import _constants
 from snakepit._context import current
 from snakepit._errors import StartError
 from snakepit._gil import Watch
@@ -67,6 +68,7 @@ def main(arguments: list[str]) -> NoReturn:
     _write_lines_at_once()
     # Before the adapter is imported, here or in the zygote.
     gil = Watch()
+    _constants.uncount()
     zygote = None
     if arguments[:1] == ["--zygote"]:
         zygote = _start_zygote(arguments[1:])
