@@ -76,14 +76,11 @@ impl Loans {
         let mut references = Vec::with_capacity(parts.len());
         for part in parts {
             let lent = match (memory::file(part), memory::lease(part)) {
-                (Some(file), _) => self.ledger.lend_file(file),
-                (None, Some(lease)) => self.ledger.lend(&lease),
-                (None, None) => {
-                    self.withdraw(&references);
-                    return Err("a part lies in memory of another kind".to_owned());
-                }
+                (Some(file), _) => self.ledger.lend_file(file).map_err(|e| e.to_string()),
+                (None, Some(lease)) => self.ledger.lend(&lease).map_err(|e| e.to_string()),
+                (None, None) => Err("a part lies in memory of another kind".to_owned()),
             };
-            match lent.map_err(|e| e.to_string()) {
+            match lent {
                 Ok(reference) => references.push(to_wire(&reference)),
                 Err(reason) => {
                     self.withdraw(&references);

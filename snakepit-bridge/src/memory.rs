@@ -152,7 +152,7 @@ pub(crate) fn unavailable(reason: &str) -> Error {
         format!("the value cannot go through shared memory: {reason}"),
     )
     .with_help(
-        "drop results that hold shared memory, raise `shm.quota`, or set `shm.strict` to false",
+        "drop results that hold shared memory, raise `shm.quota`, or set `shm.mode` to \"auto\"",
     )
 }
 

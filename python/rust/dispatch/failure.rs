@@ -120,9 +120,8 @@ impl Failure {
                 .help("return less, or raise the pool's payload limit");
         }
         if error.is_unshared() {
-            return Self::new(ErrorKind::ShmUnavailable, error.describe(root)).help(
-                "raise the pool's shm quota, or let it send large values otherwise: shm.strict",
-            );
+            return Self::new(ErrorKind::ShmUnavailable, error.describe(root))
+                .help("raise the pool's `shm.quota`, or set `shm.mode` to \"auto\"");
         }
         Self::new(ErrorKind::Encode, error.describe(root))
             .help("return plain values, or give the type a `to_dict` method")
