@@ -131,6 +131,7 @@ class FakeHost:
         self.slow_grants = False
         self.wants: list[tuple[int, int]] = []
         self.segments: dict[int, Segment] = {}
+        self.handed_back: set[tuple[int, int]] = set()
         self.lent: list[tuple[int, int]] = []
         self.granted: dict[int, int] = {}
         self.frames: list[tuple[int, dict[int, list[Any]]]] = []
@@ -261,9 +262,11 @@ class FakeHost:
             # So many bytes follow.
             if 3 in payload:
                 data = bytearray(payload.get(2, [b""])[0])
+                self._note_handed_back(payload)
                 self._partial[payload[4][0]] = (kind, fields, payload, data)
                 return
             fields[PAYLOAD_FIELD[kind]] = [payload]
+            self._note_handed_back(payload)
         if kind == SHM_RELEASE:
             for released in fields[1]:
                 self._released(fields_of(released))
@@ -275,6 +278,14 @@ class FakeHost:
             self.on_tool(fields)
         elif kind:
             self.frames.append((kind, fields))
+
+    def _note_handed_back(self, payload: dict[int, list[Any]]) -> None:
+        """Notes parts of what was lent, which has to be lent still when they come."""
+        for reference in map(fields_of, payload.get(5, [])):
+            part = (reference[1][0], reference[2][0])
+            if self.granted.get(part[0]) != part[1]:
+                assert part in self.lent, "it was lent, and is not given back yet"
+                self.handed_back.add(part)
 
     def _fragment(self, number: int, more: bytes) -> tuple[int, dict[int, list[Any]]]:
         kind, fields, payload, data = self._partial[number]
@@ -318,12 +329,13 @@ class FakeHost:
         """A payload's value; what lies in shared memory is a `Shared`."""
         references = [fields_of(each) for each in payload.get(5, [])]
         for reference in references:
-            number, generation = reference[1][0], reference[2][0]
-            assert self.granted.get(number) == generation, "it is granted, and this use of it"
+            use = number, generation = reference[1][0], reference[2][0]
+            owned = self.granted.get(number) == generation
+            assert owned or use in self.handed_back, "it is granted or lent, and this use of it"
             assert reference.get(3, [0])[0] % 64 == 0
         for number in {reference[1][0] for reference in references}:
             # From now on it is ours.
-            self.granted.pop(number)
+            self.granted.pop(number, None)
         return resolve(unpack_with_references(payload[2][0]), references, self.segments)
 
     def payload_of(self, data: bytes, *parts: bytes) -> bytes:
@@ -357,7 +369,8 @@ class FakeHost:
             del self.granted[number]
             return
         self.lent.remove((number, generation))
-        self.segments[number].poison()
+        if (number, generation) not in self.handed_back:
+            self.segments[number].poison()
 
     # Grants.
 

@@ -132,6 +132,40 @@ def same(x):
     return x
 
 @snakepit.tool
+def same_view(x: memoryview):
+    return x
+
+@snakepit.tool
+def look_and_copy(x):
+    return x.copy()
+
+@snakepit.tool
+def parts(x):
+    return [x[1:3], x.ravel()[1:], x[:, ::-1]]
+
+@snakepit.tool
+def keep_array(x):
+    kept["x"] = x
+
+@snakepit.tool
+def kept_array():
+    return kept["x"]
+
+@snakepit.tool
+def after_a_long_text(x):
+    yield "a" * 5_000_000
+    yield x
+
+@snakepit.tool
+def yield_back(x):
+    yield x
+    yield x
+
+@snakepit.tool
+def pass_on(x):
+    return context.call_tool("sum", x=x)
+
+@snakepit.tool
 def in_thread(x: memoryview):
     done = threading.Event()
     go = threading.Event()
@@ -572,9 +606,67 @@ def test_a_result_that_fails_keeps_its_segment(host: FakeHost) -> None:
     assert host.wants_answered == 1
 
 
-def test_an_argument_that_comes_back_is_copied(host: FakeHost) -> None:
+def test_an_argument_comes_back_as_it_lies(host: FakeHost) -> None:
     result = host.result(send(host, "same"))
+    assert (result.number, result.offset, result.shape) == (1, 0, (4, 6000))
     assert result.data == ARRAY.tobytes()
+    host.settle(lambda: released(host))
+    # A view of bytes too; what the tool has copied itself is new.
+    assert host.result(send_bytes(host, "same_view")).number == 2
+    assert host.result(send(host, "look_and_copy")).number not in {1, 2, 3}
+    assert host.close() == 0
+
+
+def test_a_part_of_an_argument_comes_back_as_it_lies_where_it_may_begin(host: FakeHost) -> None:
+    part, odd, turned = host.result(send(host, "parts"))
+    assert (part.number, part.offset, part.shape) == (1, 48_000, (2, 6000))
+    assert part.data == ARRAY[1:3].tobytes()
+    assert {odd.number, turned.number}.isdisjoint({1})
+    assert odd.data == ARRAY.ravel()[1:].tobytes()
+    assert turned.data == ARRAY[:, ::-1].tobytes()
+    host.settle(lambda: released(host))
+
+
+def test_what_is_kept_comes_back_again_and_is_given_back_once(host: FakeHost) -> None:
+    host.result(send(host, "keep_array"))
+    assert [host.call("kept_array").number for _ in range(3)] == [1, 1, 1]
+    assert len(host.lent) == 1
+    host.call("drop")
+    host.settle(lambda: released(host))
+    assert host.close() == 0
+
+
+def test_nothing_is_given_back_before_the_chunk_that_names_it(host: FakeHost) -> None:
+    body = shared(0, 1, ARRAY.dtype.str, list(ARRAY.shape))
+    payload = host.payload_of(packed({"x": body}), ARRAY.tobytes())
+    host.start_with("after_a_long_text", payload, streaming=True)
+    # Many fragments, behind which the array waits though nothing in Python has it any more.
+    chunks = [host.value(host.wait(CHUNK)[3][0]) for _ in range(2)]
+    assert len(chunks[0]) == 5_000_000
+    assert (chunks[1].number, chunks[1].data) == (1, ARRAY.tobytes())
+    host.settle(lambda: released(host))
+
+
+def test_a_chunk_without_credit_that_never_leaves_gives_its_argument_back(host: FakeHost) -> None:
+    body = shared(0, 1, ARRAY.dtype.str, list(ARRAY.shape))
+    payload = host.payload_of(packed({"x": body}), ARRAY.tobytes())
+    call = host.start_with("yield_back", payload, streaming=True, credit=1)
+    assert host.value(host.wait(CHUNK)[3][0]).number == 1
+    host.send(CANCEL, message(f1=call))
+    host.wait(ERROR)
+    host.settle(lambda: released(host))
+
+
+def test_an_argument_goes_on_to_a_tool_of_the_host(host: FakeHost) -> None:
+    numbers: list[int] = []
+
+    def answer(fields: dict[int, list[Any]]) -> None:
+        numbers.append(host.value(fields[4][0])["x"].number)
+        host.send(TOOL_RESULT, message(f1=fields[1][0], f2=message(f1=MSGPACK, f2=pack(7))))
+
+    host.on_tool = answer
+    assert host.result(send(host, "pass_on")) == 7
+    assert numbers == [1]
     host.settle(lambda: released(host))
 
 

@@ -141,6 +141,11 @@ impl Sharing {
     async fn answer(&mut self, id: u64, references: Vec<v1::ShmRef>) {
         submit(&self.link, &self.sink, &call(id, "work", ""));
         self.worker.next_call().await;
+        self.finish(id, references);
+    }
+
+    /// Answers a call with these references.
+    fn finish(&self, id: u64, references: Vec<v1::ShmRef>) {
         let value = v1::Payload {
             codec: v1::Codec::Msgpack.into(),
             data: PART_0.to_vec().into(),
@@ -224,6 +229,80 @@ async fn a_result_is_a_view_of_what_the_worker_wrote_and_its_memory_is_granted_a
     assert_eq!(after.segment_id, before.segment_id);
     assert_eq!(after.generation, before.generation + 1);
     assert_eq!(it.memory.counts().received, 1);
+}
+
+#[tokio::test]
+async fn what_the_worker_was_lent_comes_back_where_it_lies_and_is_used_again_after_all_readers() {
+    let server = server();
+    let mut it = sharing(&server).await;
+    let request = it.call(1, &matrix(32)).unwrap();
+    let there: Array = request.request.arguments.decode().unwrap();
+    submit(&it.link, &it.sink, &request);
+    let lent = it.worker.next_call().await.arguments.unwrap().shm;
+    let seen = it.regions.view(&reference(&lent[0])).unwrap();
+    let (part, kept) = it.regions.hand_back(seen.as_ptr().wrapping_add(4096), 8192).unwrap();
+    drop(seen);
+    it.finish(1, vec![wire(&part)]);
+    let result = it.finished().await;
+    let blob: snakepit_core::Blob = result.decode().unwrap();
+    assert_eq!(blob.as_ptr(), there.data()[4096..].as_ptr(), "it was copied");
+    drop(kept);
+    let released = it.releases.recv().await.unwrap();
+    it.release(released);
+    it.settle().await;
+    drop((request, result));
+    // Whatever is placed meanwhile lies elsewhere; what is released is poisoned.
+    let other = it.call(2, &matrix(32)).unwrap();
+    drop(it.call(3, &matrix(16)).unwrap());
+    let expected: Vec<u8> = (512..1536_u32).flat_map(|i| f64::from(i).to_le_bytes()).collect();
+    assert_eq!(&blob[..], expected, "it was used again under its reader");
+    drop(there);
+    assert_eq!(&blob[..], expected, "the result is a reader of its own");
+    drop((other, blob));
+    assert_eq!(it.in_use(), 0);
+    assert_eq!((it.memory.counts().lent, it.memory.counts().received), (1, 1));
+    // It has been given back: there is nothing to hand over any more.
+    it.answer(4, vec![wire(&part)]).await;
+    let LinkEnd::Broken(found) = it.link.closed().await else { panic!() };
+    assert!(found.contains("neither granted nor lent"), "{found}");
+}
+
+#[tokio::test]
+async fn only_what_this_very_worker_was_shown_can_be_handed_back() {
+    let server = server();
+    type Change = fn(&mut v1::ShmRef);
+    let wrong: [(&str, Change); 4] = [
+        ("neither granted nor lent", |it| it.generation += 1),
+        ("were not lent", |it| it.size_bytes += 64),
+        ("not within", |it| it.size_bytes += 1 << 20),
+        ("no multiple", |it| (it.offset, it.size_bytes) = (8, 8)),
+    ];
+    for (rule, change) in wrong {
+        let mut it = sharing(&server).await;
+        let array = Array::from_vec::<f64>(vec![1.0; 10_000], [10_000]).unwrap();
+        submit(&it.link, &it.sink, &it.call(1, &array).unwrap());
+        let mut lent = it.worker.next_call().await.arguments.unwrap().shm[0];
+        change(&mut lent);
+        it.finish(1, vec![lent]);
+        let LinkEnd::Broken(found) = it.link.closed().await else { panic!("{rule}") };
+        assert!(found.contains(rule), "{found}");
+    }
+    let (mut one, mut other) = (sharing(&server).await, sharing(&server).await);
+    let request = one.call(1, &matrix(32)).unwrap();
+    submit(&one.link, &one.sink, &request);
+    let lent = one.worker.next_call().await.arguments.unwrap().shm;
+    other.answer(1, lent.clone()).await;
+    let LinkEnd::Broken(found) = other.link.closed().await else { panic!() };
+    assert!(found.contains("neither granted nor lent"), "{found}");
+    // The one that it was lent to may.
+    one.finish(1, lent);
+    let result = one.finished().await;
+    drop((request, one.worker));
+    one.link.closed().await;
+    one.link.settle(&Error::worker_lost(true, "it died"));
+    assert!(one.arena.stats().in_use_bytes() > 0, "a result outlives the worker that gave it back");
+    drop(result);
+    assert_eq!(one.arena.stats().in_use_bytes(), 0);
 }
 
 #[tokio::test]
@@ -335,7 +414,7 @@ async fn every_reference_that_breaks_a_rule_ends_its_own_link() {
     };
     type Change = fn(&mut v1::ShmRef);
     let wrong: [(&str, Change); 6] = [
-        ("not granted", |it| it.segment_id += 1_000_000),
+        ("neither granted nor lent", |it| it.segment_id += 1_000_000),
         ("is not the one granted", |it| it.generation += 1),
         ("not within", |it| it.size_bytes += 1),
         ("not within", |it| it.offset = u64::MAX - 63),

@@ -228,7 +228,7 @@ impl Lease {
     /// In a segment that a worker filled they are memory which that worker still maps; see the crate's
     /// documentation for what that asks of it.
     pub fn as_slice(&self) -> &[u8] {
-        self.hold.segment().mapping.bytes(self.offset..self.offset + self.len)
+        self.hold.segment().mapping.bytes(self.range())
     }
 
     /// The length of the value in bytes.
@@ -250,6 +250,14 @@ impl Lease {
         Self { hold: Arc::clone(&self.hold), offset: self.offset + range.start, len: range.len() }
     }
 
+    /// Has it cover what another lease on the same use covers besides.
+    pub(crate) fn widen(&mut self, other: &Self) {
+        debug_assert!(Arc::ptr_eq(&self.hold, &other.hold), "the other is on another use");
+        let end = (self.offset + self.len).max(other.offset + other.len);
+        self.offset = self.offset.min(other.offset);
+        self.len = end - self.offset;
+    }
+
     /// The bytes as [`Bytes`], which keep the lease; nothing is copied.
     pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self)
@@ -258,6 +266,11 @@ impl Lease {
     /// A copy in ordinary memory, which holds no lease.
     pub fn to_vec(&self) -> Vec<u8> {
         self.as_slice().to_vec()
+    }
+
+    /// Where in the segment the value lies.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.len
     }
 
     /// What a frame says of this value.

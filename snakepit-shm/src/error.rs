@@ -78,11 +78,15 @@ pub enum LendError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Breach {
-    /// A segment that this worker was not granted.
-    #[error("segment {segment} is not granted to this worker")]
+    /// A use of a segment that this worker was neither granted nor lent.
+    #[error(
+        "generation {generation} of segment {segment} is neither granted nor lent to this worker"
+    )]
     NotGranted {
         /// The segment named.
         segment: SegmentId,
+        /// The generation named.
+        generation: u64,
     },
     /// A use that is over, or has not begun.
     #[error("generation {named} of segment {segment} is not the one granted, {granted}")]
@@ -105,6 +109,16 @@ pub enum Breach {
         size_bytes: u64,
         /// How long the segment is.
         segment_bytes: u64,
+    },
+    /// Bytes beside the ones that the worker was shown of this use.
+    #[error("{size_bytes} bytes from {offset} of segment {segment} were not lent to this worker")]
+    NotShown {
+        /// The segment named.
+        segment: SegmentId,
+        /// Where the range begins.
+        offset: u64,
+        /// How long it is.
+        size_bytes: u64,
     },
     /// A value that does not begin at a multiple of [`ALIGNMENT`](crate::ALIGNMENT).
     #[error("offset {offset} in segment {segment} is no multiple of 64")]

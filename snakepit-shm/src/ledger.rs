@@ -8,6 +8,7 @@
 
 use std::collections::hash_map::Entry;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -73,7 +74,7 @@ struct Tables {
 
 /// What the worker may be looking at.
 struct Loan {
-    /// `None` for a file on disk, which nothing here keeps.
+    /// On all that was shown of the use. `None` for a file on disk, which nothing here keeps.
     lease: Option<Lease>,
     /// How many references to it were sent.
     references: u64,
@@ -135,7 +136,11 @@ impl Ledger {
         }
         let key = (reference.segment, reference.generation);
         let loan = || Loan { lease: Some(lease.clone()), references: 0 };
-        tables.lent.entry(key).or_insert_with(loan).references += 1;
+        let loan = tables.lent.entry(key).or_insert_with(loan);
+        loan.references += 1;
+        if let Some(shown) = &mut loan.lease {
+            shown.widen(lease);
+        }
         Ok(reference)
     }
 
@@ -187,9 +192,10 @@ impl Ledger {
         granted
     }
 
-    /// The worker hands over a value in a segment that it has filled. The segment goes back to the
-    /// worker when the last lease on it is gone. References of one message are all taken before any
-    /// lease on them is dropped.
+    /// The worker hands over a value: in a segment that it has filled, or as it lies in what it was
+    /// lent and has not released. A segment of its own goes back to it when the last lease on it is
+    /// gone; of one that it was lent, this is one lease more. References of one message are all taken
+    /// before any lease on them is dropped.
     ///
     /// # Errors
     /// The rule that the reference breaks.
@@ -288,23 +294,20 @@ impl LedgerInner {
     }
 
     fn take(self: &Arc<Self>, reference: &Reference) -> Result<Lease, Breach> {
-        let Reference { segment, generation, offset, size_bytes } = *reference;
+        let Reference { segment, generation, .. } = *reference;
         let mut tables = self.tables();
-        let granted = tables.granted.get_mut(&segment).ok_or(Breach::NotGranted { segment })?;
+        let Tables { granted, lent, .. } = &mut *tables;
+        let Some(granted) = granted.get_mut(&segment) else {
+            let loan = lent.get(&(segment, generation)).and_then(|loan| loan.lease.as_ref());
+            return within_loan(loan.ok_or(Breach::NotGranted { segment, generation })?, reference);
+        };
         if generation != granted.generation {
             let (named, granted) = (generation, granted.generation);
             return Err(Breach::WrongGeneration { segment, named, granted });
         }
-        let segment_bytes = granted.size_bytes;
-        let end = offset.checked_add(size_bytes).filter(|end| *end <= segment_bytes);
-        let end = end.ok_or(Breach::OutOfRange { segment, offset, size_bytes, segment_bytes })?;
-        if offset % ALIGNMENT != 0 {
-            return Err(Breach::Unaligned { segment, offset });
-        }
-        // A segment that fits the address space has bounds that do.
-        let range = offset as usize..end as usize;
+        let range = checked_range(reference, granted.size_bytes)?;
         if let Place::Leased(hold) = &granted.place {
-            let hold = hold.upgrade().ok_or(Breach::NotGranted { segment })?;
+            let hold = hold.upgrade().ok_or(Breach::NotGranted { segment, generation })?;
             return Ok(Lease::over(hold, range));
         }
         let Place::AtWorker(segment) =
@@ -431,6 +434,30 @@ impl Granted {
     fn grant(&self, segment: SegmentId) -> Grant {
         Grant { segment, generation: self.generation, size_bytes: self.size_bytes }
     }
+}
+
+/// Where in its segment a worker's value lies.
+fn checked_range(reference: &Reference, segment_bytes: u64) -> Result<Range<usize>, Breach> {
+    let Reference { segment, offset, size_bytes, .. } = *reference;
+    let end = offset.checked_add(size_bytes).filter(|end| *end <= segment_bytes);
+    let end = end.ok_or(Breach::OutOfRange { segment, offset, size_bytes, segment_bytes })?;
+    if offset % ALIGNMENT != 0 {
+        return Err(Breach::Unaligned { segment, offset });
+    }
+    // A segment that fits the address space has bounds that do.
+    Ok(offset as usize..end as usize)
+}
+
+/// A part of what the worker was lent, on the same use. What an earlier use has left in the segment
+/// beside it is nobody's to hand over.
+fn within_loan(lent: &Lease, reference: &Reference) -> Result<Lease, Breach> {
+    let shown = lent.range();
+    let range = checked_range(reference, lent.hold.segment().bytes())?;
+    if range.start < shown.start || range.end > shown.end {
+        let Reference { segment, offset, size_bytes, .. } = *reference;
+        return Err(Breach::NotShown { segment, offset, size_bytes });
+    }
+    Ok(Lease::over(Arc::clone(&lent.hold), range))
 }
 
 /// Why a grant's descriptor did not go.

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustc_hash::FxHashMap;
 
@@ -104,7 +104,15 @@ struct Region {
     turn: Turn,
     /// Uses and drafts that live here.
     holders: usize,
+    /// The references that have arrived, for those that are to go back; some may be let go by now.
+    shown: Vec<Shown>,
     wanted: Wanted,
+}
+
+/// A reference that has arrived.
+struct Shown {
+    hold: Weak<UseHold>,
+    range: Range<usize>,
 }
 
 /// What the host has said of a segment.
@@ -196,7 +204,35 @@ impl Regions {
         let file = region.file.clone();
         let table = Arc::clone(&self.0);
         let hold = UseHold { mapping, file, segment, generation, table, end: End::Release };
-        Ok(RegionUse { hold: Arc::new(hold), start: offset as usize, end: end as usize })
+        let (hold, start, end) = (Arc::new(hold), offset as usize, end as usize);
+        region.shown.retain(|shown| shown.hold.strong_count() > 0);
+        region.shown.push(Shown { hold: Arc::downgrade(&hold), range: start..end });
+        Ok(RegionUse { hold, start, end })
+    }
+
+    /// Hands back a part of what has arrived and is still looked at here, as it lies: the reference for
+    /// the host, whose use of the memory goes on. `None` if these bytes are in no such memory, are a
+    /// file's, or begin at no multiple of [`ALIGNMENT`]; they are to be copied then.
+    ///
+    /// What comes with the reference is kept until the message with it has left, so that no release of
+    /// that use is before it.
+    pub fn hand_back(&self, start: *const u8, len: usize) -> Option<(Reference, RegionUse)> {
+        let regions = self.0.regions();
+        let (region, start) = regions.values().find_map(|region| {
+            let offset = start.addr().checked_sub(region.mapping.as_ptr().addr())?;
+            (offset < region.mapping.len()).then_some((region, offset))
+        })?;
+        let end = start.checked_add(len)?;
+        if region.file.is_some() || !(start as u64).is_multiple_of(ALIGNMENT) {
+            return None;
+        }
+        // Nothing is dropped under the lock: what is upgraded leaves with the result.
+        let covers = |shown: &&Shown| shown.range.start <= start && end <= shown.range.end;
+        let hold = region.shown.iter().filter(covers).find_map(|shown| shown.hold.upgrade())?;
+        let (segment, generation) = (hold.segment, hold.generation);
+        let (offset, size_bytes) = (start as u64, len as u64);
+        let reference = Reference { segment, generation, offset, size_bytes };
+        Some((reference, RegionUse { hold, start, end }))
     }
 
     /// The host has granted a segment, for the first time or again.
@@ -417,6 +453,7 @@ impl Table {
                 generation: 0,
                 turn: Turn::Away,
                 holders: 0,
+                shown: Vec::new(),
                 wanted: Wanted::Here,
             };
             // A name that is known already is no new segment: what uses the old one keeps it.

@@ -124,6 +124,65 @@ fn a_value_is_read_where_the_worker_wrote_it_and_its_segment_is_granted_again() 
 }
 
 #[test]
+fn what_the_worker_was_sent_comes_back_as_it_lies_and_its_use_goes_on() {
+    let arena = arena(16 * MIB);
+    let quota = arena.quota("pool", 16 * MIB);
+    let link = Link::new(&quota);
+    let mut draft = quota.draft(100 * KIB).unwrap();
+    draft.as_mut_slice().fill(7);
+    let lease = draft.freeze(100 * KIB);
+    let sent = link.ledger.lend(&lease.slice(0..50 * KIB)).unwrap();
+    let seen = link.regions.view(&sent).unwrap();
+    // The same use a second time, of which the first reference is enough to hand it back.
+    let other = link.ledger.lend(&lease.slice(40 * KIB..90 * KIB)).unwrap();
+    let elsewhere = Link::new(&quota);
+
+    let part = seen.as_ptr().wrapping_add(4096);
+    let (reference, kept) = link.regions.hand_back(part, 8192).unwrap();
+    assert_eq!((reference.segment, reference.generation), (sent.segment, sent.generation));
+    assert!(link.regions.hand_back(part.wrapping_add(8), 8).is_none(), "it is not aligned");
+    assert!(link.regions.hand_back(part, 50 * KIB).is_none(), "it was not sent all of it");
+    drop(seen);
+    let back = link.ledger.take(&reference).unwrap();
+    assert!(link.releases.lock().unwrap().is_empty(), "a release is before its message");
+    assert_eq!(back.as_slice().as_ptr(), lease.as_slice()[4096..].as_ptr(), "it was copied");
+
+    let breach = |change: &dyn Fn(&mut Reference)| {
+        let mut bad = reference;
+        change(&mut bad);
+        link.ledger.take(&bad).unwrap_err()
+    };
+    assert!(matches!(breach(&|it| it.generation += 1), Breach::NotGranted { .. }));
+    assert!(matches!(breach(&|it| it.offset += 8), Breach::Unaligned { .. }));
+    assert!(matches!(breach(&|it| it.size_bytes = 88 * KIB as u64), Breach::NotShown { .. }));
+    assert!(matches!(breach(&|it| it.size_bytes = MIB), Breach::OutOfRange { .. }));
+    let stranger = elsewhere.ledger.take(&reference).unwrap_err();
+    assert!(matches!(stranger, Breach::NotGranted { .. }), "{stranger}");
+
+    drop((kept, link.regions.view(&other).unwrap(), lease));
+    link.settle();
+    let late = link.ledger.take(&reference).unwrap_err();
+    assert!(matches!(late, Breach::NotGranted { .. }), "it has been given back: {late}");
+    assert!(back.as_slice().iter().all(|&byte| byte == 7), "it was used again under a reader");
+    assert_eq!(arena.stats().in_use_bytes(), 128 * KIB as u64);
+    link.ledger.close();
+    drop(back);
+    assert_eq!(arena.stats().in_use_bytes(), 0);
+}
+
+#[test]
+fn a_file_that_was_lent_does_not_come_back_by_reference() {
+    let link = Link::new(&arena(16 * MIB).quota("pool", 16 * MIB));
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&[5; 8192]).unwrap();
+    let reference = link.ledger.lend_file(&FileRegion::new(file).unwrap()).unwrap();
+    let seen = link.regions.view(&reference).unwrap();
+    assert!(link.regions.hand_back(seen.as_ptr(), seen.len()).is_none(), "the host maps no file");
+    let breach = link.ledger.take(&reference).unwrap_err();
+    assert!(matches!(breach, Breach::NotGranted { .. }), "{breach}");
+}
+
+#[test]
 fn references_that_break_a_rule_are_refused_by_name() {
     let arena = arena(16 * MIB);
     let link = Link::new(&arena.quota("pool", 16 * MIB));

@@ -32,6 +32,7 @@ enum Step {
     WorkerDraft { link: usize, size: usize },
     WorkerDropDraft { link: usize, at: usize },
     HandOver { link: usize, at: usize },
+    HandBack { link: usize, at: usize },
     WorkerDrop { link: usize, at: usize },
     ToWorker { link: usize, most: usize, swift: bool },
     ToHost { link: usize, most: usize, swift: bool },
@@ -56,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         7 => (link.clone(), size).prop_map(|(link, size)| Step::WorkerDraft { link, size }),
         1 => (link.clone(), at.clone()).prop_map(|(link, at)| Step::WorkerDropDraft { link, at }),
         7 => (link.clone(), at.clone()).prop_map(|(link, at)| Step::HandOver { link, at }),
+        4 => (link.clone(), at.clone()).prop_map(|(link, at)| Step::HandBack { link, at }),
         3 => (link.clone(), at).prop_map(|(link, at)| Step::WorkerDrop { link, at }),
         8 => (link.clone(), most.clone(), any::<bool>()).prop_map(|(link, most, swift)| Step::ToWorker { link, most, swift }),
         8 => (link.clone(), most, any::<bool>()).prop_map(|(link, most, swift)| Step::ToHost { link, most, swift }),
@@ -76,6 +78,8 @@ enum Down {
 enum Up {
     Release(SegmentId, u64),
     Result(Reference, u8),
+    /// A part of what the host has sent, and what keeps it until this is taken off the queue.
+    HandedBack(Reference, RegionUse, u8),
 }
 
 type Queue<T> = Arc<Mutex<VecDeque<T>>>;
@@ -285,6 +289,19 @@ impl World {
                     up.push_back(Up::Result(reference, pattern));
                 }
             }
+            Step::HandBack { link, at } => {
+                let link = &mut self.links[link];
+                let Some(at) = at.checked_rem(link.readers.len()) else { return };
+                let (reader, pattern) = &link.readers[at];
+                // From the second page on, where there is one.
+                let start = if reader.len() > 4096 { 4096 } else { 0 };
+                let from = reader.as_ptr().wrapping_add(start);
+                // None for what it has written itself and handed over.
+                if let Some((part, kept)) = link.regions.hand_back(from, reader.len() - start) {
+                    let mut up = link.up.lock().expect("one thread");
+                    up.push_back(Up::HandedBack(part, kept, *pattern));
+                }
+            }
             Step::WorkerDrop { link, at } => {
                 pick(&mut self.links[link].readers, at);
             }
@@ -383,6 +400,14 @@ impl World {
                     self.hold(owner);
                     self.leases.push((lease, owner, pattern));
                 }
+                Some(Up::HandedBack(reference, kept, pattern)) => {
+                    let lease = ledger.take(&reference).expect("what is lent can be taken");
+                    let key = (self.links[link].uid, reference.segment, reference.generation);
+                    let owner = *self.loans[&key].last().expect("it is not released yet");
+                    self.hold(owner);
+                    self.leases.push((lease, owner, pattern));
+                    drop(kept);
+                }
             }
         }
     }
@@ -399,7 +424,8 @@ impl World {
         let own: Vec<_> = own.map(|(id, granted)| (granted.over = true, *id).1).collect();
         own.into_iter().for_each(|id| self.bury(id));
         // Its readers are gone with its process, which had the mappings; nothing of it is looked at.
-        drop(dead);
+        let up = std::mem::take(&mut *dead.up.lock().expect("one thread"));
+        drop((up, dead));
     }
 
     fn collect_notices(&mut self) {
@@ -450,14 +476,19 @@ impl World {
                 self.links[at].ledger.revoke_idle();
                 self.collect_notices();
                 self.carry_down(at, usize::MAX, false);
-                let up = std::mem::take(&mut *self.links[at].up.lock().expect("one thread"));
-                for message in up {
+                let up = Arc::clone(&self.links[at].up);
+                loop {
+                    let message = next(&mut up.lock().expect("one thread"), false, |_| true);
+                    let Some(message) = message else { break };
                     let ledger = &self.links[at].ledger;
                     match message {
                         Up::Release(segment, generation) => {
                             ledger.release(segment, generation).expect("a loan");
                         }
                         Up::Result(reference, _) => drop(ledger.take(&reference).expect("taken")),
+                        Up::HandedBack(reference, _kept, _) => {
+                            drop(ledger.take(&reference).expect("lent"));
+                        }
                     }
                 }
             }

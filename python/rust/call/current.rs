@@ -298,13 +298,15 @@ impl CurrentCall {
         })?;
         let timeout = self.state.remaining();
         let timeout_us = timeout.map_or(0, |left| left.as_micros().max(1) as u64);
-        link.shared.outbox.push(Frame::ToolCall(v1::ToolCall {
+        let (arguments, kept) = encoded.into_payload();
+        let call = v1::ToolCall {
             tool_call_id: wait.id,
             call_id: self.state.id,
             name: name.to_owned(),
-            arguments: Some(encoded.into_payload()),
+            arguments: Some(arguments),
             timeout_us,
-        }));
+        };
+        link.shared.outbox.push_with(Frame::ToolCall(call), kept);
         Ok(OpenTool { wait, link: link.clone() })
     }
 }

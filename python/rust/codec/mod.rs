@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use snakepit_proto::v1::{Codec, Payload};
 
-use crate::shm::{Parcel, Sealed};
+use crate::shm::{Kept, Parcel, Sealed};
 pub(crate) use error::{DecodeError, EncodeError};
 pub(crate) use fresh::filled;
 pub(crate) use keys::KeyCache;
@@ -58,10 +58,12 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    /// The payload, which is to leave now; the outbox splits it if it is large.
-    pub(crate) fn into_payload(self) -> Payload {
-        let (codec, data, shm) = (self.codec.into(), self.data.into(), self.sealed.send());
-        Payload { codec, data, shm, ..Default::default() }
+    /// The payload, which is to leave now, and what the outbox keeps until then; it splits the payload
+    /// if that is large.
+    pub(crate) fn into_payload(self) -> (Payload, Kept) {
+        let (shm, kept) = self.sealed.send();
+        let (codec, data) = (self.codec.into(), self.data.into());
+        (Payload { codec, data, shm, ..Default::default() }, kept)
     }
 }
 

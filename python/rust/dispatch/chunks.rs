@@ -63,9 +63,9 @@ impl Chunks {
         if !self.state.try_take_credit() {
             return false;
         }
-        let value = self.waiting.take().map(Encoded::into_payload);
+        let (value, kept) = self.waiting.take().map(Encoded::into_payload).unzip();
         let chunk = Chunk { call_id: self.state.id, index: self.sent, value };
-        self.shared.outbox.push(Frame::Chunk(chunk));
+        self.shared.outbox.push_with(Frame::Chunk(chunk), kept.unwrap_or_default());
         self.sent += 1;
         true
     }

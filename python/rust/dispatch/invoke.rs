@@ -20,7 +20,7 @@ use super::stream;
 use crate::call::{CallState, CurrentCall, Pending};
 use crate::codec::{self, Beside, Place};
 use crate::link::Driver;
-use crate::shm::{Parcel, Sender};
+use crate::shm::{Kept, Parcel, Sender};
 use crate::tool::{ANY_NAME, Kind, Tool};
 
 /// A call that is being run.
@@ -39,11 +39,10 @@ impl Dispatcher<'_> {
     pub(super) fn run_call(&mut self, py: Python<'_>, call: Pending) -> bool {
         let state = call.state.clone();
         let mut entered = None;
-        let frame = match self.answer(py, call, &mut entered) {
-            Ok(frame) => frame,
-            Err(failure) => Frame::Error(failure.into_frame(state.id, entered)),
-        };
-        self.shared.outbox.push(frame);
+        let (frame, kept) = self.answer(py, call, &mut entered).unwrap_or_else(|failure| {
+            (Frame::Error(failure.into_frame(state.id, entered)), Kept::new())
+        });
+        self.shared.outbox.push_with(frame, kept);
         self.shared.tools.end(&state);
         self.shared.queue.finish(self.slot)
     }
@@ -53,7 +52,7 @@ impl Dispatcher<'_> {
         py: Python<'_>,
         call: Pending,
         entered: &mut Option<Instant>,
-    ) -> Result<Frame, Failure> {
+    ) -> Result<(Frame, Kept), Failure> {
         let Pending { state, codec, arguments, beside } = call;
         let Some(tool) = self.tools.get(&state.command).or_else(|| self.tools.get(ANY_NAME)) else {
             let names = self.tools.keys().map(String::as_str);
@@ -87,7 +86,8 @@ impl Dispatcher<'_> {
             let chunks = Chunks::new(state.clone(), shared, driver, codec);
             let chunks = stream::run(&running, tool, &result, chunks)?;
             let run_us = started.elapsed().as_micros() as u64;
-            return Ok(Frame::ChunkEnd(v1::ChunkEnd { call_id: state.id, chunks, run_us }));
+            let end = v1::ChunkEnd { call_id: state.id, chunks, run_us };
+            return Ok((Frame::ChunkEnd(end), Kept::new()));
         }
         if tool.kind.is_either() && stream::is_stream(&result) {
             return Err(Failure::streaming_mismatch(&state.command, true));
@@ -96,8 +96,9 @@ impl Dispatcher<'_> {
         let sender = Sender { sharing: &self.shared.sharing, driver: self.driver, call: &state };
         let encoded = codec::encode(&result, codec, limit, Parcel::new(sender))
             .map_err(|error| Failure::encode(&error, "result"))?;
-        let value = Some(encoded.into_payload());
-        Ok(Frame::Result(v1::Result { call_id: state.id, value, run_us }))
+        let (value, kept) = encoded.into_payload();
+        let result = v1::Result { call_id: state.id, value: Some(value), run_us };
+        Ok((Frame::Result(result), kept))
     }
 
     /// Makes this call's own context, with the call in it.

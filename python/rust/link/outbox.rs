@@ -2,7 +2,8 @@
 //!
 //! Owns the order in which they leave: small ones first in, first out; the tails of large
 //! payloads in turns, and only while nothing else waits. Invariant: frames of one call keep their
-//! order, so what follows a large chunk waits for its tail.
+//! order, so what follows a large chunk waits for its tail; what a frame keeps is let go when it has
+//! left.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -15,6 +16,8 @@ use snakepit_proto::v1::worker_message::Frame;
 use snakepit_proto::v1::{self, Fragment, WorkerMessage};
 use tonic::Status;
 
+use crate::shm::Kept;
+
 /// How many frames from the end a newer progress report looks for an older one to replace.
 const PROGRESS_LOOK_BACK: usize = 64;
 
@@ -25,8 +28,14 @@ pub(crate) struct Outbox {
     inner: Mutex<Inner>,
 }
 
+/// A frame, and the host's memory that it names.
+struct Item {
+    frame: Frame,
+    kept: Kept,
+}
+
 struct Inner {
-    frames: VecDeque<Frame>,
+    frames: VecDeque<Item>,
     tails: VecDeque<Tail>,
     /// How many of the frames are events.
     events: usize,
@@ -50,7 +59,7 @@ struct Tail {
     rest: Bytes,
     call_id: u64,
     /// Later frames of the same call.
-    after: VecDeque<Frame>,
+    after: VecDeque<Item>,
 }
 
 impl Outbox {
@@ -73,11 +82,19 @@ impl Outbox {
     /// Sends a frame, at once if somebody [attends](Self::attend). After [`close`](Self::close) it
     /// goes nowhere.
     pub(crate) fn push(&self, frame: Frame) {
+        self.push_with(frame, Kept::new());
+    }
+
+    /// The same for a frame that names memory of the host's: it is let go when the frame has left.
+    pub(crate) fn push_with(&self, frame: Frame, kept: Kept) {
+        let item = Item { frame, kept };
         let mut inner = self.lock();
         if inner.closed {
+            // What it kept is given back by way of this very lock.
+            drop(inner);
             return;
         }
-        inner.enqueue(frame);
+        inner.enqueue(item);
         inner.wake_after();
     }
 
@@ -91,8 +108,8 @@ impl Outbox {
             .iter_mut()
             .rev()
             .take(PROGRESS_LOOK_BACK)
-            .find(|frame| call_of(frame) == Some(call_id));
-        if let Some(Frame::Progress(waiting)) = last_of_call {
+            .find(|item| call_of(&item.frame) == Some(call_id));
+        if let Some(Item { frame: Frame::Progress(waiting), .. }) = last_of_call {
             *waiting = progress;
             return;
         }
@@ -118,7 +135,7 @@ impl Outbox {
     pub(crate) fn push_release(&self, segment_id: u64, generation: u64) {
         let released = v1::ShmSegment { segment_id, generation, size_bytes: 0 };
         let mut inner = self.lock();
-        if let Some(Frame::ShmRelease(waiting)) = inner.frames.back_mut() {
+        if let Some(Item { frame: Frame::ShmRelease(waiting), .. }) = inner.frames.back_mut() {
             waiting.segments.push(released);
             return;
         }
@@ -193,17 +210,17 @@ impl Inner {
         self.closed || !self.frames.is_empty() || !self.tails.is_empty()
     }
 
-    fn enqueue(&mut self, mut frame: Frame) {
-        let Some(call_id) = call_of(&frame) else {
-            self.frames.push_back(frame);
+    fn enqueue(&mut self, mut item: Item) {
+        let Some(call_id) = call_of(&item.frame) else {
+            self.frames.push_back(item);
             return;
         };
         if let Some(tail) = self.tails.iter_mut().find(|tail| tail.call_id == call_id) {
-            tail.after.push_back(frame);
+            tail.after.push_back(item);
             return;
         }
         let fragment_bytes = self.fragment_bytes;
-        if let Some(payload) = payload_of(&mut frame)
+        if let Some(payload) = payload_of(&mut item.frame)
             && payload.data.len() > fragment_bytes
         {
             self.last_payload_id += 1;
@@ -218,26 +235,27 @@ impl Inner {
                 after: VecDeque::new(),
             });
         }
-        self.frames.push_back(frame);
+        self.frames.push_back(item);
     }
 
-    fn next(&mut self) -> Option<Frame> {
-        if let Some(frame) = self.frames.pop_front() {
-            self.events -= usize::from(matches!(frame, Frame::Event(_)));
-            return Some(frame);
+    fn next(&mut self) -> Option<Item> {
+        if let Some(item) = self.frames.pop_front() {
+            self.events -= usize::from(matches!(item.frame, Frame::Event(_)));
+            return Some(item);
         }
         let mut tail = self.tails.pop_front()?;
         let data = tail.rest.split_to(self.fragment_bytes.min(tail.rest.len()));
         let (payload_id, offset) = (tail.payload_id, tail.offset);
         tail.offset += data.len() as u64;
         if tail.rest.is_empty() {
-            for frame in tail.after {
-                self.enqueue(frame);
+            for item in tail.after {
+                self.enqueue(item);
             }
         } else {
             self.tails.push_back(tail);
         }
-        Some(Frame::Fragment(Fragment { payload_id, offset, data }))
+        let frame = Frame::Fragment(Fragment { payload_id, offset, data });
+        Some(Item { frame, kept: Kept::new() })
     }
 }
 
@@ -249,8 +267,11 @@ impl Stream for Outgoing {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut inner = self.0.lock();
-        if let Some(frame) = inner.next() {
+        if let Some(Item { frame, kept }) = inner.next() {
             inner.sent += 1;
+            drop(inner);
+            // A release that comes of it is behind the frame, and takes the lock.
+            drop(kept);
             return Poll::Ready(Some(Ok(WorkerMessage { frame: Some(frame) })));
         }
         if inner.closed {

@@ -16,6 +16,6 @@ mod source;
 pub(crate) use arrays::{empty, empty_for};
 pub(crate) use buffer::Buffer;
 pub(crate) use memory::Memory;
-pub(crate) use parcel::{Parcel, Refused, Sealed, Sender};
+pub(crate) use parcel::{Kept, Parcel, Refused, Sealed, Sender};
 pub(crate) use sharing::{Arrived, Sharing};
 pub(crate) use source::{Source, loaded_numpy, through_dlpack};

@@ -2,7 +2,8 @@
 //!
 //! Owns the choice between shared memory and the payload itself for each large value, the wait for
 //! memory, and the copy. Invariant: memory that a payload names belongs to that payload until it
-//! leaves; if it never does, everything is as before.
+//! leaves; if it never does, everything is as before. What the host has sent goes back as it lies, and
+//! is let go after the payload and not before.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +11,9 @@ use std::time::{Duration, Instant};
 use pyo3::intern;
 use pyo3::prelude::*;
 use snakepit_proto::v1;
-use snakepit_shm::ALIGNMENT;
+use snakepit_shm::{ALIGNMENT, RegionUse};
 
-use super::sharing::{Answer, Lent, Sharing, THRESHOLD};
+use super::sharing::{Answer, HandedBack, Lent, Sharing, THRESHOLD};
 use super::source::Source;
 use crate::call::CallState;
 use crate::link::{Driver, SLICE};
@@ -99,7 +100,11 @@ impl<'a> Parcel<'a> {
         };
         if let Some((lent, offset)) = self.adopt(source, sender.sharing) {
             freeze(value)?;
-            return Ok(Some(self.sealed.add(lent, offset, source.len())));
+            return Ok(Some(self.sealed.add(Part::lent(lent, offset, source.len()))));
+        }
+        if let Some(part) = source.place().and_then(|at| sender.sharing.hand_back(at, source.len()))
+        {
+            return Ok(Some(self.sealed.add(Part::Shown(part))));
         }
         let py = value.py();
         let Some((lent, offset)) = self.make_room(py, sender, source.len()) else {
@@ -109,7 +114,7 @@ impl<'a> Parcel<'a> {
             return Ok(None);
         };
         source.copy_to(py, &lent, offset)?;
-        Ok(Some(self.sealed.add(lent, offset, source.len())))
+        Ok(Some(self.sealed.add(Part::lent(lent, offset, source.len()))))
     }
 
     /// What the payload names.
@@ -206,41 +211,71 @@ pub(crate) struct Sealed {
     bytes: usize,
 }
 
-struct Part {
-    lent: Arc<Lent>,
-    offset: usize,
-    bytes: usize,
+enum Part {
+    /// In a segment that this side has written.
+    Lent { lent: Arc<Lent>, offset: usize, bytes: usize },
+    /// In memory that the host has sent.
+    Shown(HandedBack),
 }
+
+impl Part {
+    fn lent(lent: Arc<Lent>, offset: usize, bytes: usize) -> Self {
+        Self::Lent { lent, offset, bytes }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Lent { bytes, .. } => *bytes,
+            Self::Shown(part) => part.kept.len(),
+        }
+    }
+}
+
+/// What a payload has sent back as it lies. It is dropped when the payload has left: the host takes
+/// that as the use which it has lent and which is not given back yet.
+pub(crate) type Kept = Vec<RegionUse>;
 
 impl Sealed {
     fn has(&self, lent: &Arc<Lent>) -> bool {
-        self.parts.iter().any(|part| Arc::ptr_eq(&part.lent, lent))
+        let same =
+            |part: &Part| matches!(part, Part::Lent { lent: it, .. } if Arc::ptr_eq(it, lent));
+        self.parts.iter().any(same)
     }
 
-    fn add(&mut self, lent: Arc<Lent>, offset: usize, bytes: usize) -> usize {
-        self.parts.push(Part { lent, offset, bytes });
-        self.bytes += bytes;
+    fn add(&mut self, part: Part) -> usize {
+        self.bytes += part.bytes();
+        self.parts.push(part);
         self.parts.len() - 1
     }
 
-    /// The payload is about to leave.
-    pub(crate) fn send(mut self) -> Vec<v1::ShmRef> {
-        let parts = std::mem::take(&mut self.parts);
-        parts
-            .into_iter()
-            .filter_map(|Part { lent, offset, bytes }| {
-                let (segment_id, generation) = lent.send()?;
-                let (offset, size_bytes) = (offset as u64, bytes as u64);
-                Some(v1::ShmRef { segment_id, generation, offset, size_bytes })
-            })
-            .collect()
+    /// The payload is about to leave, and what comes with the references is kept until it has.
+    pub(crate) fn send(mut self) -> (Vec<v1::ShmRef>, Kept) {
+        let mut kept = Kept::new();
+        let mut references = Vec::with_capacity(self.parts.len());
+        for part in std::mem::take(&mut self.parts) {
+            references.extend(match part {
+                Part::Lent { lent, offset, bytes } => {
+                    lent.send().map(|(segment_id, generation)| {
+                        let (offset, size_bytes) = (offset as u64, bytes as u64);
+                        v1::ShmRef { segment_id, generation, offset, size_bytes }
+                    })
+                }
+                Part::Shown(HandedBack { reference, kept: used }) => {
+                    kept.push(used);
+                    Some(reference)
+                }
+            });
+        }
+        (references, kept)
     }
 }
 
 impl Drop for Sealed {
     fn drop(&mut self) {
         for part in &self.parts {
-            part.lent.unclaim();
+            if let Part::Lent { lent, .. } = part {
+                lent.unclaim();
+            }
         }
     }
 }

@@ -175,6 +175,16 @@ impl Sharing {
         })
     }
 
+    /// What sends these bytes back as they lie, if they are in memory that the host has sent.
+    pub(super) fn hand_back(&self, address: usize, bytes: usize) -> Option<HandedBack> {
+        let start = std::ptr::without_provenance(address);
+        let (reference, kept) = self.regions.as_ref()?.hand_back(start, bytes)?;
+        let Reference { segment, generation, offset, size_bytes } = reference;
+        let segment_id = segment.0;
+        let reference = v1::ShmRef { segment_id, generation, offset, size_bytes };
+        Some(HandedBack { reference, kept })
+    }
+
     /// Asks the host for a segment.
     pub(super) fn ask(&self, bytes: usize) -> Asked<'_> {
         let mut inner = self.lock();
@@ -202,6 +212,13 @@ impl Arrived {
     pub(crate) fn uses(&self) -> &[RegionUse] {
         &self.0
     }
+}
+
+/// A part of what the host has sent, on its way back.
+pub(super) struct HandedBack {
+    pub(super) reference: v1::ShmRef,
+    /// Keeps the use from being given back.
+    pub(super) kept: RegionUse,
 }
 
 /// One use of a granted segment, for whoever writes or looks at it here.

@@ -38,6 +38,12 @@ def describe(value: Any) -> dict[str, Any]:
 
 
 @tool
+def below(value: Any, row: int) -> Any:
+    """Gives back the rows of an array from one on."""
+    return value[row:]
+
+
+@tool
 def viewed(value: memoryview) -> list[Any]:
     """Sees bytes where they lie."""
     return [type(value).__name__, value.readonly, value.nbytes]

@@ -126,6 +126,55 @@ fn what_is_there_already_is_copied_for_nobody() {
     stop(snakepit);
 }
 
+/// Where an array's elements are.
+fn place(array: &Array) -> *const u8 {
+    array.data().as_ptr()
+}
+
+#[test]
+fn what_a_tool_gives_back_is_the_same_memory() {
+    let snakepit = both_running();
+    let fill = |pixels: &mut [f32]| pixels.fill(0.5);
+    let image = snakepit.shared_array("processes", [512, 1024], fill).unwrap();
+    for pool in POOLS {
+        let back: Array = call(&snakepit, pool, "echo", (&image,)).unwrap();
+        assert_eq!((place(&back), back.shape()), (place(&image), image.shape()), "{pool}");
+        let rows: Array = call(&snakepit, pool, "below", (&image, 256)).unwrap();
+        assert_eq!(
+            (rows.shape(), place(&rows)),
+            (&[256, 1024][..], place(&image).wrapping_add(1 << 20))
+        );
+        // By way of the other pool's worker, which is shown what this one has given back.
+        let again: Array = call(&snakepit, POOLS[0], "echo", (&rows,)).unwrap();
+        assert_eq!(place(&again), place(&rows));
+        let made: Array = call(&snakepit, pool, "zeros", ([256, 1024], "<f8")).unwrap();
+        let same: Array = call(&snakepit, pool, "echo", (&made,)).unwrap();
+        assert_eq!(place(&same), place(&made), "what a worker made comes back to it and from it");
+    }
+    assert_eq!(memory(&snakepit, "threads").placed, 0);
+    stop(snakepit);
+}
+
+#[test]
+fn a_result_in_its_arguments_memory_is_a_reader_of_its_own() {
+    let snakepit = start("arrays.py");
+    let fill = |pixels: &mut [f64]| pixels.fill(0.5);
+    let image = snakepit.shared_array("default", [256, 1024], fill).unwrap();
+    let back: Array = call(&snakepit, "default", "echo", (&image,)).unwrap();
+    drop(image);
+    // Others come and go through the memory that is free.
+    for _ in 0..10 {
+        call::<Array>(&snakepit, "default", "echo", (&matrix(),)).unwrap();
+    }
+    assert!(back.as_slice::<f64>().unwrap().iter().all(|x| *x == 0.5), "it was used again");
+    let error = call::<()>(&snakepit, "default", "die", (&back,)).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::WorkerLost { .. }), "{error:?}");
+    assert!(back.as_slice::<f64>().unwrap().iter().all(|x| *x == 0.5), "it went with its worker");
+    drop(back);
+    until_free(&snakepit, "default", 0);
+    stop(snakepit);
+}
+
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Scene {
     name: String,
