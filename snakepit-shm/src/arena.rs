@@ -34,9 +34,18 @@ pub struct ArenaOptions {
 #[derive(Clone)]
 pub struct Arena(Arc<Stock>);
 
-/// One pool's share of an [`Arena`]. Clones are the same share.
+/// One pool's share of an [`Arena`]. Clones are the same share. When the last one is gone, and the last
+/// [`Ledger`](crate::Ledger) of the pool, its free segments are given back to the system, and so is each
+/// that comes back later.
 #[derive(Clone)]
-pub struct Quota {
+pub struct Quota(Arc<Share>);
+
+/// Counted by the books for as long as it lives.
+struct Share(Home);
+
+/// Where a pool's segments come from and go back to.
+#[derive(Clone)]
+pub(crate) struct Home {
     stock: Arc<Stock>,
     pool: PoolIndex,
 }
@@ -44,7 +53,7 @@ pub struct Quota {
 /// A segment that is being filled: nobody else has it.
 pub struct Draft {
     segment: Option<Segment>,
-    quota: Quota,
+    home: Home,
 }
 
 /// One use of a segment, to be read. Clones share it; the segment is free again when the last one is
@@ -71,8 +80,8 @@ pub(crate) struct Hold {
 
 /// Where a segment goes when its use is over.
 enum Owner {
-    Stock(Quota),
-    Ledger(Weak<LedgerInner>, Quota),
+    Stock(Home),
+    Ledger(Weak<LedgerInner>, Home),
 }
 
 impl Arena {
@@ -88,8 +97,8 @@ impl Arena {
     /// A pool's share. Asking again for the same name gives the same share with its new quota; one
     /// below what is in use refuses until enough has come back.
     pub fn quota(&self, pool: &str, quota_bytes: u64) -> Quota {
-        let pool = self.0.books().pool(pool, quota_bytes);
-        Quota { stock: Arc::clone(&self.0), pool }
+        let pool = self.0.books().join(pool, quota_bytes);
+        Quota(Arc::new(Share(Home { stock: Arc::clone(&self.0), pool })))
     }
 
     /// How much there is, and who uses it.
@@ -111,17 +120,31 @@ impl Quota {
     /// # Errors
     /// See [`ShmError`]: the pool's quota or the total is reached, or the system has no memory.
     pub fn draft(&self, size_bytes: usize) -> Result<Draft, ShmError> {
-        let bytes = class_of(size_bytes as u64)?;
-        let segment = match self.take(bytes, true)? {
+        let (home, bytes) = (self.home(), class_of(size_bytes as u64)?);
+        let segment = match home.take(bytes, true)? {
             Found::Warm(segment) => segment,
             Found::Make { evicted } => {
-                self.stock.retire(evicted);
-                self.make(bytes, Direction::Inbound)?
+                home.stock.retire(evicted);
+                home.make(bytes, Direction::Inbound)?
             }
         };
-        Ok(Draft { segment: Some(segment), quota: self.clone() })
+        Ok(Draft { segment: Some(segment), home: home.clone() })
     }
 
+    pub(crate) fn home(&self) -> &Home {
+        &self.0.0
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let Home { stock, pool } = &self.0;
+        let out = stock.books().leave(*pool);
+        stock.retire(out);
+    }
+}
+
+impl Home {
     /// A segment for a worker to fill. Always a new one: a worker keeps its mappings.
     pub(crate) fn outbound(&self, size_bytes: u64) -> Result<Segment, ShmError> {
         let bytes = class_of(size_bytes)?;
@@ -165,7 +188,8 @@ impl Quota {
         if self.stock.poison {
             segment.mapping.bytes_mut(0..bytes as usize).fill(POISON);
         }
-        self.stock.books().put_back(self.pool, bytes, segment);
+        let unwanted = self.stock.books().put_back(self.pool, bytes, segment);
+        self.stock.retire(unwanted.into_iter().collect());
     }
 }
 
@@ -189,7 +213,7 @@ impl Draft {
     pub fn freeze(mut self, len: usize) -> Lease {
         assert!(len <= self.capacity(), "a value is longer than its segment");
         let segment = self.segment.take();
-        let owner = Owner::Stock(self.quota.clone());
+        let owner = Owner::Stock(self.home.clone());
         Lease { hold: Arc::new(Hold { segment, owner }), offset: 0, len }
     }
 
@@ -201,7 +225,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if let Some(segment) = self.segment.take() {
-            self.quota.put_back(segment);
+            self.home.put_back(segment);
         }
     }
 }
@@ -211,10 +235,10 @@ impl Lease {
     pub(crate) fn of_worker(
         segment: Segment,
         ledger: Weak<LedgerInner>,
-        quota: Quota,
+        home: Home,
         range: Range<usize>,
     ) -> Self {
-        let owner = Owner::Ledger(ledger, quota);
+        let owner = Owner::Ledger(ledger, home);
         Self::over(Arc::new(Hold { segment: Some(segment), owner }), range)
     }
 
@@ -301,7 +325,7 @@ impl Hold {
     /// The stock that the segment counts against.
     pub(crate) fn stock(&self) -> &Arc<Stock> {
         match &self.owner {
-            Owner::Stock(quota) | Owner::Ledger(_, quota) => &quota.stock,
+            Owner::Stock(home) | Owner::Ledger(_, home) => &home.stock,
         }
     }
 
@@ -314,10 +338,10 @@ impl Drop for Hold {
     fn drop(&mut self) {
         let Some(segment) = self.segment.take() else { return };
         match &self.owner {
-            Owner::Stock(quota) => quota.put_back(segment),
-            Owner::Ledger(ledger, quota) => match ledger.upgrade() {
+            Owner::Stock(home) => home.put_back(segment),
+            Owner::Ledger(ledger, home) => match ledger.upgrade() {
                 Some(ledger) => ledger.come_back(segment),
-                None => quota.discard(segment),
+                None => home.discard(segment),
             },
         }
     }
@@ -348,7 +372,7 @@ impl Stock {
     /// request, not the one that was refused.
     fn reclaim(&self, pool: PoolIndex) {
         for ledger in self.ledgers() {
-            if ledger.quota().pool == pool {
+            if ledger.home().pool == pool {
                 ledger.revoke_idle();
             }
         }

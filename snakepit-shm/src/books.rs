@@ -70,6 +70,8 @@ struct Pool<S> {
     stats: PoolStats,
     /// Free segments by size; the one used last is taken first, because caches know it.
     free: BTreeMap<u64, Vec<S>>,
+    /// Who may ask for segments. What comes free while it is nobody is not kept.
+    members: usize,
 }
 
 /// The books.
@@ -86,16 +88,31 @@ impl<S> Books<S> {
         Self { total_bytes, held_bytes: 0, high_water_bytes: 0, segments: 0, pools: Vec::new() }
     }
 
-    /// The place of the pool of that name, whose quota becomes what is said.
-    pub(crate) fn pool(&mut self, name: &str, quota_bytes: u64) -> PoolIndex {
+    /// The place of the pool of that name, whose quota becomes what is said. Who asks is one more who may
+    /// take segments for it, until it [leaves](Self::leave).
+    pub(crate) fn join(&mut self, name: &str, quota_bytes: u64) -> PoolIndex {
         let known = self.pools.iter().position(|pool| pool.stats.name == name);
         let index = known.unwrap_or_else(|| {
             let stats = PoolStats { name: name.to_owned(), ..PoolStats::default() };
-            self.pools.push(Pool { stats, free: BTreeMap::new() });
+            self.pools.push(Pool { stats, free: BTreeMap::new(), members: 0 });
             self.pools.len() - 1
         });
         self.pools[index].stats.quota_bytes = quota_bytes;
+        self.pools[index].members += 1;
         PoolIndex(index)
+    }
+
+    /// One less may take segments for a pool; with the last one go those that are free.
+    pub(crate) fn leave(&mut self, pool: PoolIndex) -> Vec<S> {
+        let entry = self.pool_mut(pool);
+        entry.members -= 1;
+        if entry.members > 0 {
+            return Vec::new();
+        }
+        let out: Vec<S> = std::mem::take(&mut entry.free).into_values().flatten().collect();
+        self.held_bytes -= std::mem::take(&mut self.pool_mut(pool).stats.free_bytes);
+        self.segments -= out.len() as u64;
+        out
     }
 
     /// Enters a use of `bytes` (a size class) for a pool. With `warm` a free segment may serve.
@@ -125,12 +142,17 @@ impl<S> Books<S> {
         Ok(Found::Make { evicted })
     }
 
-    /// A use is over and the segment can serve again.
-    pub(crate) fn put_back(&mut self, pool: PoolIndex, bytes: u64, segment: S) {
+    /// A use is over and the segment can serve again; gives it back if there is nobody it could serve.
+    pub(crate) fn put_back(&mut self, pool: PoolIndex, bytes: u64, segment: S) -> Option<S> {
         let entry = self.pool_mut(pool);
+        if entry.members == 0 {
+            self.discard(pool, bytes);
+            return Some(segment);
+        }
         entry.stats.in_use_bytes -= bytes;
         entry.stats.free_bytes += bytes;
         entry.free.entry(bytes).or_default().push(segment);
+        None
     }
 
     /// A use is over and so is the segment.
@@ -258,6 +280,7 @@ mod tests {
         Discard(usize),
         Trim(u64),
         Quota { pool: usize, bytes: u64 },
+        Leave { pool: usize },
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -268,7 +291,8 @@ mod tests {
             4 => (0..64_usize).prop_map(Step::PutBack),
             1 => (0..64_usize).prop_map(Step::Discard),
             1 => (0..TOTAL).prop_map(Step::Trim),
-            1 => (pool, 0..TOTAL).prop_map(|(pool, bytes)| Step::Quota { pool, bytes }),
+            1 => (pool.clone(), 0..TOTAL).prop_map(|(pool, bytes)| Step::Quota { pool, bytes }),
+            1 => pool.prop_map(|pool| Step::Leave { pool }),
         ]
     }
 
@@ -287,8 +311,8 @@ mod tests {
         #[test]
         fn no_segment_is_lost_or_given_twice(steps in vec(step(), 0..80)) {
             let mut books = Books::<Fake>::new(TOTAL);
-            let pools = [books.pool("a", QUOTAS[0]), books.pool("b", QUOTAS[1])];
-            let mut quotas = QUOTAS;
+            let pools = [books.join("a", QUOTAS[0]), books.join("b", QUOTAS[1])];
+            let (mut quotas, mut members) = (QUOTAS, [1_usize; 2]);
             let mut next = 0;
             let mut used: Vec<(usize, Fake)> = Vec::new();
             let mut exist: BTreeSet<u64> = BTreeSet::new();
@@ -297,6 +321,7 @@ mod tests {
                     used.iter().filter(|it| it.0 == pool).map(|it| it.1.1).sum()
                 };
                 match step {
+                    Step::Take { pool, .. } | Step::Leave { pool } if members[pool] == 0 => {}
                     Step::Take { pool, bytes, warm } => {
                         let (mine, all) = (in_use(pool), in_use(0) + in_use(1));
                         match books.take(pools[pool], bytes, warm) {
@@ -325,7 +350,11 @@ mod tests {
                     }
                     Step::PutBack(at) if !used.is_empty() => {
                         let (pool, segment) = used.swap_remove(at % used.len());
-                        books.put_back(pools[pool], segment.1, segment);
+                        let back = books.put_back(pools[pool], segment.1, segment);
+                        prop_assert_eq!(back.is_some(), members[pool] == 0);
+                        if let Some(segment) = back {
+                            prop_assert!(exist.remove(&segment.0));
+                        }
                     }
                     Step::Discard(at) if !used.is_empty() => {
                         let (pool, segment) = used.swap_remove(at % used.len());
@@ -339,13 +368,23 @@ mod tests {
                         }
                         prop_assert!(books.free_bytes() <= keep);
                     }
+                    Step::Leave { pool } => {
+                        members[pool] -= 1;
+                        for segment in books.leave(pools[pool]) {
+                            prop_assert!(members[pool] == 0 && exist.remove(&segment.0));
+                        }
+                    }
                     Step::Quota { pool, bytes } => {
                         quotas[pool] = bytes;
-                        let same = books.pool(["a", "b"][pool], bytes);
+                        members[pool] += 1;
+                        let same = books.join(["a", "b"][pool], bytes);
                         prop_assert_eq!(same, pools[pool]);
                     }
                 }
                 let stats = books.stats();
+                for (members, pool) in members.iter().zip(&stats.pools) {
+                    prop_assert!(*members > 0 || pool.free_bytes == 0, "kept for nobody");
+                }
                 let used_bytes: u64 = used.iter().map(|it| it.1.1).sum();
                 prop_assert_eq!(stats.in_use_bytes(), used_bytes);
                 prop_assert_eq!(stats.segments, exist.len() as u64);

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fd::AsFd;
 
-use crate::arena::{Hold, Lease, Quota, new_id};
+use crate::arena::{Hold, Home, Lease, Quota, new_id};
 use crate::channel::{DescriptorSender, Kind, Packet};
 use crate::error::{Breach, LendError, ShmError};
 use crate::file::FileRegion;
@@ -109,7 +109,7 @@ impl Ledger {
     ) -> Self {
         let (quota, wake, tables) = (quota.clone(), Box::new(wake), Mutex::default());
         let inner = Arc::new(LedgerInner { quota, channel, wake, tables });
-        inner.quota.stock().enter(&inner);
+        inner.home().stock().enter(&inner);
         Self(inner)
     }
 
@@ -129,7 +129,7 @@ impl Ledger {
             self.0.channel.send(Packet { segment, size_bytes, kind: Kind::Read }, file)?;
             tables.known.insert(segment);
             let stock = lease.hold.stock();
-            if !Arc::ptr_eq(stock, self.0.quota.stock()) {
+            if !Arc::ptr_eq(stock, self.0.home().stock()) {
                 // A value of another arena: that one has to say when the segment leaves.
                 stock.enter(&self.0);
             }
@@ -229,8 +229,8 @@ impl Drop for LedgerInner {
 }
 
 impl LedgerInner {
-    pub(crate) fn quota(&self) -> &Quota {
-        &self.quota
+    pub(crate) fn home(&self) -> &Home {
+        self.quota.home()
     }
 
     /// Ends one reference of a loan; `None` if there is no such loan. The caller drops the lease,
@@ -263,7 +263,7 @@ impl LedgerInner {
         };
         tables.known.remove(&segment);
         drop(tables);
-        self.quota.discard(own);
+        self.home().discard(own);
         Ok(())
     }
 
@@ -272,16 +272,16 @@ impl LedgerInner {
             return Err(ShmError::Closed);
         }
         // Made without the lock: it takes as long as filling the memory.
-        let segment = self.quota.outbound(size_bytes)?;
+        let segment = self.home().outbound(size_bytes)?;
         let packet = Packet { segment: segment.id, size_bytes: segment.bytes(), kind: Kind::Write };
         if let Err(error) = self.channel.send(packet, segment.writer_fd()) {
-            self.quota.discard(segment);
+            self.home().discard(segment);
             return Err(not_sent(error));
         }
         let mut tables = self.tables();
         if tables.closed {
             drop(tables);
-            self.quota.discard(segment);
+            self.home().discard(segment);
             return Err(ShmError::Closed);
         }
         // In one go: between the two it could be asked back, and the worker would hear of that first
@@ -315,7 +315,7 @@ impl LedgerInner {
         else {
             unreachable!("the other place was looked at above");
         };
-        let lease = Lease::of_worker(segment, Arc::downgrade(self), self.quota.clone(), range);
+        let lease = Lease::of_worker(segment, Arc::downgrade(self), self.home().clone(), range);
         granted.place = Place::Leased(Arc::downgrade(&lease.hold));
         Ok(lease)
     }
@@ -330,7 +330,7 @@ impl LedgerInner {
             drop(tables);
             // The worker is dead, or was asked for the segment while it filled it; it is told with
             // all others that have it mapped.
-            return self.quota.discard(segment);
+            return self.home().discard(segment);
         };
         granted.generation += 1;
         segment.generation = granted.generation;
@@ -398,7 +398,7 @@ impl LedgerInner {
         drop(lent);
         for granted in granted.into_values() {
             if let Place::AtWorker(segment) = granted.place {
-                self.quota.discard(segment);
+                self.home().discard(segment);
             }
         }
     }

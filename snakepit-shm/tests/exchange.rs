@@ -343,6 +343,28 @@ fn a_file_is_shown_where_it_lies_and_let_go_of_when_it_was_read() {
 }
 
 #[test]
+fn what_is_free_goes_with_its_pool_and_what_is_held_when_it_comes_back() {
+    let arena = arena(16 * MIB);
+    let quota = arena.quota("pool", 8 * MIB);
+    let link = Link::new(&quota);
+    let held = quota.draft(100 * KIB).unwrap().freeze(100 * KIB);
+    drop(quota.draft(MIB as usize).unwrap());
+    // Another handle, as settings that are read again make one, takes nothing away.
+    drop(arena.quota("pool", 4 * MIB));
+    drop(quota);
+    assert_eq!(arena.stats().pools[0].free_bytes, MIB, "a worker is left");
+    drop(link);
+    assert_eq!(arena.stats().held_bytes, 128 * KIB as u64, "it was kept for nobody");
+    assert_eq!(held.len(), 100 * KIB, "a value outlives its pool");
+    drop(held);
+    assert_eq!((arena.stats().held_bytes, arena.stats().segments), (0, 0));
+    // One of the same name begins anew.
+    let again = arena.quota("pool", MIB);
+    drop(again.draft(1).unwrap());
+    assert_eq!(arena.stats().pools[0].free_bytes, 64 * KIB as u64);
+}
+
+#[test]
 fn bytes_keep_their_lease() {
     let arena = arena(16 * MIB);
     let quota = arena.quota("pool", 16 * MIB);

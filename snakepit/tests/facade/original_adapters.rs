@@ -1,14 +1,13 @@
 //! Python adapters written for the original run unmodified.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::future::join_all;
 use serde_json::{Value as Json, json};
 use snakepit::{Error, ErrorKind, HostTool, Phase, PoolConfig, Snakepit, ToolContext};
 
+use crate::events::Events;
 use crate::support::{PATIENCE, adapter, free_threaded, python, stop, until, wait};
 
 fn spec(name: &str) -> String {
@@ -301,48 +300,4 @@ fn more_events_than_can_leave_are_dropped_and_counted_and_hold_nobody_up() {
     let dropped: u64 = told.iter().filter_map(|event| event["dropped"].as_u64()).sum();
     assert_eq!(came + dropped, 200_000);
     stop(snakepit);
-}
-
-/// What this program's subscriber has seen of Python's events, as JSON.
-#[derive(Clone)]
-struct Events(Arc<Mutex<Vec<u8>>>);
-
-impl Events {
-    /// There is one subscriber in a program; tests tell their events apart by the pool.
-    fn collected() -> Self {
-        static EVENTS: OnceLock<Events> = OnceLock::new();
-        let made = EVENTS.get_or_init(|| {
-            let events = Self(Arc::default());
-            let writer = events.clone();
-            tracing_subscriber::fmt()
-                .json()
-                .flatten_event(true)
-                .with_env_filter("snakepit::python=info,snakepit_bridge=warn")
-                .with_writer(move || writer.clone())
-                .init();
-            events
-        });
-        made.clone()
-    }
-
-    fn of(&self, pool: &str) -> Vec<Json> {
-        let text = self.0.lock().unwrap().clone();
-        // The last line may be under way.
-        let lines =
-            text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
-        lines
-            .map(|line| serde_json::from_slice::<Json>(line).unwrap())
-            .filter(|event| event["pool"] == pool)
-            .collect()
-    }
-}
-
-impl Write for Events {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
