@@ -35,6 +35,12 @@ def echo(value: object) -> object:
 
 
 @tool
+def negate(value: np.ndarray) -> np.ndarray:
+    """Makes another array of the same size."""
+    return np.negative(value)
+
+
+@tool
 def who() -> int:
     """Uses what was imported for a moment, and says which process did."""
     np.arange(16).sum()

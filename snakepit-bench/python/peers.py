@@ -157,10 +157,11 @@ PEERS = {
 def arguments(kind: str, size: int):
     if kind == "echo":
         return bench_adapter.echo, (bytes(size),)
-    if kind == "array":
+    if kind in ("array", "negate"):
         import bench_numpy
 
-        return bench_numpy.echo, (bench_numpy.array(size),)
+        function = bench_numpy.echo if kind == "array" else bench_numpy.negate
+        return function, (bench_numpy.array(size),)
     return bench_adapter.small, (7, TEXT)
 
 

@@ -14,18 +14,16 @@ use snakepit_bench::os::{self, Memory};
 use snakepit_bench::peers::{self, Peer};
 use snakepit_bench::report::{Better, Table};
 use snakepit_bench::stats::quantile;
-use snakepit_bench::workload::{Arguments, Echo, Nap, SMALL};
+use snakepit_bench::workload::{Arguments, Nap, SMALL};
 use snakepit_bench::{facade, load};
 
-use super::{Bound, Run, start};
+use super::{Bound, Run, beside_arrays, start};
 
 const PREFETCH: &str = "snakepit, prefetch";
 const STRICT: &str = "snakepit, strict";
-const GRPCIO: &str = "grpcio server, tonic client";
+pub(super) const GRPCIO: &str = "grpcio server, tonic client";
 
 const WINDOW: usize = 64;
-/// 8 MB of numbers.
-const ARRAY: usize = 8_000_000;
 /// After so many calls workers are replaced.
 const LIMIT: u64 = 100;
 /// Calls under way when a worker is killed.
@@ -63,6 +61,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
         }
     };
     calls(run, &mut others, servers.as_ref()).await?;
+    beside_arrays::run(run, &mut others, servers.as_ref()).await?;
     drop(servers);
     recycling(run, &mut others).await?;
     killing(run, &mut others).await?;
@@ -71,51 +70,39 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     starting(run, &pythons, &python).await
 }
 
-/// Small calls and arrays, everybody in turn.
+/// Small calls, everybody in turn.
 async fn calls(
     run: &mut Run,
     others: &mut [(&'static str, Peer)],
     servers: Option<&Servers>,
 ) -> Result<()> {
-    run.title("Peers: small calls and arrays of 8 MB");
-    run.note(
-        "Arrays go there and back: ours and grpcio's as the bytes they are, the others' as pickled \
-         numpy arrays, which ThreadPoolExecutor hands over by reference.",
-    );
+    run.title("Peers: small calls");
     let table = |id: &str, unit, better| Table::new(id, unit, better);
     let mut rates = table("call/small/inflight=64", "calls/s", Better::More);
     let mut p50 = table("call/small/inflight=1", "µs", Better::Less).measure("p50");
     let mut p99 = table("call/small/inflight=1", "µs", Better::Less).measure("p99");
-    let mut arrays = table("call/echo/bytes=8000000/inflight=1", "MB/s", Better::More);
     let own = [
         (PREFETCH, facade::start(&run.setting, 8).await?),
         (STRICT, facade::start(&run.setting, 0).await?),
     ];
-    let echo = Echo { data: serde_bytes::ByteBuf::from(vec![7; ARRAY]) };
-    let (many, few, large) = (run.calls(8_000), run.calls(1_500), run.calls(16).max(4));
-    let megabytes = |calls: usize, seconds: f64| (calls * ARRAY) as f64 / 1e6 / seconds;
+    let (many, few) = (run.calls(8_000), run.calls(1_500));
     for round in 0..=run.samples {
-        let mut add = |name: &str, rate: f64, one: (f64, f64), speed: f64| {
+        let mut add = |name: &str, rate: f64, one: (f64, f64)| {
             if round > 0 {
                 rates.add(name, rate);
                 p50.add(name, one.0);
                 p99.add(name, one.1);
-                arrays.add(name, speed);
             }
         };
         for (name, snakepit) in &own {
             let rate = load::windowed(snakepit, &SMALL, many, WINDOW).await?.rate(many);
             let one = load::windowed(snakepit, &SMALL, few, 1).await?.latencies;
-            let array = load::windowed(snakepit, &echo, large, 1).await?;
-            let one = (one.percentile_us(50.0), one.percentile_us(99.0));
-            add(name, rate, one, megabytes(large, array.wall.as_secs_f64()));
+            add(name, rate, (one.percentile_us(50.0), one.percentile_us(99.0)));
         }
         for (name, peer) in others.iter_mut() {
             let rate = many as f64 / peer.sample("small", 0, many, WINDOW)?.seconds;
             let one = peer.sample("small", 0, few, 1)?.latencies_us;
-            let array = peer.sample("array", ARRAY, large, 1)?;
-            let one = (quantile(&one, 0.5), quantile(&one, 0.99));
-            add(name, rate, one, megabytes(large, array.seconds));
+            add(name, rate, (quantile(&one, 0.5), quantile(&one, 0.99)));
         }
         if let Some(servers) = servers {
             let text = Bytes::from(serde_json::to_vec(&SMALL)?);
@@ -128,26 +115,22 @@ async fn calls(
             };
             let rate = load::closed(many, WINDOW, small).await?.rate(many);
             let one = load::closed(few, 1, small).await?.latencies;
-            let bytes = Bytes::from(vec![7; ARRAY]);
-            let array = |number| servers.call(number, "/Peer/echo", bytes.clone());
-            let array = load::closed(large, 1, array).await?;
-            let one = (one.percentile_us(50.0), one.percentile_us(99.0));
-            add(GRPCIO, rate, one, megabytes(large, array.wall.as_secs_f64()));
+            add(GRPCIO, rate, (one.percentile_us(50.0), one.percentile_us(99.0)));
         }
     }
-    for table in [&rates, &p50, &p99, &arrays] {
+    for table in [&rates, &p50, &p99] {
         run.table(table);
     }
     for name in rates.contenders() {
         if own.iter().all(|(own, _)| *own != name) {
-            ratios(run, &name, &rates, &p50, &arrays);
+            ratios(run, &name, &rates, &p50);
         }
     }
     super::stop(own.map(|(_, snakepit)| snakepit)).await
 }
 
 /// How far ahead of a peer we are, which is no gate but for being ahead at all.
-fn ratios(run: &mut Run, name: &str, rates: &Table, p50: &Table, arrays: &Table) {
+fn ratios(run: &mut Run, name: &str, rates: &Table, p50: &Table) {
     // What stays in the process is the limit, not a contender.
     if name == peers::THREADS {
         let (calls, time) = (rates.ratio(PREFETCH, name).value, p50.ratio(PREFETCH, name).value);
@@ -160,7 +143,6 @@ fn ratios(run: &mut Run, name: &str, rates: &Table, p50: &Table, arrays: &Table)
     let ahead = Bound::AtLeast(1.0);
     run.gate(&format!("rate of {PREFETCH} over {name}"), rates.ratio(PREFETCH, name), ahead);
     run.gate(&format!("p50 of {name} over {PREFETCH}"), p50.ratio(name, PREFETCH), ahead);
-    run.gate(&format!("arrays of {PREFETCH} over {name}"), arrays.ratio(PREFETCH, name), ahead);
 }
 
 /// Many workers with numpy from nothing, and their memory.

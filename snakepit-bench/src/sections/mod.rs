@@ -3,6 +3,7 @@
 
 mod arrays;
 mod beside;
+mod beside_arrays;
 mod bookkeeping;
 mod conversion;
 mod costs;
