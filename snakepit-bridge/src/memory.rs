@@ -43,7 +43,7 @@ pub struct MemoryCounts {
     pub lent: u64,
     /// Their bytes.
     pub lent_bytes: u64,
-    /// Values that workers have left in shared memory for this side.
+    /// Values that workers have left in shared memory for this side, or handed back as they lay.
     pub received: u64,
     /// Their bytes.
     pub received_bytes: u64,

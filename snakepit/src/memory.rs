@@ -54,7 +54,7 @@ pub struct PoolMemory {
     pub lent: u64,
     /// Their bytes.
     pub lent_bytes: u64,
-    /// Values that workers have left there.
+    /// Values that workers have left there, or handed back as they lay.
     pub received: u64,
     /// Their bytes.
     pub received_bytes: u64,
