@@ -36,6 +36,8 @@ pub use pool::{
 pub use seconds::as_seconds;
 pub use slots::{Lease, Slots};
 pub use tool::{ToolCall, ToolCaller, ToolHost, ToolJob};
+#[cfg(feature = "arrow")]
+pub use value::RecordBatches;
 pub use value::{
     Array, BigInt, Blob, Dtype, Element, External, JsonText, ParseBigIntError, Store, Value,
 };

@@ -3,6 +3,8 @@
 //! `bigint`'s.
 
 mod array;
+#[cfg(feature = "arrow")]
+mod arrow;
 mod bigint;
 mod blob;
 mod dtype;
@@ -15,6 +17,8 @@ mod wide;
 mod wire;
 
 pub use array::Array;
+#[cfg(feature = "arrow")]
+pub use arrow::RecordBatches;
 pub use bigint::{BigInt, ParseBigIntError};
 pub use blob::{Blob, External, Store};
 pub use dtype::{Dtype, Element};
@@ -57,6 +61,9 @@ pub enum Value {
     Map(Vec<(Value, Value)>),
     /// `numpy.ndarray` in Python, where it is large; small ones come as `Array`.
     NdArray(Array),
+    /// Record batches of Arrow, as an IPC stream: `pyarrow.Table` in Python. With the feature `arrow`
+    /// `RecordBatches` reads them.
+    Arrow(Blob),
     /// Stands for a Python object that has no form outside Python.
     Marker {
         /// Its type, as `module.Type`.
@@ -119,6 +126,11 @@ impl Value {
     /// The array of numbers, if it is one.
     pub fn as_ndarray(&self) -> Option<&Array> {
         if let Self::NdArray(array) = self { Some(array) } else { None }
+    }
+
+    /// The IPC stream of record batches, if it is some.
+    pub fn as_arrow(&self) -> Option<&Blob> {
+        if let Self::Arrow(stream) = self { Some(stream) } else { None }
     }
 
     /// The entries, if it is a map.

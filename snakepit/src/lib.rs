@@ -34,6 +34,8 @@ pub use snakepit_core::{
     PythonKind, RetryAdvice, SessionId, Severity, Tool, Value, WorkerId, WorkerInfo,
 };
 
+#[cfg(feature = "arrow")]
+pub use snakepit_core::RecordBatches;
 pub use snakepit_core::resilience::{CircuitState, CircuitStatus, RetryPolicy, Schedule};
 pub use snakepit_lifecycle::process::adopt_orphans;
 pub use snakepit_lifecycle::{Exits, NearLimits, RecycleReason, Recycles, WorkerState};

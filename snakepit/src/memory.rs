@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use snakepit_bridge::{Memory, MemoryCounts};
+#[cfg(feature = "arrow")]
+use snakepit_core::RecordBatches;
 use snakepit_core::{Array, Blob, Element, Error, ErrorKind, Store};
 use snakepit_shm::{ArenaStats, PoolStats};
 
@@ -190,6 +192,25 @@ impl Snakepit {
             bytes.copy_from_slice(array.data());
         })?;
         Array::from_blob(array.dtype(), array.shape(), blob)
+    }
+
+    /// Writes record batches into a pool's shared memory; those that are in some already are only
+    /// cloned.
+    ///
+    /// # Errors
+    /// As [`shared_array`](Self::shared_array), and `EncodeFailed` for columns that Arrow's IPC format
+    /// has no place for.
+    #[cfg(feature = "arrow")]
+    pub fn share_batches(
+        &self,
+        pool: &str,
+        batches: &RecordBatches,
+    ) -> Result<RecordBatches, Error> {
+        if batches.is_shared() {
+            return Ok(batches.clone());
+        }
+        let memory = self.entry(Some(pool))?.memory()?;
+        batches.placed(|len, fill| memory.reserve(len, fill))
     }
 
     /// What shared memory there is, and who uses it.

@@ -1,5 +1,5 @@
-//! How a [`Value`] looks in JSON, and JSON text read without losing wide integers. Bytes become
-//! base64 text, NaN and the infinities their names as text, a marker an object of
+//! How a [`Value`] looks in JSON, and JSON text read without losing wide integers. Bytes and the IPC
+//! stream of record batches become base64 text, NaN and the infinities their names as text, a marker an object of
 //! `__snakepit_marker__` and `repr`, keys that are no text their JSON text.
 
 use std::borrow::Cow;
@@ -30,6 +30,7 @@ impl Value {
             Self::Float(number) => float_text(*number).into(),
             Self::String(text) => text.as_str().into(),
             Self::Bytes(bytes) => base64(bytes).into(),
+            Self::Arrow(stream) => base64(stream).into(),
             Self::Array(items) => items.iter().map(Self::to_json).collect(),
             Self::NdArray(array) => array.to_value().to_json(),
             Self::Map(entries) => {

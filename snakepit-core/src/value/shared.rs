@@ -1,4 +1,4 @@
-//! How arrays and bytes cross: large ones as parts beside a payload's bytes, which refer to them, the
+//! How arrays, bytes and record batches cross: large ones as parts beside a payload's bytes, which refer to them, the
 //! others inline.
 //!
 //! Owns the parts of what is being encoded or decoded on this thread, which serde has no place for,
@@ -21,10 +21,13 @@ use crate::error::Error;
 pub(super) const EXT_SHARED: i8 = 3;
 /// Extension code of arrays inline.
 pub(super) const EXT_ARRAY: i8 = 4;
+/// Extension code of Arrow streams inline.
+pub(super) const EXT_ARROW: i8 = 5;
 
 /// The kinds of [`EXT_SHARED`].
 const KIND_BYTES: u8 = 0;
 const KIND_ARRAY: u8 = 1;
+const KIND_ARROW: u8 = 2;
 
 /// Below it no threshold makes parts.
 const SMALLEST_PART: usize = 1024;
@@ -145,8 +148,13 @@ fn push(parts: &mut Vec<Blob>, blob: Blob) -> u32 {
 
 /// The extension type of bytes that were made a part.
 pub(super) fn bytes_at<S: Serializer>(index: u32, serializer: S) -> Result<S::Ok, S::Error> {
-    let body = rmp_serde::to_vec(&(index, KIND_BYTES)).map_err(S::Error::custom)?;
-    wire::extension(EXT_SHARED, &body, serializer)
+    wire::extension(EXT_SHARED, &plain_body(index, KIND_BYTES), serializer)
+}
+
+/// The body of what is all there is to say about its bytes.
+fn plain_body(index: u32, kind: u8) -> Vec<u8> {
+    // Two numbers always have a form.
+    rmp_serde::to_vec(&(index, kind)).unwrap_or_default()
 }
 
 fn array_body(index: u32, dtype: Dtype, shape: &[usize]) -> Vec<u8> {
@@ -158,6 +166,51 @@ fn array_body(index: u32, dtype: Dtype, shape: &[usize]) -> Vec<u8> {
 pub(super) fn handed_over(array: &Array) -> Vec<u8> {
     let index = OPEN.with_borrow_mut(|open| push(&mut open.parts, array.data().clone()));
     array_body(index, array.dtype(), array.shape())
+}
+
+/// The same for an Arrow stream.
+pub(super) fn handed_over_stream(stream: &Blob) -> Vec<u8> {
+    let index = OPEN.with_borrow_mut(|open| push(&mut open.parts, stream.clone()));
+    plain_body(index, KIND_ARROW)
+}
+
+/// Writes an Arrow stream.
+pub(super) fn stream<S: Serializer>(stream: &Blob, serializer: S) -> Result<S::Ok, S::Error> {
+    let kept = if serializer.is_human_readable() { None } else { keep(stream) };
+    match kept {
+        Some(index) => stream_at(index, serializer),
+        None => stream_of(&[stream], serializer),
+    }
+}
+
+/// Writes an Arrow stream that lies in pieces, each of which is copied once if there is room for a
+/// part.
+pub(super) fn stream_of<S: Serializer>(pieces: &[&[u8]], serializer: S) -> Result<S::Ok, S::Error> {
+    if serializer.is_human_readable() {
+        return serializer.serialize_str(&json::base64(&pieces.concat()));
+    }
+    let len = pieces.iter().map(|piece| piece.len()).sum();
+    match place(len, &mut |room| join(pieces, room)) {
+        Some(index) => stream_at(index, serializer),
+        None => {
+            let whole = (serde_bytes::ByteBuf::from(pieces.concat()),);
+            let body = rmp_serde::to_vec(&whole).map_err(S::Error::custom)?;
+            wire::extension(EXT_ARROW, &body, serializer)
+        }
+    }
+}
+
+fn stream_at<S: Serializer>(index: u32, serializer: S) -> Result<S::Ok, S::Error> {
+    wire::extension(EXT_SHARED, &plain_body(index, KIND_ARROW), serializer)
+}
+
+/// Writes pieces one after the other to where there is room for all of them.
+pub(super) fn join(pieces: &[&[u8]], mut room: &mut [u8]) {
+    for piece in pieces {
+        let (here, rest) = room.split_at_mut(piece.len());
+        here.copy_from_slice(piece);
+        room = rest;
+    }
 }
 
 impl Serialize for Array {
@@ -217,6 +270,7 @@ impl Serialize for External {
 enum Part {
     Bytes(Blob),
     Array(Array),
+    Arrow(Blob),
 }
 
 /// The body of [`EXT_SHARED`].
@@ -242,12 +296,17 @@ fn part(code: i8, body: &[u8]) -> Result<Part, decode::Error> {
             rmp_serde::from_slice(body)?;
         return array(dtype, shape, Blob::from(data.to_vec())).map(Part::Array);
     }
+    if code == EXT_ARROW {
+        let (stream,): (&serde_bytes::Bytes,) = rmp_serde::from_slice(body)?;
+        return Ok(Part::Arrow(Blob::from(stream.to_vec())));
+    }
     let Reference { index, kind, dtype, shape } = rmp_serde::from_slice(body)?;
     let blob = OPEN.with_borrow(|open| open.parts.get(index).cloned());
     let blob = blob.ok_or_else(|| failed(format!("there is no part {index} in shared memory")))?;
     match (kind, dtype) {
         (KIND_BYTES, _) => Ok(Part::Bytes(blob)),
         (KIND_ARRAY, Some(dtype)) => array(dtype, shape, blob).map(Part::Array),
+        (KIND_ARROW, None) => Ok(Part::Arrow(blob)),
         _ => Err(failed(format!("a part of the unknown kind {kind} in shared memory"))),
     }
 }
@@ -257,6 +316,7 @@ pub(super) fn value(code: i8, body: &[u8]) -> Result<Value, decode::Error> {
     Ok(match part(code, body)? {
         Part::Bytes(blob) => Value::Bytes(blob.to_vec()),
         Part::Array(array) => Value::NdArray(array),
+        Part::Arrow(stream) => Value::Arrow(stream),
     })
 }
 
@@ -281,7 +341,7 @@ impl<'de> Deserialize<'de> for Array {
     }
 }
 
-/// Takes the bytes of an array too.
+/// Takes the bytes of an array too, and the IPC stream of record batches.
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(BlobVisitor)
@@ -316,11 +376,11 @@ impl<'de> Visitor<'de> for BlobVisitor {
     /// Only an extension type arrives like this.
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Blob, D::Error> {
         let (code, body) = <(i8, ByteBuf)>::deserialize(deserializer)?;
-        if ![EXT_SHARED, EXT_ARRAY].contains(&code) {
+        if ![EXT_SHARED, EXT_ARRAY, EXT_ARROW].contains(&code) {
             return Err(de::Error::custom(format!("extension type {code} is no bytes")));
         }
         match part(code, &body).map_err(de::Error::custom)? {
-            Part::Bytes(blob) => Ok(blob),
+            Part::Bytes(blob) | Part::Arrow(blob) => Ok(blob),
             Part::Array(array) => Ok(array.data().clone()),
         }
     }

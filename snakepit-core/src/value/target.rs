@@ -39,7 +39,7 @@ impl Value {
     /// Whether something in here exists only in MessagePack's extension types.
     pub(crate) fn holds_extension(&self) -> bool {
         match self {
-            Self::BigInt(_) | Self::NdArray(_) | Self::Marker { .. } => true,
+            Self::BigInt(_) | Self::NdArray(_) | Self::Arrow(_) | Self::Marker { .. } => true,
             Self::Array(items) => items.iter().any(Self::holds_extension),
             Self::Map(entries) => {
                 entries.iter().any(|(key, value)| key.holds_extension() || value.holds_extension())
@@ -70,6 +70,7 @@ impl<'de> Deserializer<'de> for Value {
             Self::Float(number) => visitor.visit_f64(number),
             Self::String(text) => visitor.visit_string(text),
             Self::Bytes(bytes) => visitor.visit_byte_buf(bytes),
+            Self::Arrow(stream) => visitor.visit_bytes(&stream),
             Self::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter())),
             Self::NdArray(array) => match array.shape().first() {
                 Some(&len) => {
@@ -96,6 +97,7 @@ impl<'de> Deserializer<'de> for Value {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self {
             Self::Bytes(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
+            Self::Arrow(stream) => visitor.visit_seq(SeqDeserializer::new(stream.iter().copied())),
             other => other.deserialize_any(visitor),
         }
     }

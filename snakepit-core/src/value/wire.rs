@@ -9,7 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, EnumAccess, MapAccess, SeqAcces
 use serde::ser::{Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
-use super::shared::{self, EXT_ARRAY, EXT_SHARED};
+use super::shared::{self, EXT_ARRAY, EXT_ARROW, EXT_SHARED};
 use super::{BigInt, Value, json, target};
 
 /// Extension code of integers beyond 64 bits.
@@ -28,6 +28,7 @@ impl Serialize for Value {
             Self::String(string) => serializer.serialize_str(string),
             Self::Array(items) => serializer.collect_seq(items),
             Self::NdArray(array) => array.serialize(serializer),
+            Self::Arrow(stream) => shared::stream(stream, serializer),
             Self::Float(number) if text && !number.is_finite() => {
                 serializer.serialize_str(json::float_text(*number))
             }
@@ -59,6 +60,7 @@ pub(super) fn extension_of(value: &Value) -> Option<(i8, Vec<u8>)> {
         Value::Marker { type_name, repr } => Some((EXT_MARKER, marker_body(type_name, repr))),
         // Only who reads from the value sees this, and finds the part where it was put.
         Value::NdArray(array) => Some((EXT_SHARED, shared::handed_over(array))),
+        Value::Arrow(stream) => Some((EXT_SHARED, shared::handed_over_stream(stream))),
         _ => None,
     }
 }
@@ -204,7 +206,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
                     rmp_serde::from_slice(&body).map_err(de::Error::custom)?;
                 Ok(Value::Marker { type_name, repr })
             }
-            EXT_SHARED | EXT_ARRAY => shared::value(code, &body).map_err(de::Error::custom),
+            EXT_SHARED | EXT_ARRAY | EXT_ARROW => {
+                shared::value(code, &body).map_err(de::Error::custom)
+            }
             other => Err(de::Error::custom(format!("unknown extension type {other}"))),
         }
     }
