@@ -13,7 +13,7 @@ use snakepit_shm::{Content, Dtype, Layout, RegionUse, SharedBody};
 use super::keys::KeyCache;
 use super::parts::Parts;
 use super::{DecodeError, MAX_DEPTH, Marker, fresh};
-use crate::shm::{Buffer, Memory, loaded_numpy};
+use crate::shm::{Buffer, Memory, arrow, loaded_numpy};
 
 /// What lies beside a payload.
 #[derive(Clone, Copy)]
@@ -44,9 +44,8 @@ pub(super) fn read<'py>(
     beside: Beside<'_>,
     keys: &mut KeyCache,
 ) -> Result<Bound<'py, PyAny>, DecodeError> {
-    let mut reader =
-        Reader { py, parts: Parts::new(parts), keys, stack: Vec::new(), beside, as_memory: false };
-    reader.enter(0, Place::Index(0));
+    let (parts, outermost) = (Parts::new(parts), Outermost::Index(0));
+    let mut reader = Reader { py, parts, keys, stack: Vec::new(), beside, outermost };
     let value = reader.value(0)?;
     match reader.parts.remaining() {
         0 => Ok(value),
@@ -61,8 +60,14 @@ struct Reader<'a, 'py> {
     /// Elements of the lists that are being read; each list takes its own off the end.
     stack: Vec<Bound<'py, PyAny>>,
     beside: Beside<'a>,
-    /// Whether bytes in shared memory stay there.
-    as_memory: bool,
+    /// Where in the outermost value this is.
+    outermost: Outermost<'py>,
+}
+
+/// A [`Place`] that is kept.
+enum Outermost<'py> {
+    Key(Bound<'py, PyString>),
+    Index(usize),
 }
 
 type Value<'py> = Result<Bound<'py, PyAny>, DecodeError>;
@@ -118,7 +123,9 @@ impl<'py> Reader<'_, 'py> {
         self.check_nested(len, depth)?;
         let start = self.stack.len();
         for index in 0..len {
-            self.enter(depth, Place::Index(index));
+            if depth == 0 {
+                self.outermost = Outermost::Index(index);
+            }
             let element = self.value(depth + 1)?;
             self.stack.push(element);
         }
@@ -131,10 +138,10 @@ impl<'py> Reader<'_, 'py> {
         let map = PyDict::new(self.py);
         for _ in 0..len {
             let key = self.key(depth + 1)?;
-            if let Ok(name) = key.cast::<PyString>()
-                && !self.beside.regions.is_empty()
+            if depth == 0
+                && let Ok(name) = key.cast::<PyString>()
             {
-                self.enter(depth, Place::Key(&name.to_string_lossy()));
+                self.outermost = Outermost::Key(name.clone());
             }
             let value = self.value(depth + 1)?;
             map.set_item(key, value)?;
@@ -167,10 +174,11 @@ impl<'py> Reader<'_, 'py> {
         fresh::bytes(self.py, &mut self.parts, len)
     }
 
-    /// Notes what is wanted at a place of the outermost value.
-    fn enter(&mut self, depth: usize, place: Place<'_>) {
-        if depth == 0 && !self.beside.regions.is_empty() {
-            self.as_memory = (self.beside.takes_memory)(place);
+    /// Whether what is wanted here takes bytes as they lie in memory.
+    fn takes_memory(&self) -> bool {
+        match &self.outermost {
+            Outermost::Key(name) => (self.beside.takes_memory)(Place::Key(&name.to_string_lossy())),
+            Outermost::Index(index) => (self.beside.takes_memory)(Place::Index(*index)),
         }
     }
 
@@ -209,11 +217,10 @@ impl<'py> Reader<'_, 'py> {
         let malformed = |_| DecodeError::new("an array that is none");
         let fields =
             fields.cast_into::<PyList>().map_err(|_| DecodeError::new("an array that is none"))?;
-        let (py, fields) = (self.py, fields.to_tuple());
+        let fields = fields.to_tuple();
         if code == ext::ARROW {
             let (bytes,) = fields.extract::<(Bound<'py, PyBytes>,)>().map_err(malformed)?;
-            let buffer = Buffer::of_bytes(py, Memory::Own(bytes.unbind()));
-            return Ok(Bound::new(py, buffer)?.into_any());
+            return self.batches(Memory::Own(bytes.unbind()));
         }
         let (dtype, shape, bytes) =
             fields.extract::<(String, Vec<usize>, Bound<'py, PyBytes>)>().map_err(malformed)?;
@@ -231,9 +238,10 @@ impl<'py> Reader<'_, 'py> {
         match content {
             Content::Array(layout) => self.view(memory, &layout),
             // Who knows nothing of memory gets what it gets when there is less of it.
-            Content::Bytes if !self.as_memory => {
+            Content::Bytes if !self.takes_memory() => {
                 Ok(Buffer::of_bytes(py, memory).to_bytes(py)?.into_any())
             }
+            Content::Arrow => self.batches(memory),
             _ => Ok(Bound::new(py, Buffer::of_bytes(py, memory))?.into_any()),
         }
     }
@@ -247,6 +255,16 @@ impl<'py> Reader<'_, 'py> {
         }
     }
 
+    /// Record batches as Python has them: pyarrow's where that is imported.
+    fn batches(&self, memory: Memory) -> Value<'py> {
+        let buffer = Bound::new(self.py, Buffer::of_bytes(self.py, memory))?;
+        // A parameter that takes memory has a converter, which makes of it what the hint says.
+        if self.takes_memory() {
+            return Ok(buffer.into_any());
+        }
+        Ok(arrow::read(&buffer)?)
+    }
+
     fn marker(&mut self, data: &[u8]) -> Value<'py> {
         let mut inner = Reader {
             py: self.py,
@@ -254,7 +272,7 @@ impl<'py> Reader<'_, 'py> {
             keys: self.keys,
             stack: Vec::new(),
             beside: Beside::NOTHING,
-            as_memory: false,
+            outermost: Outermost::Index(0),
         };
         // One level is all a marker has: anything deeper is no marker.
         let fields = inner.value(MAX_DEPTH - 1)?;

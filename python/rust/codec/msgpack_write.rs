@@ -7,11 +7,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use snakepit_proto::ext;
-use snakepit_shm::{ArrayBody, Content, SharedBody};
+use snakepit_shm::{ArrayBody, Content, SharedBody, write_arrow_head};
 
 use super::walk::{Sink, WriteResult};
 use super::{EncodeError, Marker};
-use crate::shm::{Parcel, Refused, Source};
+use crate::shm::{Parcel, Piece, Refused};
 
 /// A small call's result fits without growing.
 const INITIAL_BYTES: usize = 256;
@@ -67,23 +67,30 @@ impl<'a, 'b> Msgpack<'a, 'b> {
     }
 
     /// A reference to what was put aside.
-    fn shared(&mut self, index: usize, source: &Source) -> WriteResult {
-        let content =
-            source.layout().map_or(Content::Bytes, |layout| Content::Array(layout.clone()));
+    fn shared(&mut self, index: usize, content: Content) -> WriteResult {
         self.ext(ext::SHARED, &SharedBody { index, content }.to_bytes())
     }
 
     /// The same with the bytes in it.
-    fn whole(&mut self, py: Python<'_>, source: &Source) -> WriteResult {
-        match source.layout() {
-            None => self.len_prefix(source.len(), Some(0xc4), 0xc5, 0xc6)?,
-            Some(layout) => {
-                let mut head = Vec::with_capacity(64);
-                ArrayBody::write_head(layout, &mut head);
-                self.ext_head(ext::ARRAY, head.len() + source.len())?;
-                self.out.extend_from_slice(&head);
+    fn whole(&mut self, py: Python<'_>, source: &dyn Piece) -> WriteResult {
+        let mut head = Vec::with_capacity(64);
+        let code = match source.content() {
+            Content::Array(layout) => {
+                ArrayBody::write_head(&layout, &mut head);
+                Some(ext::ARRAY)
             }
+            Content::Arrow => {
+                // One too long for this is refused with its length below.
+                write_arrow_head(u32::try_from(source.len()).unwrap_or(u32::MAX), &mut head);
+                Some(ext::ARROW)
+            }
+            _ => None,
+        };
+        match code {
+            Some(code) => self.ext_head(code, head.len() + source.len())?,
+            None => self.len_prefix(source.len(), Some(0xc4), 0xc5, 0xc6)?,
         }
+        self.out.extend_from_slice(&head);
         source.append_to(py, &mut self.out).map_err(|error| EncodeError::new(error.to_string()))
     }
 
@@ -177,7 +184,7 @@ impl Sink for Msgpack<'_, '_> {
         self.parcel.as_ref().map_or(usize::MAX, |parcel| parcel.threshold())
     }
 
-    fn memory(&mut self, value: &Bound<'_, PyAny>, source: &Source) -> WriteResult {
+    fn memory(&mut self, value: &Bound<'_, PyAny>, source: &dyn Piece) -> WriteResult {
         if self.len().saturating_add(source.len()) > self.limit {
             return Err(EncodeError::too_large(self.limit));
         }
@@ -186,7 +193,7 @@ impl Sink for Msgpack<'_, '_> {
             _ => Ok(None),
         };
         match placed {
-            Ok(Some(index)) => self.shared(index, source),
+            Ok(Some(index)) => self.shared(index, source.content()),
             Ok(None) => self.whole(value.py(), source),
             Err(Refused::Unavailable(bytes)) => Err(EncodeError::unshared(bytes)),
             Err(Refused::Raised(error)) => Err(EncodeError::new(error.to_string())),

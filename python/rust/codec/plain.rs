@@ -39,6 +39,8 @@ pub(super) enum Plain {
     Memory,
     /// Our own.
     Buffer,
+    /// Something that gives record batches to whoever speaks Arrow.
+    Batches,
     /// Something with `tolist`, and with memory that can go in one piece.
     Array,
     Dict,
@@ -220,6 +222,9 @@ fn classify(ty: &Bound<'_, PyType>, value: &Bound<'_, PyAny>) -> PyResult<Plain>
             && (has_memory(value) || ty.hasattr("__dlpack__")?)
             && !is_subclass_of(ty, "numpy.ma", "MaskedArray")?;
         return Ok(if is_array { Plain::Array } else { Plain::Method(method) });
+    }
+    if ty.hasattr(intern!(py, "__arrow_c_stream__"))? {
+        return Ok(Plain::Batches);
     }
     Ok(if has_memory(value) { Plain::Memory } else { Plain::Marker })
 }

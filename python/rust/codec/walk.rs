@@ -16,7 +16,8 @@ use super::error::Step;
 use super::marker::{shown, type_name};
 use super::plain::{self, Plain};
 use super::{EncodeError, MAX_DEPTH, Marker};
-use crate::shm::{Buffer, Source, through_dlpack};
+use crate::shm::arrow::Batches;
+use crate::shm::{Buffer, Piece, Source, through_dlpack};
 
 pub(super) type WriteResult = Result<(), EncodeError>;
 
@@ -37,8 +38,8 @@ pub(super) trait Sink {
     fn large(&self) -> usize {
         usize::MAX
     }
-    /// Bytes or an array in memory. Only for a sink whose [`large`](Self::large) is some size.
-    fn memory(&mut self, value: &Bound<'_, PyAny>, _source: &Source) -> WriteResult {
+    /// Bytes, an array or an Arrow stream. Only for a sink whose [`large`](Self::large) is some size.
+    fn memory(&mut self, value: &Bound<'_, PyAny>, _source: &dyn Piece) -> WriteResult {
         Err(EncodeError::new("no memory goes here").of_type(type_name(&value.get_type())))
     }
     fn begin_list(&mut self, len: usize) -> WriteResult;
@@ -143,6 +144,7 @@ impl<S: Sink> Walk<S> {
                 self.elements(value, &elements.map_err(|error| raised(value, "iter", &error))?)
             }
             Plain::Fields(names) => self.fields(value, names),
+            Plain::Batches => self.batches(value),
             Plain::Marker => {
                 if let Ok(marker) = value.cast::<Marker>() {
                     return self.sink.marker(marker.get());
@@ -212,6 +214,20 @@ impl<S: Sink> Walk<S> {
             Some(source) => self.sink.memory(value, &source),
             None => self.blob(value),
         }
+    }
+
+    /// What has record batches to give, as an Arrow stream.
+    fn batches(&mut self, value: &Bound<'_, PyAny>) -> WriteResult {
+        let failed = |error: PyErr| raised(value, "__arrow_c_stream__", &error);
+        let Some(batches) = Batches::of(value).map_err(failed)? else {
+            return self.sink.marker(&Marker::of(value));
+        };
+        if self.large != usize::MAX {
+            return self.sink.memory(value, &batches);
+        }
+        let mut stream = Vec::new();
+        batches.append_to(value.py(), &mut stream).map_err(failed)?;
+        self.sink.bytes(&stream)
     }
 
     /// Bytes as they lie in memory.

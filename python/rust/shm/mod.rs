@@ -5,6 +5,7 @@
 //! codec's. Invariant: without shared memory everything crosses as well, only slower.
 
 mod arrays;
+pub(crate) mod arrow;
 mod buffer;
 mod dlpack;
 mod element;
@@ -18,4 +19,4 @@ pub(crate) use buffer::Buffer;
 pub(crate) use memory::Memory;
 pub(crate) use parcel::{Kept, Parcel, Refused, Sealed, Sender};
 pub(crate) use sharing::{Arrived, Sharing};
-pub(crate) use source::{Source, loaded_numpy, through_dlpack};
+pub(crate) use source::{Piece, Source, loaded_numpy, through_dlpack};

@@ -14,7 +14,7 @@ use snakepit_proto::v1;
 use snakepit_shm::{ALIGNMENT, RegionUse};
 
 use super::sharing::{Answer, HandedBack, Lent, Sharing, THRESHOLD};
-use super::source::Source;
+use super::source::Piece;
 use crate::call::CallState;
 use crate::link::{Driver, SLICE};
 use crate::process;
@@ -93,7 +93,7 @@ impl<'a> Parcel<'a> {
     pub(crate) fn put(
         &mut self,
         value: &Bound<'_, PyAny>,
-        source: &Source,
+        source: &dyn Piece,
     ) -> Result<Option<usize>, Refused> {
         let Some(sender) = self.sender else {
             return Ok(None);
@@ -123,7 +123,7 @@ impl<'a> Parcel<'a> {
     }
 
     /// The segment that a value lies in already, if it can go as it lies.
-    fn adopt(&self, source: &Source, sharing: &Sharing) -> Option<(Arc<Lent>, usize)> {
+    fn adopt(&self, source: &dyn Piece, sharing: &Sharing) -> Option<(Arc<Lent>, usize)> {
         let (lent, offset) = sharing.find(source.place()?, source.len())?;
         let is_aligned = (offset as u64).is_multiple_of(ALIGNMENT);
         (is_aligned && (self.sealed.has(&lent) || lent.claim())).then_some((lent, offset))

@@ -258,6 +258,11 @@ impl Lent {
         matches!(*self.lock(), State::Unsent(_))
     }
 
+    /// Whether a payload names it that has not left.
+    pub(super) fn is_claimed(&self) -> bool {
+        matches!(*self.lock(), State::Claimed(_))
+    }
+
     /// Has it go with one payload; false if it goes or went with another.
     pub(super) fn claim(&self) -> bool {
         self.change(|state| match state {

@@ -7,16 +7,35 @@
 
 use std::ffi::c_char;
 use std::ptr;
+use std::sync::Arc;
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use snakepit_shm::{Dtype, Layout};
+use snakepit_shm::{Content, Dtype, Layout};
 
 use super::buffer::copy;
 use super::element;
 use super::sharing::Lent;
+
+/// A value that goes in one piece: with its payload, or aside of it.
+pub(crate) trait Piece {
+    /// What its bytes are.
+    fn content(&self) -> Content;
+
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Where its bytes are, if they could be sent as they lie.
+    fn place(&self) -> Option<usize>;
+
+    /// Writes all bytes to a segment that was granted and is claimed.
+    fn copy_to(&self, py: Python<'_>, lent: &Arc<Lent>, offset: usize) -> PyResult<()>;
+
+    /// Appends all bytes.
+    fn append_to(&self, py: Python<'_>, out: &mut Vec<u8>) -> PyResult<()>;
+}
 
 /// Memory that an object exports.
 pub(crate) struct Source {
@@ -52,38 +71,6 @@ impl Source {
     fn of_layout(buffer: PyUntypedBuffer, dtype: Dtype, swapped: bool) -> Option<Self> {
         let layout = Layout::new(dtype, buffer.shape().to_vec()).ok()?;
         Some(Self { buffer, array: Some(layout), swapped })
-    }
-
-    /// Element type and shape; none for plain bytes.
-    pub(crate) fn layout(&self) -> Option<&Layout> {
-        self.array.as_ref()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.buffer.len_bytes()
-    }
-
-    /// Where its bytes are, if they could be sent as they lie.
-    pub(crate) fn place(&self) -> Option<usize> {
-        (!self.swapped && self.buffer.is_c_contiguous()).then(|| self.buffer.buf_ptr() as usize)
-    }
-
-    /// Writes all bytes to a segment that was granted.
-    pub(crate) fn copy_to(&self, py: Python<'_>, lent: &Lent, offset: usize) -> PyResult<()> {
-        debug_assert!(offset + self.len() <= lent.len());
-        // SAFETY: the sum is within the segment.
-        let target = unsafe { lent.start().add(offset) };
-        self.write(py, target)
-    }
-
-    /// Appends all bytes.
-    pub(crate) fn append_to(&self, py: Python<'_>, out: &mut Vec<u8>) -> PyResult<()> {
-        let (before, len) = (out.len(), self.len());
-        out.reserve_exact(len);
-        self.write(py, out.spare_capacity_mut().as_mut_ptr().cast())?;
-        // SAFETY: there is room for as many, and they have been written.
-        unsafe { out.set_len(before + len) };
-        Ok(())
     }
 
     fn write(&self, py: Python<'_>, target: *mut u8) -> PyResult<()> {
@@ -132,6 +119,36 @@ impl Source {
     }
 }
 
+impl Piece for Source {
+    fn content(&self) -> Content {
+        self.array.as_ref().map_or(Content::Bytes, |layout| Content::Array(layout.clone()))
+    }
+
+    fn len(&self) -> usize {
+        self.buffer.len_bytes()
+    }
+
+    fn place(&self) -> Option<usize> {
+        (!self.swapped && self.buffer.is_c_contiguous()).then(|| self.buffer.buf_ptr() as usize)
+    }
+
+    fn copy_to(&self, py: Python<'_>, lent: &Arc<Lent>, offset: usize) -> PyResult<()> {
+        debug_assert!(offset + self.len() <= lent.len());
+        // SAFETY: the sum is within the segment.
+        let target = unsafe { lent.start().add(offset) };
+        self.write(py, target)
+    }
+
+    fn append_to(&self, py: Python<'_>, out: &mut Vec<u8>) -> PyResult<()> {
+        let (before, len) = (out.len(), self.len());
+        out.reserve_exact(len);
+        self.write(py, out.spare_capacity_mut().as_mut_ptr().cast())?;
+        // SAFETY: there is room for as many, and they have been written.
+        unsafe { out.set_len(before + len) };
+        Ok(())
+    }
+}
+
 /// Turns the bytes of each number round.
 fn swap(start: usize, len: usize, each: usize) {
     let start = ptr::with_exposed_provenance_mut::<u8>(start);
@@ -159,11 +176,20 @@ pub(crate) fn through_dlpack<'py>(
 
 /// Numpy, where the adapter has imported it.
 pub(crate) fn loaded_numpy(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    loaded(py, "numpy", "ndarray")
+}
+
+/// A module that the adapter has imported, down to this class.
+pub(super) fn loaded<'py>(
+    py: Python<'py>,
+    module: &str,
+    class: &str,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
     let modules = py.import("sys")?.getattr("modules")?;
-    let numpy = modules.cast::<PyDict>()?.get_item("numpy")?;
+    let module = modules.cast::<PyDict>()?.get_item(module)?;
     // A half-imported module may lack the class.
-    match numpy {
-        Some(numpy) if numpy.hasattr("ndarray")? => Ok(Some(numpy)),
+    match module {
+        Some(module) if module.hasattr(class)? => Ok(Some(module)),
         _ => Ok(None),
     }
 }

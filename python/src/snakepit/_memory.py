@@ -1,8 +1,9 @@
 """From hints for bytes and arrays in memory to what they make of a value.
 
-Owns `memoryview`, `bytearray`, `snakepit.Buffer` and `numpy.ndarray`. What comes in shared memory
-stays there for all of them but `bytearray`, and is read-only; what came within the payload is made
-the same. Imports no numpy: a hint that names it has loaded it.
+Owns `memoryview`, `bytearray`, `snakepit.Buffer` and `numpy.ndarray`; what becomes of a hint for
+pyarrow's classes is `_arrow`'s. What comes in shared memory stays there for all of them but
+`bytearray`, and is read-only; what came within the payload is made the same. Imports no numpy: a
+hint that names it has loaded it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ def converter(cls: type[Any], arguments: tuple[Any, ...]) -> Converter | None:
         return _buffer
     if _hints.is_class(cls, "numpy", "ndarray"):
         return _array(arguments)
+    if "pyarrow" in sys.modules:
+        from snakepit import _arrow
+
+        for name, convert in _arrow.CLASSES.items():
+            if _hints.is_class(cls, "pyarrow", name):
+                return convert
     return None
 
 

@@ -24,6 +24,7 @@ mod named;
 mod original_adapters;
 mod originals;
 mod profiles;
+mod record_batches;
 mod recycling;
 mod reloading;
 mod scaling;
