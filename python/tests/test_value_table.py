@@ -16,10 +16,11 @@ from uuid import UUID
 
 import attrs
 import numpy
+import pyarrow
 import pydantic
 import pytest
 
-from snakepit import Marker
+from snakepit import Marker, _arrow
 from snakepit._convert import Compiler, as_function
 from snakepit._native import from_json, pack, to_json, unpack
 from snakepit._schema import returns_schema
@@ -87,6 +88,7 @@ NAMES: dict[str, Any] = {
     "UUID": UUID,
     "Marker": Marker,
     "numpy": numpy,
+    "pyarrow": pyarrow,
 }
 
 
@@ -109,7 +111,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def test_the_table_has_its_lines() -> None:
-    assert len(rows()) == 36
+    assert len(rows()) == 37
 
 
 @pytest.mark.parametrize(("example", "plain", "back"), rows())
@@ -132,6 +134,8 @@ def test_json_has_the_same_form_where_it_has_one(example: str, plain: str) -> No
         form = {"__snakepit_marker__": form.type, "repr": form.repr}
     if isinstance(form, bytes):
         form = base64.b64encode(form).decode()
+    if isinstance(form, pyarrow.Table):
+        form = base64.b64encode(_arrow.stream(form)).decode()
     if isinstance(form, numpy.ndarray):
         form = form.tolist()
     if isinstance(form, float) and not math.isfinite(form):

@@ -72,6 +72,8 @@ def _reader_in(stream: bytes | Buffer) -> Any:
 
 
 def _reader(value: Any) -> Any:
+    if isinstance(value, sys.modules["pyarrow"].Table):
+        return value.to_reader()
     if isinstance(value, bytes | Buffer):
         try:
             return _reader_in(value)

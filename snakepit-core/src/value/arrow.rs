@@ -28,6 +28,9 @@ use crate::error::{Error, ErrorKind};
 ///
 /// Batches that were received, or read from a [`Blob`], go out again as the stream they came as.
 ///
+/// Everything is validated when it is read, and relied on then. A worker that is not trusted could
+/// change it later: take its result as `Vec<u8>` and read that with [`from_stream`](Self::from_stream).
+///
 /// # Examples
 /// ```
 /// use std::sync::Arc;
@@ -75,6 +78,9 @@ impl RecordBatches {
     }
 
     /// Reads an Arrow IPC stream, in place. Everything in it is validated.
+    ///
+    /// Arrow's reader panics on some malformed streams. That is caught here and becomes the error,
+    /// after the program's panic hook has run; a program that aborts on panics ends by it.
     ///
     /// # Errors
     /// `DecodeFailed` when it is malformed or compressed.
@@ -207,7 +213,8 @@ impl<'de> Deserialize<'de> for RecordBatches {
 
 fn read(stream: &Blob) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
     let bytes = stream.as_bytes().clone();
-    // Arrow's reader panics on some messages whose numbers do not fit each other.
+    // Arrow's reader panics on buffers that are longer than their message or no whole number of
+    // elements. Nothing is left half done by that: all it has made is dropped.
     panic::catch_unwind(|| read_all(Buffer::from(bytes))).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref().copied()).unwrap_or("it is malformed");

@@ -12,15 +12,20 @@ use snakepit::{
 
 use crate::support::{PATIENCE, adapter, builder, free_threaded, python, start, stop, until, wait};
 
-const POOLS: [&str; 2] = ["processes", "threads"];
+pub(super) const POOLS: [&str; 2] = ["processes", "threads"];
 
 /// A pool of one process, and one of a worker with three threads.
 fn both() -> Builder {
+    both_with("arrays.py")
+}
+
+/// The same with another adapter.
+pub(super) fn both_with(name: &str) -> Builder {
     let processes = PoolConfig::builder("processes").python(python()).workers(1);
     let threads = PoolConfig::builder("threads").python(free_threaded()).profile("thread");
     let pools = [processes, threads.workers(1).threads(3)];
     pools.into_iter().fold(Snakepit::builder(), |builder, pool| {
-        builder.pool(pool.adapter(adapter("arrays.py")).build().unwrap())
+        builder.pool(pool.adapter(adapter(name)).build().unwrap())
     })
 }
 
@@ -34,7 +39,7 @@ fn matrix() -> Array {
     Array::from_vec::<f64>(items, [256, 1024]).unwrap()
 }
 
-fn memory(snakepit: &Snakepit, pool: &str) -> PoolMemory {
+pub(super) fn memory(snakepit: &Snakepit, pool: &str) -> PoolMemory {
     snakepit.shared_memory().pool(pool).unwrap().clone()
 }
 
@@ -43,7 +48,7 @@ fn until_free(snakepit: &Snakepit, pool: &str, at_most: u64) {
     until("shared memory stays in use", || memory(snakepit, pool).in_use_bytes <= at_most);
 }
 
-fn call<T: serde::de::DeserializeOwned>(
+pub(super) fn call<T: serde::de::DeserializeOwned>(
     snakepit: &Snakepit,
     pool: &str,
     tool: &str,

@@ -7,42 +7,15 @@ use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array as _, ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use snakepit::config::SharedMemoryMode;
-use snakepit::{
-    Builder, Error, ErrorKind, PoolConfig, PoolMemory, RecordBatches, Snakepit, ToolContext, Value,
-};
+use snakepit::{ErrorKind, RecordBatches, Snakepit, ToolContext, Value};
 
-use crate::support::{adapter, builder, free_threaded, python, start, stop, until, wait};
-
-const POOLS: [&str; 2] = ["processes", "threads"];
-
-/// A pool of one process, and one of a worker with three threads.
-fn both() -> Builder {
-    let processes = PoolConfig::builder("processes").python(python()).workers(1);
-    let threads = PoolConfig::builder("threads").python(free_threaded()).profile("thread");
-    let pools = [processes, threads.workers(1).threads(3)];
-    pools.into_iter().fold(Snakepit::builder(), |builder, pool| {
-        builder.pool(pool.adapter(adapter("record_batches.py")).build().unwrap())
-    })
-}
+use super::arrays::{POOLS, both_with, call, memory};
+use crate::support::{builder, start, stop, until, wait};
 
 fn both_running() -> Snakepit {
-    wait(both().start()).unwrap_or_else(|error| panic!("{error:?}"))
-}
-
-fn memory(snakepit: &Snakepit, pool: &str) -> PoolMemory {
-    snakepit.shared_memory().pool(pool).unwrap().clone()
-}
-
-fn call<T: DeserializeOwned>(
-    snakepit: &Snakepit,
-    pool: &str,
-    tool: &str,
-    arguments: impl Serialize,
-) -> Result<T, Error> {
-    wait(snakepit.call(tool).pool(pool).args(arguments).execute())
+    wait(both_with("record_batches.py").start()).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 /// A number, a text with nulls, a dictionary and nulls alone.
@@ -289,7 +262,7 @@ struct Work {
 #[test]
 fn tools_in_rust_are_given_batches_and_give_them() {
     let snakepit = wait(
-        both()
+        both_with("record_batches.py")
             .tool("second_half", |_: ToolContext, Work { table }| async move {
                 assert!(table.is_shared() && lies_in_its_stream(&table));
                 RecordBatches::new(table.schema().clone(), table.batches()[1..].to_vec())
