@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Before anything imports numpy: some tests look at this process's own threads.
+# Before anything imports numpy or pyarrow: some tests look at this process's own threads.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,6 +23,10 @@ pub const NATIVE_POOLS: [&str; 5] = [
 const KEPT_MEMORY: [(&str, &str); 2] =
     [("MALLOC_TRIM_THRESHOLD_", "67108864"), ("MALLOC_MMAP_THRESHOLD_", "33554432")];
 
+/// Importing pyarrow starts a thread of an allocator that it carries and does not even use by default,
+/// and a process with threads is not forked. What jemalloc's thread does, others do in its absence.
+const NO_THREAD_OF_ARROW: [(&str, &str); 1] = [("JE_ARROW_MALLOC_CONF", "background_thread:false")];
+
 const PYTHON_PATH: &str = "PYTHONPATH";
 
 /// Names the directory that was added, so that the worker takes it back before the adapter's own
@@ -55,8 +59,9 @@ fn assemble(
 ) -> Result<Vec<(String, OsString)>, Error> {
     let native_threads = native_threads.to_string();
     let limits = NATIVE_POOLS.iter().map(|name| (*name, native_threads.as_str()));
+    let defaults = limits.chain(KEPT_MEMORY).chain(NO_THREAD_OF_ARROW);
     let mut out: Vec<(String, OsString)> =
-        limits.chain(KEPT_MEMORY).map(|(name, value)| (name.to_owned(), value.into())).collect();
+        defaults.map(|(name, value)| (name.to_owned(), value.into())).collect();
     let index = index.to_string();
     // After the defaults, because the last one counts.
     out.extend(pool.iter().map(|(name, value)| {

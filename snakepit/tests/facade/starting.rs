@@ -24,6 +24,15 @@ fn workers_are_forked_unless_the_settings_say_otherwise() {
 }
 
 #[test]
+fn an_adapter_that_imports_pyarrow_is_forked_too() {
+    let forked = wait(builder("record_batches.py").workers(2).start()).unwrap();
+    assert_eq!(starts(&forked), ["zygote", "zygote"]);
+    let rows: snakepit::RecordBatches = wait(forked.execute("make", (3,))).unwrap();
+    assert_eq!(rows.num_rows(), 3);
+    stop(forked);
+}
+
+#[test]
 fn recycling_a_whole_pool_takes_the_adapter_as_it_is_on_disk() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("edition.py");
