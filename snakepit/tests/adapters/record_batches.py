@@ -1,5 +1,6 @@
 """Tools on Arrow's record batches, large and small."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,8 @@ def kept_sums() -> list[int]:
 def let_go() -> None:
     """Lets go of it."""
     _kept.clear()
+    # Without the GIL an object waits for the thread that has made it, or for this.
+    gc.collect()
 
 
 @tool
