@@ -1,5 +1,6 @@
 """Tools that the benchmarks call, and that the peers call as plain functions."""
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -30,6 +31,13 @@ def nap(ms: float) -> float:
     """Sleeps without holding the GIL."""
     time.sleep(ms / 1000)
     return ms
+
+
+@tool
+def pid() -> int:
+    """Says which process answers, long enough that another one takes the next call."""
+    time.sleep(0.005)
+    return os.getpid()
 
 
 @tool

@@ -46,3 +46,11 @@ def who() -> int:
     np.arange(16).sum()
     time.sleep(0.005)
     return os.getpid()
+
+
+@tool
+def multiply(size: int) -> float:
+    """The product of two square matrices of random numbers."""
+    random = np.random.default_rng()
+    left, right = random.random((size, size)), random.random((size, size))
+    return float(np.dot(left, right)[0, 0])

@@ -1,6 +1,6 @@
 """A gRPC server in Python on a Unix socket, for the comparison: ``grpcio_server.py SOCKET``.
 
-One method that takes JSON or bytes and gives them back from the same functions that our workers run.
+Its methods take JSON or bytes and give back what comes from the same functions that our workers run.
 """
 
 import json
@@ -20,6 +20,10 @@ def echo(request: bytes, _context: grpc.ServicerContext) -> bytes:
     return bench_adapter.echo(request)
 
 
+def nap(request: bytes, _context: grpc.ServicerContext) -> bytes:
+    return json.dumps(bench_adapter.nap(**json.loads(request))).encode()
+
+
 def who(_request: bytes, _context: grpc.ServicerContext) -> bytes:
     return json.dumps(bench_numpy.who()).encode()
 
@@ -29,7 +33,7 @@ def main() -> None:
     server = grpc.server(ThreadPoolExecutor(1), options=unlimited)
     methods = {
         function.__name__: grpc.unary_unary_rpc_method_handler(function)
-        for function in (small, echo, who)
+        for function in (small, echo, nap, who)
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Peer", methods),))
     server.add_insecure_port(f"unix:{sys.argv[1]}")

@@ -13,11 +13,15 @@ line on stdin is a JSON order, answered by one JSON line:
     calls that failed; ``{"unsupported": …}`` where there is no such thing.
 ``{"do": "kill", "calls"}``
     one worker is killed under so many calls: how many of them were lost (failed, or not answered in
-    time) and the seconds until a call ends well again, null if none does.
+    time), the seconds until a call ends well again, and until as many processes answer as before,
+    each null if that never comes.
+
+An order that fails is answered with ``{"error": …}``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -38,17 +42,14 @@ import bench_adapter
 TEXT = "the quick brown fox jumps over the lazy dog " * 3
 # How long a call may stay away before it is called lost.
 PATIENCE_SECONDS = 5.0
+# How long many workers may take to start.
+START_SECONDS = 120.0
 
 
 def who() -> int:
     import bench_numpy
 
     return bench_numpy.who()
-
-
-def pid() -> int:
-    time.sleep(0.005)
-    return os.getpid()
 
 
 class Unsupported(Exception):
@@ -201,12 +202,14 @@ class Driver:
     def submit(self, pool, function, args) -> Future:
         return self.peer.submit(pool, function, args)
 
-    def pids(self, pool, function, count: int) -> set[int]:
+    def pids(self, pool, function, count: int, patience: float) -> set[int]:
+        """Calls until so many processes have answered; calls that fail are made again."""
         found: set[int] = set()
-        end = time.monotonic() + 120
+        end = time.monotonic() + patience
         while len(found) < count and time.monotonic() < end:
             calls = [self.submit(pool, function, ()) for _ in range(count)]
-            found.update(call.result() for call in calls)
+            wait(calls, max(0.1, end - time.monotonic()))
+            found.update(c.result() for c in calls if c.done() and c.exception() is None)
         return found
 
     def sample(self, order) -> dict:
@@ -228,11 +231,14 @@ class Driver:
             self.peer.close(self.started)
             self.started = None
         # Threads of one process answer with one id.
-        count = 1 if isinstance(self.peer, Executor) and "free" in self.peer.version else None
+        one = isinstance(self.peer, Executor) and "free" in self.peer.version
+        count = 1 if one else order["workers"]
         start = time.perf_counter()
         self.started = self.peer.open(order["workers"])
-        found = self.pids(self.started, who, count or order["workers"])
-        return {"seconds": time.perf_counter() - start, "processes": len(found)}
+        found = self.pids(self.started, who, count, START_SECONDS)
+        if len(found) < count:
+            raise TimeoutError(f"{len(found)} of {count} answered within {START_SECONDS:.0f} s")
+        return {"seconds": time.perf_counter() - start}
 
     def recycle(self, order) -> dict:
         pool = self.peer.open(self.workers, order["limit"])
@@ -249,12 +255,12 @@ class Driver:
         if isinstance(self.peer, Executor) and "free" in self.peer.version:
             raise Unsupported("its threads are this process")
         pool = self.peer.open(self.workers)
-        victim = next(iter(self.pids(pool, pid, self.workers)))
+        victim = next(iter(self.pids(pool, bench_adapter.pid, self.workers, START_SECONDS)))
         calls = [self.submit(pool, bench_adapter.nap, (5.0,)) for _ in range(order["calls"])]
         time.sleep(0.01)
         killed = time.perf_counter()
         os.kill(victim, signal.SIGKILL)
-        recovered = None
+        recovered = whole = None
         while recovered is None and time.perf_counter() - killed < PATIENCE_SECONDS:
             try:
                 self.submit(pool, bench_adapter.nap, (1.0,)).result(1.0)
@@ -263,10 +269,13 @@ class Driver:
                 break  # it says itself that it never runs a call again
             except Exception:
                 time.sleep(0.01)
+        if recovered is not None:
+            found = self.pids(pool, bench_adapter.pid, self.workers, PATIENCE_SECONDS)
+            whole = time.perf_counter() - killed if len(found) == self.workers else None
         wait(calls, max(0.1, PATIENCE_SECONDS - (time.perf_counter() - killed)))
         lost = sum(not call.done() or call.exception() is not None for call in calls)
         threading.Thread(target=self.peer.close, args=(pool,), daemon=True).start()
-        return {"lost": lost, "recovered": recovered}
+        return {"lost": lost, "recovered": recovered, "whole": whole}
 
 
 def main() -> None:
@@ -289,6 +298,8 @@ def main() -> None:
             answer = getattr(driver, order["do"])(order)
         except Unsupported as error:
             answer = {"unsupported": str(error)}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
         say(answer)
     # Pools that are broken may never be done with their shutdown.
     for pool in (driver.pool, driver.started):
@@ -296,7 +307,9 @@ def main() -> None:
             threading.Thread(target=driver.peer.close, args=(pool,), daemon=True).start()
     time.sleep(0.2)
     for child in multiprocessing.active_children():
-        child.kill()
+        # Not by their own method, which loky's have not.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
     os._exit(0)
 
 

@@ -67,6 +67,11 @@ impl Servers {
         Ok(servers)
     }
 
+    /// A server's process.
+    pub fn pid(&self, number: usize) -> Option<u32> {
+        self.processes.get(number).map(Child::id)
+    }
+
     /// One call of a method, at the server whose turn it is.
     ///
     /// # Errors

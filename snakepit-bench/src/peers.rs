@@ -58,6 +58,8 @@ pub struct Killed {
     pub lost: u64,
     /// Seconds until a call ended well again; none if none did.
     pub recovered: Option<f64>,
+    /// Seconds until as many processes answered as before; none if that did not come.
+    pub whole: Option<f64>,
 }
 
 impl Peer {
@@ -146,6 +148,9 @@ impl Peer {
         let answer: Value = self.answer()?;
         if answer.get("unsupported").is_some() {
             return Ok(None);
+        }
+        if let Some(why) = answer.get("error") {
+            bail!("{} failed: {why}", order["do"]);
         }
         Ok(Some(serde_json::from_value(answer)?))
     }

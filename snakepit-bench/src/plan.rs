@@ -32,6 +32,9 @@ pub struct PlannedTable {
     /// The parameter along which workloads are shown, if there is one.
     #[serde(default)]
     pub axis: Option<String>,
+    /// The workload that the others are set against, whatever its place on the axis.
+    #[serde(default)]
+    pub over: Option<String>,
     /// Calls before anything counts.
     pub warm_up: usize,
     /// How long a sample is to take, in milliseconds; halved, and halved again, in a quick run.
@@ -82,7 +85,10 @@ impl Plan {
     pub fn read() -> Result<Self> {
         let plan: Self = toml::from_str(include_str!("../workloads.toml"))?;
         for table in &plan.table {
-            table.expanded(false).with_context(|| table.title.clone())?;
+            let workloads = table.expanded(false).with_context(|| table.title.clone())?;
+            let over = table.reference().with_context(|| table.title.clone())?;
+            let known = |over: &String| workloads.iter().any(|w| table.contender(w) == *over);
+            ensure!(over.iter().all(known), "{}: {over:?} is not measured", table.title);
         }
         Ok(plan)
     }
@@ -115,6 +121,15 @@ impl PlannedTable {
         let at = workload.parameters.get(axis);
         let at = at.with_context(|| format!("{workload} says nothing of {axis}"))?;
         Ok(Some(at.parse().with_context(|| format!("{axis} of {workload}"))?))
+    }
+
+    /// What the workload is called that the others are set against.
+    ///
+    /// # Errors
+    /// When its id has a mistake.
+    pub fn reference(&self) -> Result<Option<String>> {
+        let over = self.over.as_ref().map(|id| id.parse::<Workload>()).transpose()?;
+        Ok(over.map(|workload| self.contender(&workload)))
     }
 
     /// What a workload is called among those of its table: its parameters but for the axis.
@@ -172,9 +187,9 @@ impl fmt::Display for Workload {
 }
 
 /// The parameters that mean something.
-const PARAMETERS: [&str; 10] = [
-    "backend", "bytes", "inflight", "ms", "pools", "prefetch", "profile", "rounds", "threads",
-    "workers",
+const PARAMETERS: [&str; 11] = [
+    "backend", "bytes", "inflight", "ms", "pools", "prefetch", "profile", "rounds", "size",
+    "threads", "workers",
 ];
 
 impl FromStr for Workload {

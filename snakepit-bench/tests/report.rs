@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use snakepit_bench::report::{
-    Better, Bound, Claim, Gate, Part, Report, Run, Section, Table, compare, html, markdown,
+    Better, Bound, Claim, Gate, Part, Report, Run, Section, Table, compare, html, markdown, wording,
 };
 
 const SCHEMA: &str = "report.schema.json";
 
 /// A report of two sections, one of which failed.
 fn report() -> Report {
-    let mut rates = Table::new("call/small/inflight=64", "calls/s", Better::More);
+    let mut rates = Table::new("call/small/inflight=64", "calls/s", Better::More).over("snakepit");
     let mut growth = Table::new("call/small", "calls/s", Better::More).along("in flight");
     for round in 0..5 {
         rates.add("snakepit", 40_000.0 + 100.0 * f64::from(round));
@@ -103,6 +103,36 @@ fn markdown_shows_what_failed_and_what_was_missed_first() {
     assert!(head.contains("**FAILED** in `latency`: the pool did not start"), "{head}");
     assert!(text.contains("| memory | not known | 12 MiB | less \\| more |"), "{text}");
     assert!(text.contains("up to a knee at in flight = 16"), "{text}");
+}
+
+#[test]
+fn contenders_are_set_against_one_of_them_with_an_interval() {
+    let text = markdown::render(&report());
+    let of = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
+    assert!(of("| contender |").ends_with("| over snakepit |"), "{text}");
+    assert!(of("| a <peer>").contains("| 0.25 (0.2"), "{text}");
+    assert!(html::render(&report()).contains("0.25 (0.2"));
+    // Where there is an axis, at each place of it.
+    let mut table = Table::new("call/nap", "calls/s", Better::More).along("workers").over("v1");
+    for (at, gain) in [(1.0, 1.0), (4.0, 3.5)] {
+        table.add_at("v1", at, 200.0);
+        table.add_at("v2", at, 200.0 * gain);
+    }
+    let mut text = String::new();
+    markdown::table(&mut text, &table);
+    assert!(text.contains("| workers | v1 | v2 | v2 over v1 |"), "{text}");
+    assert!(text.contains("| 4 | 200 | 700 | 3.50 |"), "{text}");
+}
+
+#[test]
+fn what_the_cores_give_is_said_as_it_was_measured() {
+    let mut table = Table::new("call/burn", "calls/s", Better::More);
+    [90.0, 100.0, 110.0].iter().for_each(|rate| table.add(wording::ONE_THREAD, *rate));
+    [180.0, 190.0, 200.0].iter().for_each(|rate| table.add(wording::ALL_CORES, *rate));
+    let mut report = report();
+    assert!(!markdown::render(&report).contains("times the work of one"));
+    report.sections[0].parts[0].tables.push(table);
+    assert!(markdown::render(&report).contains("did 1.90 ("), "{}", markdown::render(&report));
 }
 
 #[test]

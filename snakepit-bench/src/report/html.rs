@@ -118,8 +118,11 @@ fn figure(page: &mut String, table: &Table, command: &str) {
 
 fn figures(page: &mut String, table: &Table) {
     let axis = table.axis.as_deref().unwrap_or("at");
-    let columns = ["contender", axis, "median", "95 % interval", "samples", "lowest … highest"];
-    open_table(page, &columns, 5);
+    let mut columns =
+        vec!["contender", axis, "median", "95 % interval", "samples", "lowest … highest"];
+    let over = table.over.as_ref().map(|over| format!("over {over}"));
+    columns.extend(over.as_deref());
+    open_table(page, &columns, 6);
     for series in &table.series {
         let summary = &series.summary;
         let cells = [
@@ -129,8 +132,9 @@ fn figures(page: &mut String, table: &Table) {
             wording::interval(summary.confidence),
             series.samples.len().to_string(),
             wording::spread(series),
+            wording::measured(table.beside(series)),
         ];
-        row(page, &cells.each_ref().map(String::as_str), 5);
+        row(page, &cells.each_ref().map(String::as_str)[..columns.len()], 6);
     }
     page.push_str("</table></div>");
 }

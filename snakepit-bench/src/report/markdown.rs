@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::compare::{Comparison, Direction};
 use super::wording::{self, number};
-use super::{Part, Report, Section, Table};
+use super::{Measured, Part, Report, Section, Table};
+use crate::stats::Summary;
 
 /// The whole report.
 pub fn render(report: &Report) -> String {
@@ -105,34 +106,49 @@ fn caption(table: &Table) -> String {
 }
 
 fn contenders(text: &mut String, table: &Table) {
-    row(text, ["contender", "median", "95 % interval", "samples", "lowest … highest"]);
-    line(text, "|---|---:|---:|---:|---:|");
+    let over = table.over.iter().map(|over| format!("over {over}"));
+    let names = ["contender", "median", "95 % interval", "samples", "lowest … highest"];
+    row(text, names.map(str::to_owned).into_iter().chain(over));
+    line(text, &format!("|---|---:|---:|---:|---:|{}", "---:|".repeat(table.over.iter().len())));
     for series in &table.series {
         let summary = &series.summary;
-        let interval = wording::interval(summary.confidence);
-        let (median, count) = (number(summary.median), series.samples.len().to_string());
-        row(text, [&*series.contender, &*median, &*interval, &*count, &*wording::spread(series)]);
+        let cells = [
+            series.contender.clone(),
+            number(summary.median),
+            wording::interval(summary.confidence),
+            series.samples.len().to_string(),
+            wording::spread(series),
+        ];
+        let beside = table.over.iter().map(|_| wording::measured(table.beside(series)));
+        row(text, cells.into_iter().chain(beside));
     }
 }
 
-/// A row for each place on the axis, a column for each contender.
+/// A row for each place on the axis, a column for each contender, and one for each of those that are
+/// set against another.
 fn along(text: &mut String, table: &Table, axis: &str) {
     let contenders = table.contenders();
-    row(text, std::iter::once(axis.to_owned()).chain(contenders.iter().cloned()));
-    line(text, &format!("|---:|{}", "---:|".repeat(contenders.len())));
+    let set_against = |contender: &&String| table.over.as_ref().is_some_and(|o| o != *contender);
+    let besides: Vec<&String> = contenders.iter().filter(set_against).collect();
+    let over = table.over.as_deref().unwrap_or_default();
+    let besides_names = besides.iter().map(|contender| format!("{contender} over {over}"));
+    let names = std::iter::once(axis.to_owned()).chain(contenders.iter().cloned());
+    row(text, names.chain(besides_names));
+    line(text, &format!("|---:|{}", "---:|".repeat(contenders.len() + besides.len())));
     for at in places(table) {
-        let cell = |contender: &String| {
-            let series =
-                table.series.iter().find(|s| s.contender == *contender && s.at == Some(at));
-            series.map_or_else(String::new, |series| {
-                let median = number(series.summary.median);
-                match series.summary.confidence {
-                    Some(interval) => format!("{median} ({})", wording::interval(Some(interval))),
-                    None => median,
-                }
-            })
+        let series = |contender: &String| {
+            table.series.iter().find(|s| s.contender == *contender && s.at == Some(at))
         };
-        row(text, std::iter::once(plain(at)).chain(contenders.iter().map(cell)));
+        let cell = |contender: &String| {
+            let summary = series(contender).map(|series| series.summary);
+            let measured = |s: Summary| Measured { value: s.median, confidence: s.confidence };
+            wording::measured(summary.map(measured))
+        };
+        let beside = |contender: &&String| {
+            wording::measured(series(contender).and_then(|series| table.beside(series)))
+        };
+        let cells = std::iter::once(plain(at)).chain(contenders.iter().map(cell));
+        row(text, cells.chain(besides.iter().map(beside)));
     }
 }
 

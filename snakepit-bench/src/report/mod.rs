@@ -81,6 +81,9 @@ pub struct Table {
     /// The parameter along which it was measured, if there is one; each series has its `at` then.
     #[serde(default)]
     pub axis: Option<String>,
+    /// The contender that the others are set against, if that says something.
+    #[serde(default)]
+    pub over: Option<String>,
     /// The contenders.
     pub series: Vec<Series>,
     /// How contenders grow along the axis.
@@ -190,6 +193,7 @@ impl Table {
             unit: unit.to_owned(),
             better,
             axis: None,
+            over: None,
             series: Vec::new(),
             growth: Vec::new(),
         }
@@ -206,6 +210,13 @@ impl Table {
     #[must_use]
     pub fn along(mut self, parameter: &str) -> Self {
         self.axis = Some(parameter.to_owned());
+        self
+    }
+
+    /// Says whom the others are set against.
+    #[must_use]
+    pub fn over(mut self, contender: &str) -> Self {
+        self.over = Some(contender.to_owned());
         self
     }
 
@@ -278,6 +289,15 @@ impl Table {
     pub fn ratio(&self, contender: &str, over: &str) -> Measured {
         let (value, confidence) = ratio(self.samples(contender), self.samples(over));
         Measured { value, confidence }
+    }
+
+    /// A series over the one that it is set against, which is at the same place of the axis; none if
+    /// there is no such one, or it is that one.
+    pub fn beside(&self, series: &Series) -> Option<Measured> {
+        let over = self.over.as_ref().filter(|over| **over != series.contender)?;
+        let is_it = |other: &&Series| other.contender == *over && other.at == series.at;
+        let (value, confidence) = ratio(&series.samples, &self.series.iter().find(is_it)?.samples);
+        Some(Measured { value, confidence })
     }
 
     /// What identifies a series in this report and in later ones.

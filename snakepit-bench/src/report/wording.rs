@@ -1,6 +1,6 @@
 //! How figures and what belongs to them are worded, alike in every form of a report.
 
-use super::{Bound, Gate, Growth, Machine, Report, Run, Series};
+use super::{Bound, Gate, Growth, Machine, Measured, Report, Run, Series, Table};
 use crate::stats::{CONFIDENCE, Interval};
 
 /// A figure with as many digits as mean something.
@@ -36,6 +36,14 @@ pub(super) fn interval(interval: Option<Interval>) -> String {
 /// The smallest and the largest sample.
 pub(super) fn spread(series: &Series) -> String {
     format!("{} … {}", number(series.summary.lowest), number(series.summary.highest))
+}
+
+/// A figure with its interval; nothing where there is none.
+pub(super) fn measured(measured: Option<Measured>) -> String {
+    measured.map_or_else(String::new, |Measured { value, confidence }| match confidence {
+        Some(_) => format!("{} ({})", number(value), interval(confidence)),
+        None => number(value),
+    })
 }
 
 /// What has to be kept.
@@ -93,11 +101,25 @@ pub(super) fn commit(run: &Run) -> String {
     }
 }
 
+/// Pure Python on as many threads as there are cores, and on one of them.
+pub const ALL_CORES: &str = "snakepit, all cores";
+/// As [`ALL_CORES`].
+pub const ONE_THREAD: &str = "snakepit, one thread";
+
 /// What so few cores can show and what not.
 pub(super) fn cores(report: &Report) -> String {
     let cores = report.run.machine.cores;
     let host = "The host, its callers and the workers share these cores";
-    match cores {
+    let both = |table: &&Table| {
+        let contenders = table.contenders();
+        [ALL_CORES, ONE_THREAD].iter().all(|name| contenders.iter().any(|other| other == name))
+    };
+    let gain = report.tables().find(both).map(|table| table.ratio(ALL_CORES, ONE_THREAD));
+    let gain = gain.map_or_else(String::new, |gain| {
+        let gain = measured(Some(gain));
+        format!(" Pure Python on {cores} threads without a GIL did {gain} times the work of one.")
+    });
+    let shown = match cores {
         0..=4 => format!(
             "{host}: with {cores} of them, figures show what a call costs and who is ahead on the \
              same machine, and that work spreads over {cores} cores. They cannot show how throughput \
@@ -106,7 +128,8 @@ pub(super) fn cores(report: &Report) -> String {
              {cores} cores shared by all of them."
         ),
         _ => format!("{host}; rates at more workers than {cores} are those of {cores} cores."),
-    }
+    };
+    shown + &gain
 }
 
 /// How the figures are to be read.

@@ -41,7 +41,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
 
 async fn measure(calls: usize, samples: usize) -> Result<Table> {
     let mut limits = Limits::default();
-    let mut table = Table::new("engine/call", "ns per call", Better::Less);
+    let mut table = Table::new("engine/call", "ns per call", Better::Less).over(WITHOUT);
     let without = Supervised::start(limits).await?;
     limits.max_requests = Some(u64::MAX / 2);
     limits.ttl = Some(FAR);

@@ -19,7 +19,9 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     let calls = run.calls(4_000);
     let snakepit = facade::start(&run.setting, 8).await?;
     let mut peers = Peers::start(&run.setting)?;
-    let table = |what: &str| Table::new("call/small/inflight=1", "µs", Better::Less).measure(what);
+    let table = |what: &str| {
+        Table::new("call/small/inflight=1", "µs", Better::Less).measure(what).over(OWN)
+    };
     let (mut p50, mut p99) = (table("p50"), table("p99"));
     for round in 0..=run.samples {
         let mut add = |name: &str, middle: f64, tail: f64| {

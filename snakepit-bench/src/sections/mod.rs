@@ -3,7 +3,6 @@
 
 mod arrays;
 mod beside;
-mod beside_arrays;
 mod bookkeeping;
 mod conversion;
 mod costs;

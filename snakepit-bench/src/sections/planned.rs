@@ -40,6 +40,7 @@ async fn table(run: &mut Run, planned: &PlannedTable) -> Result<()> {
         let (what, unit, better) = words(*measure);
         let mut table = Table::new(&name, unit, better).measure(what);
         table.axis.clone_from(&planned.axis);
+        table.over = planned.reference()?;
         tables.insert(*measure, table);
     }
     let samples = planned.samples.unwrap_or(run.samples).min(run.samples);
@@ -140,6 +141,7 @@ impl Driven {
             Work::Small => call.args(SMALL),
             Work::Nap(nap) => call.args(nap),
             Work::Burn(rounds) => call.args((rounds,)),
+            Work::Multiply(size) => call.args((size,)),
             Work::Echo(echo) => call.args(echo),
         };
         let completed = match &self.backend {
@@ -149,7 +151,7 @@ impl Driven {
         let payload = &completed.payload;
         match &self.work {
             Work::Small => drop(payload.decode::<<Small as Arguments>::Result>()?),
-            Work::Nap(_) => drop(payload.decode::<f64>()?),
+            Work::Nap(_) | Work::Multiply(_) => drop(payload.decode::<f64>()?),
             Work::Burn(_) => drop(payload.decode::<u64>()?),
             Work::Echo(_) => drop(payload.decode::<serde_bytes::ByteBuf>()?),
         }
@@ -236,6 +238,7 @@ fn words(measure: Measure) -> (&'static str, &'static str, Better) {
 fn pool(setting: &Setting, workload: &Workload, name: &str, window: usize) -> Result<PoolConfig> {
     let adapter = match &*workload.tool {
         "burn" => setting.thread_adapter(),
+        "multiply" => setting.numpy_adapter(),
         _ => setting.adapter(),
     };
     let mut pool = PoolConfig::builder(name)
@@ -262,6 +265,7 @@ enum Work {
     Small,
     Nap(Nap),
     Burn(u64),
+    Multiply(u64),
     Echo(Echo),
 }
 
@@ -271,6 +275,7 @@ impl Work {
             "small" => Self::Small,
             "nap" => Self::Nap(Nap { ms: workload.number("ms", 1.0)? }),
             "burn" => Self::Burn(workload.number("rounds", 1)?),
+            "multiply" => Self::Multiply(workload.number("size", 1)?),
             "echo" => {
                 let data = vec![7; workload.number("bytes", 0)?];
                 Self::Echo(Echo { data: serde_bytes::ByteBuf::from(data) })
@@ -284,6 +289,7 @@ impl Work {
             Self::Small => Small::COMMAND,
             Self::Nap(_) => Nap::COMMAND,
             Self::Burn(_) => "burn",
+            Self::Multiply(_) => "multiply",
             Self::Echo(_) => Echo::COMMAND,
         }
     }

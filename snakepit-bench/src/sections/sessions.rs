@@ -25,7 +25,8 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     run.title("Sessions: small calls that hold to a worker, and the same without a session");
     let snakepit = facade::start(&run.setting, 0).await?;
     let table = |window| {
-        Table::new(&format!("call/small/prefetch=0/inflight={window}"), "µs", Better::Less)
+        let workload = format!("call/small/prefetch=0/inflight={window}");
+        Table::new(&workload, "µs", Better::Less).over(NONE)
     };
     let (mut p50, mut each) = (table(1).measure("p50"), table(WINDOW).measure("time a call"));
     for round in 0..=run.samples {

@@ -54,8 +54,8 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     snakepit_lifecycle::process::raise_descriptor_limit()?;
     let setting = run.setting.clone();
     let workload = format!("pool/start/workers={count}");
-    let mut seconds = Table::new(&workload, "s", Better::Less);
-    let mut mib = Table::new(&workload, "MiB", Better::Less).measure("PSS");
+    let mut seconds = Table::new(&workload, "s", Better::Less).over(ZYGOTE);
+    let mut mib = Table::new(&workload, "MiB", Better::Less).measure("PSS").over(ZYGOTE);
     let samples = if run.quick() { 1 } else { run.samples.min(MOST_SAMPLES) };
     for _ in 0..samples {
         for (name, start, workers) in [

@@ -41,8 +41,9 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
          shared pages once; private bytes are those that no other process has.",
     );
     snakepit_lifecycle::process::raise_descriptor_limit()?;
-    let table =
-        |unit, what| Table::new("pool/start", unit, Better::Less).measure(what).along("slots");
+    let table = |unit, what| {
+        Table::new("pool/start", unit, Better::Less).measure(what).along("slots").over(WAYS[0].1)
+    };
     let mut seconds = table("s", "");
     let mut pss = table("MiB", "PSS");
     let mut private = table("MiB", "private");

@@ -18,7 +18,7 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
     let strict = facade::start(&run.setting, 0).await?;
     let mut peers = Peers::start(&run.setting)?;
     let ours = [("snakepit, prefetch", &prefetch), ("snakepit, strict", &strict)];
-    let mut table = Table::new("call/small/inflight=64", "calls/s", Better::More);
+    let mut table = Table::new("call/small/inflight=64", "calls/s", Better::More).over(ours[0].0);
     for round in 0..=run.samples {
         // The first round warms everything up and does not count.
         let mut add = |name: &str, rate: f64| {

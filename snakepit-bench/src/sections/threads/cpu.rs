@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
 use snakepit_bench::load;
+use snakepit_bench::report::wording::{ALL_CORES, ONE_THREAD};
 use snakepit_bench::report::{Better, Table};
 use snakepit_bench::workload::Setting;
 
@@ -32,13 +33,13 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
     let mut processes: Vec<_> =
         (0..cores).map(|_| Executor::start(&setting)).collect::<Result<_>>()?;
     let names = [
-        "snakepit, all cores",
-        "snakepit, one thread",
+        ALL_CORES,
+        ONE_THREAD,
         "ThreadPoolExecutor, all cores",
         "ThreadPoolExecutor, one thread",
         "processes of one thread, all cores",
     ];
-    let mut table = Table::new("call/burn", "calls/s", Better::More);
+    let mut table = Table::new("call/burn", "calls/s", Better::More).over(ONE_THREAD);
     for round in 0..=run.samples {
         let rates = [
             load::windowed(&many, &BURN, calls, 2 * cores).await?.rate(calls),
@@ -53,7 +54,7 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
         }
     }
     run.table(&table);
-    let [many_name, one_name, executor_name, executor_one, processes_name] = names;
+    let [.., executor_name, executor_one, processes_name] = names;
     // What the machine has to give at this moment.
     let executors = table.ratio(executor_name, executor_one).value;
     let most = table.ratio(processes_name, executor_one).value;
@@ -62,8 +63,12 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
          more than those no threads can gain here."
     ));
     let least = GAIN.min(SHARE * most);
-    run.gate("all cores over one thread", table.ratio(many_name, one_name), Bound::AtLeast(least));
-    let ratio = table.ratio(many_name, executor_name);
+    run.gate(
+        "all cores over one thread",
+        table.ratio(ALL_CORES, ONE_THREAD),
+        Bound::AtLeast(least),
+    );
+    let ratio = table.ratio(ALL_CORES, executor_name);
     run.gate("over a plain ThreadPoolExecutor", ratio, Bound::AtLeast(0.95));
     super::super::stop([many, one]).await
 }

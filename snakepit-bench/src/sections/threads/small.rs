@@ -25,8 +25,10 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
     for (name, pool) in contenders {
         running.push((name, super::start(pool).await?));
     }
-    let mut rates = Table::new("call/small/inflight=64", "calls/s", Better::More);
-    let mut single = Table::new("call/small/inflight=1", "µs", Better::Less).measure("p50");
+    let first = running[0].0;
+    let mut rates = Table::new("call/small/inflight=64", "calls/s", Better::More).over(first);
+    let mut single =
+        Table::new("call/small/inflight=1", "µs", Better::Less).measure("p50").over(first);
     for round in 0..=run.samples {
         for (name, snakepit) in &running {
             let rate = load::windowed(snakepit, &SMALL, calls, WINDOW).await?.rate(calls);
@@ -40,7 +42,7 @@ pub(super) async fn run(run: &mut Run) -> Result<()> {
     }
     run.table(&rates);
     run.table(&single);
-    let share = rates.ratio(running[0].0, running[1].0);
+    let share = rates.ratio(first, running[1].0);
     run.gate("two threads over two processes", share, Bound::AtLeast(0.85));
     for (_, snakepit) in running {
         super::super::stop([snakepit]).await?;

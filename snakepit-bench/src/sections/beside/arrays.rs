@@ -7,24 +7,27 @@ use anyhow::Result;
 use bytes::Bytes;
 use snakepit::{Array, Snakepit};
 use snakepit_bench::grpcio::Servers;
-use snakepit_bench::peers::{self, Peer};
+use snakepit_bench::peers;
 use snakepit_bench::report::{Better, Table};
 use snakepit_bench::{facade, load};
 
-use super::beside::GRPCIO;
-use super::{Bound, Run};
+use super::super::{Bound, Run};
+use super::{GRPCIO, Others, each};
 
 const SNAKEPIT: &str = "snakepit";
 
 /// 8 and 64 MB of numbers.
 const SIZES: [usize; 2] = [8_000_000, 64_000_000];
 
+/// A round of them all takes some four seconds, for each size and kind.
+const MOST_SAMPLES: usize = 4;
+
 /// The tool in `bench_numpy.py` that it is, and what `peers.py` calls it.
 const KINDS: [(&str, &str); 2] = [("echo", "array"), ("negate", "negate")];
 
 pub(super) async fn run(
     run: &mut Run,
-    others: &mut [(&'static str, Peer)],
+    others: &mut Others,
     servers: Option<&Servers>,
 ) -> Result<()> {
     run.title("Peers: numpy arrays there and back, one call at a time");
@@ -43,37 +46,39 @@ pub(super) async fn run(
             one(run, &snakepit, others, servers, (size, kind)).await?;
         }
     }
-    super::stop([snakepit]).await
+    super::super::stop([snakepit]).await
 }
 
 async fn one(
     run: &mut Run,
     snakepit: &Snakepit,
-    others: &mut [(&'static str, Peer)],
+    others: &mut Others,
     servers: Option<&Servers>,
     (size, (tool, kind)): (usize, (&'static str, &str)),
 ) -> Result<()> {
-    let mut table = Table::new(&format!("call/{tool}/bytes={size}/inflight=1"), "ms", Better::Less);
+    let workload = format!("call/{tool}/bytes={size}/inflight=1");
+    let mut table = Table::new(&workload, "ms", Better::Less).over(SNAKEPIT);
     let array = Array::from_vec(vec![1.0_f64; size / 8], [size / 8])?;
     let bytes = Bytes::from(vec![7; size]);
     let calls = run.calls(128_000_000 / size).max(2);
-    let each = |seconds: f64| seconds * 1e3 / calls as f64;
+    let per_call = |seconds: f64| seconds * 1e3 / calls as f64;
     // The servers' limit of a message is below what is measured last.
     let servers = servers.filter(|_| tool == "echo" && size == SIZES[0]);
-    for round in 0..=run.samples {
+    for round in 0..=run.samples.min(MOST_SAMPLES) {
         let start = Instant::now();
         for _ in 0..calls {
             let back: Array = snakepit.execute(tool, (&array,)).await?;
             debug_assert_eq!(back.shape(), array.shape());
         }
-        let mut found = vec![(SNAKEPIT, each(start.elapsed().as_secs_f64()))];
-        for (name, peer) in others.iter_mut() {
-            found.push((*name, each(peer.sample(kind, size, calls, 1)?.seconds)));
-        }
+        let mut found = vec![(SNAKEPIT, per_call(start.elapsed().as_secs_f64()))];
+        each(run, others, |_, name, peer| {
+            found.push((name, per_call(peer.sample(kind, size, calls, 1)?.seconds)));
+            Ok(())
+        });
         if let Some(servers) = servers {
             let echo = |number| servers.call(number, "/Peer/echo", bytes.clone());
             let sample = load::closed(calls, 1, echo).await?;
-            found.push((GRPCIO, each(sample.wall.as_secs_f64())));
+            found.push((GRPCIO, per_call(sample.wall.as_secs_f64())));
         }
         for (name, value) in found.into_iter().filter(|_| round > 0) {
             table.add(name, value);
