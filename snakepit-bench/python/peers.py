@@ -43,7 +43,7 @@ TEXT = "the quick brown fox jumps over the lazy dog " * 3
 # How long a call may stay away before it is called lost.
 PATIENCE_SECONDS = 5.0
 # How long many workers may take to start.
-START_SECONDS = 120.0
+START_SECONDS = 180.0
 
 
 def who() -> int:

@@ -113,8 +113,13 @@ impl FakeWorker {
     /// The same, but it does not remember what it was told: for measurements with many calls.
     pub fn forgetful(name: &str, capacity: usize) -> Arc<Self> {
         let worker = Self::new(name, capacity);
-        lock(&worker.said).forgets = true;
+        worker.forget();
         worker
+    }
+
+    /// From now on it does not remember what it is told.
+    pub fn forget(&self) {
+        lock(&self.said).forgets = true;
     }
 
     pub(super) fn of(
