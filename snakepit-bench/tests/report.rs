@@ -164,6 +164,19 @@ fn chart_draws_each_contender_with_its_interval() {
 }
 
 #[test]
+fn chart_has_room_for_the_longest_name() {
+    let name = "inflight=4, profile=thread, rounds=150000, threads=2, workers=1";
+    let mut report = report();
+    report.sections[0].parts[0].tables[0].series[0].contender = name.to_owned();
+    let page = html::render(&report);
+    let label = page.split("<text ").find(|text| text.contains(&format!(">{name}<"))).unwrap();
+    assert!(label.contains("text-anchor=\"end\""), "{label}");
+    let end: f64 = label.split('"').nth(1).unwrap().parse().unwrap();
+    // Letters of 13 pixels are 6.5 wide on average.
+    assert!(end > 6.5 * name.len() as f64, "it begins left of the chart: {label}");
+}
+
+#[test]
 fn comparison_tells_a_change_from_noise_and_names_what_has_no_partner() {
     let (earlier, mut later) = (report(), report());
     let table = &mut later.sections[0].parts[0].tables[0];

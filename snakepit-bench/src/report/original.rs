@@ -68,7 +68,8 @@ fn figure(report: &Report, key: &str) -> Option<String> {
             _ => String::new(),
         };
         let median = number(series.summary.median);
-        Some(format!("{median} {} ({}{at})", table.unit, series.contender))
+        let measure = if table.measure.is_empty() { "" } else { &format!(" {}", table.measure) };
+        Some(format!("{median} {}{measure} ({}{at})", table.unit, series.contender))
     })
 }
 

@@ -27,26 +27,31 @@ pub(super) fn chart(table: &Table) -> String {
 /// A horizontal bar for each contender, from nought, with the interval of its median as a whisker.
 fn bars(table: &Table) -> String {
     const ROW: f64 = 26.0;
-    const LEFT: f64 = 300.0;
     const RIGHT: f64 = 90.0;
+    /// As wide as letters of the page's size are at the most, on average.
+    const LETTER: f64 = 7.0;
+    let name = |series: &Series| match (series.at, &table.axis) {
+        (Some(at), Some(axis)) => format!("{}, {axis} {}", series.contender, plain(at)),
+        _ => series.contender.clone(),
+    };
+    let letters = table.series.iter().map(|series| name(series).chars().count()).max();
+    // Names are never cut off; what is left is for the bars.
+    let left = (LETTER * letters.unwrap_or(0) as f64 + 16.0).max(160.0);
+    let width = WIDTH.max(left + RIGHT + 200.0);
     let end = |series: &Series| series.summary.confidence.map_or(series.summary.median, |i| i.high);
     let most = table.series.iter().map(end).fold(f64::MIN_POSITIVE, f64::max);
-    let x = |value: f64| LEFT + (WIDTH - LEFT - RIGHT) * value.max(0.0) / most;
+    let x = |value: f64| left + (width - left - RIGHT) * value.max(0.0) / most;
     let height = ROW * table.series.len() as f64 + 8.0;
-    let mut svg = open(table, height);
+    let mut svg = open(table, width, height);
     for (index, series) in table.series.iter().enumerate() {
         let top = 4.0 + ROW * index as f64;
         let middle = top + ROW / 2.0;
-        let name = match (series.at, &table.axis) {
-            (Some(at), Some(axis)) => format!("{}, {axis} {}", series.contender, plain(at)),
-            _ => series.contender.clone(),
-        };
-        let (median, width) = (series.summary.median, x(series.summary.median) - LEFT);
-        text(&mut svg, LEFT - 8.0, middle + 4.0, "end", "", &name);
+        let (median, length) = (series.summary.median, x(series.summary.median) - left);
+        text(&mut svg, left - 8.0, middle + 4.0, "end", "", &name(series));
         put(
             &mut svg,
             &format!(
-                r#"<rect class="f{}" x="{LEFT}" y="{:.1}" width="{width:.1}" height="{:.1}" rx="2"/>"#,
+                r#"<rect class="f{}" x="{left}" y="{:.1}" width="{length:.1}" height="{:.1}" rx="2"/>"#,
                 usize::from(!ours(&series.contender)),
                 top + 4.0,
                 ROW - 8.0
@@ -86,7 +91,7 @@ fn lines(table: &Table) -> String {
     let y_range = Range::of(points.iter().map(|series| series.summary.median));
     let x = |at: f64| LEFT + (WIDTH - LEFT - RIGHT) * x_range.share(at);
     let y = |value: f64| bottom - (bottom - TOP) * y_range.share(value);
-    let mut svg = open(table, HEIGHT + legend);
+    let mut svg = open(table, WIDTH, HEIGHT + legend);
     for at in places(table) {
         put(&mut svg, &format!(r#"<path class="grid" d="M{:.1} {TOP}V{bottom}"/>"#, x(at)));
         text(&mut svg, x(at), bottom + 16.0, "middle", "small", &plain(at));
@@ -155,9 +160,9 @@ impl Range {
     }
 }
 
-fn open(table: &Table, height: f64) -> String {
+fn open(table: &Table, width: f64, height: f64) -> String {
     let what = escape(&format!("{} {} in {}", table.workload, table.measure, table.unit));
-    format!(r#"<svg role="img" viewBox="0 0 {WIDTH} {height}"><title>{what}</title>"#)
+    format!(r#"<svg role="img" viewBox="0 0 {width} {height}"><title>{what}</title>"#)
 }
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, class: &str, content: &str) {
