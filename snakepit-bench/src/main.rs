@@ -18,6 +18,10 @@ use snakepit_bench::workload::Setting;
 
 use sections::{Run, Section};
 
+/// Samples of each contender unless it is said: enough for an interval, and for a run of everything in
+/// less than half an hour.
+const SAMPLES: usize = 5;
+
 #[derive(Parser)]
 #[command(about = "Measures Snakepit beside what Python offers by itself")]
 struct Options {
@@ -37,7 +41,7 @@ struct Options {
     #[arg(long, default_value_t = 2)]
     workers: usize,
     /// Samples of each contender.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = SAMPLES)]
     samples: usize,
     /// Fewer and shorter samples.
     #[arg(long)]
@@ -172,7 +176,7 @@ impl Options {
             }
         }
         for (name, value, default) in
-            [("--workers", self.workers, 2), ("--samples", self.samples, 7)]
+            [("--workers", self.workers, 2), ("--samples", self.samples, SAMPLES)]
         {
             if value != default {
                 arguments.extend([name.to_owned(), value.to_string()]);

@@ -17,6 +17,9 @@ use crate::workspace::Workspace;
 /// The curated copy, written by `--publish` alone.
 const PUBLISHED: &str = "docs/benchmarks.md";
 
+/// Samples of each contender with `--full`.
+const FULL_SAMPLES: &str = "9";
+
 /// What to measure, or what to do with reports.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -26,7 +29,7 @@ pub(crate) struct Arguments {
     /// Fewer and shorter samples, for a look within five minutes
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// All samples; so also without saying
+    /// Nearly twice the samples, for narrower intervals
     #[arg(long)]
     full: bool,
     /// What others offer beside ours, installed for it below target/
@@ -75,6 +78,9 @@ fn measure(workspace: &Workspace, kept: &Kept, arguments: &Arguments) -> Result<
     load.args(&arguments.sections).arg("--json").arg(&report);
     load.args(["--reproduce", &arguments.command()]);
     load.args(arguments.quick.then_some("--quick"));
+    if arguments.full {
+        load.args(["--samples", FULL_SAMPLES]);
+    }
     if arguments.peers {
         crate::peers::install(workspace)?;
         load.arg("--peers");
@@ -117,8 +123,8 @@ impl Arguments {
     fn command(&self) -> String {
         let mut words = vec!["cargo xtask bench".to_owned()];
         words.extend(self.sections.iter().cloned());
-        words.push(if self.quick { "--quick" } else { "--full" }.to_owned());
-        words.extend(self.peers.then(|| "--peers".to_owned()));
+        let options = [("--quick", self.quick), ("--full", self.full), ("--peers", self.peers)];
+        words.extend(options.iter().filter(|option| option.1).map(|option| option.0.to_owned()));
         words.join(" ")
     }
 }
