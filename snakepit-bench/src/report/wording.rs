@@ -3,10 +3,10 @@
 use super::{Bound, Gate, Growth, Machine, Measured, Report, Run, Series, Table};
 use crate::stats::{CONFIDENCE, Interval};
 
-/// A figure with as many digits as mean something.
+/// A figure with as many digits as mean something; a dash for what is none, such as nought over nought.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
-        v if v >= 100_000.0 => return grouped(value),
+        v if !v.is_finite() => return "–".to_owned(),
         v if v >= 1_000.0 => return grouped(value),
         v if v >= 100.0 => 0,
         v if v >= 10.0 => 1,
@@ -149,6 +149,7 @@ mod tests {
 
     #[test]
     fn figures_have_digits_that_mean_something() {
+        assert_eq!([f64::NAN, f64::INFINITY].map(number), ["–", "–"]);
         let texts = [0.00123, 0.5, 12.345, 123.4, 1234.5, 1_234_567.0, -4321.0, 0.0].map(number);
         let expected = ["0.0012", "0.50", "12.3", "123", "1,234", "1,234,567", "-4,321", "0.00"];
         assert_eq!(texts, expected);
