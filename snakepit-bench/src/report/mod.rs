@@ -335,6 +335,8 @@ impl Gate {
     /// Judges a figure.
     pub fn new(claim: &str, measured: Measured, bound: Bound) -> Self {
         let Measured { value, confidence } = measured;
+        // A median of nothing among those drawn, or nought below the line: no interval is known.
+        let confidence = confidence.filter(|ends| ends.low.is_finite() && ends.high.is_finite());
         let kept = bound.kept(value);
         Self { claim: claim.to_owned(), value, confidence, bound, kept }
     }

@@ -171,7 +171,14 @@ impl Run {
 
     /// Says whether a figure keeps its bound.
     pub(crate) fn gate(&mut self, claim: &str, measured: impl Into<Measured>, bound: Bound) {
-        let gate = Gate::new(claim, measured.into(), bound);
+        let measured = measured.into();
+        if !measured.value.is_finite() {
+            return self.failure(&format!(
+                "{claim}: there is nothing to judge (gate {})",
+                wording::bound(bound)
+            ));
+        }
+        let gate = Gate::new(claim, measured, bound);
         let (value, bound) = (wording::number(gate.value), wording::bound(bound));
         println!("{:6} {claim}: {value} (gate {bound})", wording::verdict(&gate));
         self.part().gates.push(gate);
