@@ -4,6 +4,7 @@
 //! meanwhile. In the open loop calls begin at a fixed rate whatever becomes of those before, and
 //! latency counts from when a call was meant to begin: a stall is felt by all that were due meanwhile.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,8 @@ pub struct OpenSample {
     pub latencies: Latencies,
     /// Calls that failed; those that were refused because too many waited are among them.
     pub failed: u64,
+    /// What the first of them failed with.
+    pub first_failure: Option<String>,
     /// The rate at which calls really ended.
     pub achieved: f64,
 }
@@ -121,13 +124,19 @@ pub async fn offered<T, E, F>(
 ) -> Result<OpenSample>
 where
     F: Future<Output = Result<T, E>>,
+    E: Display,
 {
     let (due, mut dues) = mpsc::unbounded_channel();
     // A thread of its own: the runtime's timers are a millisecond wide.
     let clock = std::thread::Builder::new().name("open-loop".to_owned());
     let clock = clock.spawn(move || keep_time(&due, calls, rate))?;
     let mut under_way = FuturesUnordered::new();
-    let mut sample = OpenSample { latencies: Latencies::default(), failed: 0, achieved: 0.0 };
+    let mut sample = OpenSample {
+        latencies: Latencies::default(),
+        failed: 0,
+        first_failure: None,
+        achieved: 0.0,
+    };
     let start = Instant::now();
     let (mut begun, mut all_begun) = (0, false);
     while !all_begun || !under_way.is_empty() {
@@ -137,17 +146,17 @@ where
                 Some(intended) => {
                     let call = one(begun);
                     begun += 1;
-                    under_way.push(async move { (intended, call.await.is_ok(), Instant::now()) });
+                    under_way.push(async move { (intended, call.await, Instant::now()) });
                 }
                 None => all_begun = true,
             },
-            Some((intended, well, ended)) = under_way.next() => {
-                if well {
-                    sample.latencies.record(ended.saturating_duration_since(intended));
-                } else {
+            Some((intended, outcome, ended)) = under_way.next() => match outcome {
+                Ok(_) => sample.latencies.record(ended.saturating_duration_since(intended)),
+                Err(error) => {
                     sample.failed += 1;
+                    sample.first_failure.get_or_insert_with(|| error.to_string());
                 }
-            }
+            },
         }
     }
     sample.achieved = sample.latencies.count() as f64 / start.elapsed().as_secs_f64();
