@@ -90,11 +90,36 @@ pub struct OpenSample {
     /// Each call's time from when it was meant to begin to its result.
     pub latencies: Latencies,
     /// Calls that failed; those that were refused because too many waited are among them.
-    pub failed: u64,
-    /// What the first of them failed with.
-    pub first_failure: Option<String>,
+    pub failures: Failures,
     /// The rate at which calls really ended.
     pub achieved: f64,
+}
+
+/// Calls of open loops that failed.
+#[derive(Debug, Default)]
+pub struct Failures {
+    count: u64,
+    first: Option<String>,
+}
+
+impl Failures {
+    fn note(&mut self, error: &impl Display) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| error.to_string());
+    }
+
+    /// Adds those of another loop.
+    pub fn add(&mut self, more: Failures) {
+        self.count += more.count;
+        self.first = self.first.take().or(more.first);
+    }
+
+    /// What is to be said of them; nothing if there are none.
+    pub fn told(&self, of: &str) -> Option<String> {
+        let Self { count, first } = self;
+        let first = first.as_ref()?;
+        Some(format!("{count} calls of the open loop failed ({of}), the first one with: {first}"))
+    }
 }
 
 /// The open loop: begins `calls` of a command at `rate` a second. A call that fails is counted and
@@ -133,8 +158,7 @@ where
     let mut under_way = FuturesUnordered::new();
     let mut sample = OpenSample {
         latencies: Latencies::default(),
-        failed: 0,
-        first_failure: None,
+        failures: Failures::default(),
         achieved: 0.0,
     };
     let start = Instant::now();
@@ -152,10 +176,7 @@ where
             },
             Some((intended, outcome, ended)) = under_way.next() => match outcome {
                 Ok(_) => sample.latencies.record(ended.saturating_duration_since(intended)),
-                Err(error) => {
-                    sample.failed += 1;
-                    sample.first_failure.get_or_insert_with(|| error.to_string());
-                }
+                Err(error) => sample.failures.note(&error),
             },
         }
     }

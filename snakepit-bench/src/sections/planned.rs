@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use snakepit::backend::{self, Backend, PoolVersion};
 use snakepit::{PoolConfig, Snakepit};
-use snakepit_bench::load;
+use snakepit_bench::load::{self, Failures};
 use snakepit_bench::os::Costs;
 use snakepit_bench::plan::{Measure, Plan, PlannedTable, Workload};
 use snakepit_bench::report::{Better, Table};
@@ -65,9 +65,8 @@ async fn table(run: &mut Run, planned: &PlannedTable) -> Result<()> {
             }
         }
         for one in driven {
-            let failed = one.failed;
-            if failed > 0 {
-                run.failure(&format!("{failed} calls of the open loop failed: {}", one.workload));
+            if let Some(told) = one.failures.told(&one.workload.to_string()) {
+                run.failure(&told);
             }
             super::stop([one.snakepit]).await?;
         }
@@ -102,7 +101,7 @@ struct Driven {
     /// What a call took last time, of which follows how many make a sample.
     seconds_per_call: f64,
     /// Calls of the open loop that failed.
-    failed: u64,
+    failures: Failures,
 }
 
 impl Driven {
@@ -120,9 +119,9 @@ impl Driven {
         let backend = workload.word("backend").map(str::parse::<PoolVersion>).transpose()?;
         let backend = backend.map(backend::open);
         let snakepit = builder.start().await?;
-        let (seconds_per_call, failed) = (0.0, 0);
+        let (seconds_per_call, failures) = (0.0, Failures::default());
         let mut driven =
-            Self { workload, snakepit, pools, work, backend, window, seconds_per_call, failed };
+            Self { workload, snakepit, pools, work, backend, window, seconds_per_call, failures };
         let begun = std::time::Instant::now();
         let calls = planned.warm_up.max(FEWEST_CALLS);
         driven.closed(calls).await?;
@@ -176,8 +175,8 @@ impl Driven {
         let open = if measures.iter().any(|measure| open(*measure)) {
             let offered = OFFERED * rate;
             let calls = (offered * target) as usize + 1;
-            let sample = load::offered(calls, offered, |number| self.one(number)).await?;
-            self.failed += sample.failed;
+            let mut sample = load::offered(calls, offered, |number| self.one(number)).await?;
+            self.failures.add(std::mem::take(&mut sample.failures));
             Some(sample)
         } else {
             None

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result};
 use snakepit::{PoolConfig, PoolReport, Snakepit};
-use snakepit_bench::load;
+use snakepit_bench::load::{self, Failures};
 use snakepit_bench::report::{Better, Table};
 use snakepit_bench::stats::median;
 use snakepit_bench::workload::{SMALL, Setting};
@@ -65,7 +65,7 @@ async fn compare(run: &mut Run, kept: &Snakepit, claim: &Claim) -> Result<()> {
     let mut closed = Table::new(&workload, "µs", Better::Less).measure("p99").over(KEPT);
     let workload = format!("call/small/{mode}/offered={OFFERED}/max_requests={limit}");
     let mut open = Table::new(&workload, "µs", Better::Less).measure("p99, open loop").over(KEPT);
-    let (mut done, mut failed, mut first_failure) = (Vec::new(), 0, None);
+    let (mut done, mut failures) = (Vec::new(), Failures::default());
     for round in 0..=run.samples.min(MOST_SAMPLES) {
         // A pool of its own for each sample, so that its recycles are those of the sample.
         let recycled = start(&run.setting, prefetch, Some(limit)).await?;
@@ -77,10 +77,6 @@ async fn compare(run: &mut Run, kept: &Snakepit, claim: &Claim) -> Result<()> {
         let open_calls = (calls as f64 * OFFERED) as usize;
         let without_open = load::open(kept, &SMALL, open_calls, offered).await?;
         let with_open = load::open(&recycled, &SMALL, open_calls, offered).await?;
-        for sample in [&without_open, &with_open] {
-            failed += sample.failed;
-            first_failure = first_failure.or_else(|| sample.first_failure.clone());
-        }
         if round > 0 {
             for (name, sample) in [(KEPT, &without), (&*contender, &with)] {
                 rates.add(name, sample.rate(calls));
@@ -91,14 +87,15 @@ async fn compare(run: &mut Run, kept: &Snakepit, claim: &Claim) -> Result<()> {
             }
             done.push(recycles as f64 * limit as f64 / calls as f64);
         }
+        failures.add(without_open.failures);
+        failures.add(with_open.failures);
         super::stop([recycled]).await?;
     }
     run.table(&rates);
     run.table(&closed);
     run.table(&open);
-    if let Some(first) = first_failure {
-        let what = format!("{failed} calls of the open loop failed ({mode}, {contender})");
-        run.failure(&format!("{what}, the first one with: {first}"));
+    if let Some(told) = failures.told(&format!("{mode}, {contender}")) {
+        run.failure(&told);
     }
     let of = |what: &str| format!("{what}, {mode}, {contender}");
     run.gate(&of("throughput"), rates.ratio(&contender, KEPT), Bound::AtLeast(share));

@@ -1,6 +1,6 @@
 //! How a [`Value`] looks in JSON, and JSON text read without losing wide integers. Bytes and the IPC
-//! stream of record batches become base64 text, NaN and the infinities their names as text, a marker an object of
-//! `__snakepit_marker__` and `repr`, keys that are no text their JSON text.
+//! stream of record batches become base64 text, NaN and the infinities their names as text, a marker an
+//! object of `__snakepit_marker__` and `repr`, keys that are no text their JSON text.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! How arrays, bytes and record batches cross: large ones as parts beside a payload's bytes, which refer to them, the
-//! others inline.
+//! How arrays, bytes and record batches cross: large ones as parts beside a payload's bytes, which refer
+//! to them, the others inline.
 //!
 //! Owns the parts of what is being encoded or decoded on this thread, which serde has no place for,
 //! and the bodies of the extension types. Invariant: each encoding sees its own parts and no other's,
