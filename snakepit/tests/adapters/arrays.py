@@ -1,5 +1,6 @@
 """Tools on arrays and bytes, large and small."""
 
+import gc
 import os
 import signal
 import time
@@ -102,6 +103,8 @@ def kept_sums() -> list[float]:
 def let_go() -> None:
     """Lets go of it."""
     _kept.clear()
+    # Without the GIL an object waits for the thread that has made it, or for this.
+    gc.collect()
 
 
 @tool
