@@ -48,11 +48,20 @@ pub(crate) fn signal() -> libc::c_int {
 /// # Errors
 /// Whatever the system says. What was in force before still is.
 pub(crate) fn arm(liveness: OwnedFd) -> io::Result<()> {
-    let liveness = liveness.into_raw_fd();
-    let before = LIVENESS.swap(liveness, Ordering::Release);
     handle(signal(), on_signal)?;
     dump::install()?;
     unblock()?;
+    arm_child(liveness)
+}
+
+/// The same for a process that was just forked from one that has the handlers already.
+///
+/// # Errors
+/// Whatever the system says.
+pub(crate) fn arm_child(liveness: OwnedFd) -> io::Result<()> {
+    dump::start_afresh();
+    let liveness = liveness.into_raw_fd();
+    let before = LIVENESS.swap(liveness, Ordering::Release);
     replace_death_signal()?;
     watch(liveness)?;
     if before >= 0 && before != liveness {

@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
+use pyo3::prelude::*;
 
 use crate::death;
 
@@ -29,9 +30,23 @@ pub(crate) fn signal() -> libc::c_int {
 /// # Errors
 /// Whatever the system says.
 pub(crate) fn install() -> io::Result<()> {
-    // Forked while another thread was at it, nobody is any more.
-    ANSWERING.store(false, Ordering::SeqCst);
+    start_afresh();
     death::handle(signal(), on_signal)
+}
+
+/// In a fresh process: forked while another thread was at it, nobody is any more.
+pub(crate) fn start_afresh() {
+    ANSWERING.store(false, Ordering::SeqCst);
+}
+
+/// Has faulthandler write every thread's stack to the liveness socket when the host asks for it, and
+/// then say that this was all. To be called after [`install`]; processes that are forked from this one
+/// do the same, if their socket has the same number.
+#[pyfunction]
+pub(crate) fn show_stacks(py: Python<'_>, liveness_fd: RawFd) -> PyResult<()> {
+    // Of all threads, and chained to what was there before.
+    py.import("faulthandler")?.call_method1("register", (signal(), liveness_fd, true, true))?;
+    Ok(())
 }
 
 /// Follows what the host has written, each byte a request. Safe in a signal handler.

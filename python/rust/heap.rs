@@ -9,10 +9,14 @@
 use nix::libc;
 use pyo3::pyfunction;
 
-/// Sizes of the blocks that holes are filled with, in bytes. Smaller rooms than the last hold
-/// nothing that is often asked for.
-const SIZES: [usize; 16] =
-    [65_536, 16_384, 8_192, 4_096, 2_048, 1_024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 24];
+/// Sizes of the larger blocks that holes are filled with, in bytes.
+const LARGE: [usize; 5] = [65_536, 16_384, 8_192, 4_096, 2_048];
+
+/// From there on down each size that has a list of its own, in steps of [`GRAIN`] (malloc(3), tcache):
+/// so many of them, down to 24 bytes.
+const SMALLER: usize = 64;
+
+const GRAIN: usize = 16;
 
 /// Blocks of one size that come from the heap's end before its holes of that size are taken to be
 /// full: there are several lists of them (malloc(3), tcache and bins).
@@ -32,7 +36,8 @@ pub(crate) fn fill_heap() {
     // SAFETY: with zero it only says where the heap ends.
     let end = unsafe { libc::sbrk(0) } as usize;
     let mut spent = 0;
-    for size in SIZES {
+    let small = (0..SMALLER).rev().map(|step| 24 + step * GRAIN);
+    for size in LARGE.into_iter().chain(small) {
         let mut misses = 0;
         while misses < MISSES && spent < MOST_BYTES {
             // SAFETY: any size may be asked for, and nobody uses the answer as memory.

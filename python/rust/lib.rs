@@ -12,11 +12,13 @@ mod dump;
 mod event;
 mod heap;
 mod link;
+mod options;
 mod process;
 mod python;
 mod shm;
 mod tool;
 mod values;
+mod zygote;
 
 #[pyo3::pymodule(gil_used = false)]
 mod _native {
@@ -29,11 +31,15 @@ mod _native {
     #[pymodule_export]
     use crate::dispatch::{Cancelled, ChunkSink, HostError, Serving};
     #[pymodule_export]
+    use crate::dump::show_stacks;
+    #[pymodule_export]
     use crate::event::tell;
     #[pymodule_export]
     use crate::heap::fill_heap;
     #[pymodule_export]
     use crate::link::Link;
+    #[pymodule_export]
+    use crate::options::Options;
     #[pymodule_export]
     use crate::process::{arm, die_with_parent, outlive_parent};
     #[pymodule_export]
@@ -42,13 +48,14 @@ mod _native {
     use crate::tool::{ArgumentsError, Tool};
     #[pymodule_export]
     use crate::values::{DecodeError, EncodeError, from_json, nearest, pack, to_json, unpack};
+    #[pymodule_export]
+    use crate::zygote::ForkServer;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         for (name, kind) in crate::tool::KINDS {
             module.add(name, kind)?;
         }
-        module.add("DUMP_SIGNAL", crate::dump::signal())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("contract", snakepit_proto::contract())
     }

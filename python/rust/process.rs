@@ -26,6 +26,9 @@ const EXIT_BROKEN_LINK: i32 = 4;
 /// Exit code of a forked child that came back into the worker's loop.
 const EXIT_STRAY_CHILD: i32 = 1;
 
+/// The variable that carries the mark by which the host knows what a worker leaves behind.
+pub(crate) const MARKER: &str = "SNAKEPIT_WORKER";
+
 /// Set in a child that was forked after [`note_forks`].
 static FORKED: AtomicBool = AtomicBool::new(false);
 
@@ -36,13 +39,18 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 #[pyfunction]
 #[pyo3(signature = (liveness_fd, marker=None))]
 pub(crate) fn arm(liveness_fd: i32, marker: Option<&str>) -> PyResult<()> {
-    let liveness = adopt(liveness_fd)
-        .map_err(|error| PyValueError::new_err(format!("--liveness-fd {liveness_fd}: {error}")))?;
-    death::arm(liveness)?;
-    if let Some(marker) = marker {
-        write_marker(marker)?;
-    }
-    Ok(())
+    death::arm(adopt_liveness(liveness_fd)?)?;
+    marker.map_or(Ok(()), write_marker)
+}
+
+/// The same for a process that was just forked from a zygote, which has the handlers already.
+pub(crate) fn arm_child(liveness_fd: i32, marker: &str) -> PyResult<()> {
+    death::arm_child(adopt_liveness(liveness_fd)?)?;
+    write_marker(marker)
+}
+
+fn adopt_liveness(fd: i32) -> PyResult<OwnedFd> {
+    adopt(fd).map_err(|error| PyValueError::new_err(format!("--liveness-fd {fd}: {error}")))
 }
 
 /// Writes over the mark that this process was started with. The system shows the environment a

@@ -5,11 +5,18 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use snakepit_proto::v1::PythonInfo;
 
-/// The interpreter as the host is told of it.
-pub(crate) fn describe(py: Python<'_>) -> PyResult<PythonInfo> {
+/// The interpreter as the host is told of it, but for its GIL. Asked once: in a zygote that is for all
+/// its workers.
+pub(crate) fn describe(py: Python<'_>) -> PyResult<&'static PythonInfo> {
+    static DESCRIBED: PyOnceLock<PythonInfo> = PyOnceLock::new();
+    DESCRIBED.get_or_try_init(py, || ask(py))
+}
+
+fn ask(py: Python<'_>) -> PyResult<PythonInfo> {
     let sys = py.import(intern!(py, "sys"))?;
     let version = sys.getattr(intern!(py, "version_info"))?;
     let part = |name: &str| version.getattr(name)?.extract::<u32>();
@@ -39,7 +46,7 @@ pub(crate) fn describe(py: Python<'_>) -> PyResult<PythonInfo> {
 }
 
 /// Whether this build can run without the GIL.
-pub(crate) fn is_free_threaded_build(py: Python<'_>) -> PyResult<bool> {
+fn is_free_threaded_build(py: Python<'_>) -> PyResult<bool> {
     let flags = py.import(intern!(py, "sys"))?.getattr_opt(intern!(py, "abiflags"))?;
     Ok(match flags {
         Some(flags) => flags.extract::<String>()?.contains('t'),
@@ -48,7 +55,7 @@ pub(crate) fn is_free_threaded_build(py: Python<'_>) -> PyResult<bool> {
 }
 
 /// Whether the GIL is on now.
-pub(crate) fn is_gil_enabled(py: Python<'_>) -> PyResult<bool> {
+fn is_gil_enabled(py: Python<'_>) -> PyResult<bool> {
     match py.import(intern!(py, "sys"))?.getattr_opt(intern!(py, "_is_gil_enabled"))? {
         Some(ask) => ask.call0()?.extract(),
         None => Ok(true),

@@ -126,7 +126,7 @@ def test_a_start_that_fails_says_why(
                 "--capacity",
                 "x",
             ],
-            "invalid literal",
+            "--capacity x: not a number",
         ),
         (
             [*NAMES, "--link-fd", "95", "--liveness-fd", "96", "--control-fd", "97"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -186,6 +187,23 @@ def test_a_wrong_command_line_of_a_child_is_its_own_affair(host: Host) -> None:
     assert host.ask({"id": 8, "reap": {"pid": pid}}, []) == {"id": 8, "code": 2}
     os.close(output)
     assert host.zygote.poll() is None
+
+
+def test_descriptors_that_were_lost_on_the_way_are_told_of_and_nobody_is_forked(host: Host) -> None:
+    assert host.hear() == {"state": "ready"}
+    request = {"args": [], "env": [], "marker": "w" * 33, "descriptors": [40, 41]}
+    answer = host.ask({"id": 7, "fork": request}, [1])
+    assert (answer["id"], answer["errno"]) == (7, errno.EMFILE)
+    with open(f"/proc/{host.zygote.pid}/task/{host.zygote.pid}/children") as children:
+        assert children.read() == ""
+
+
+def test_a_packet_that_is_none_ends_the_zygote_with_a_reason(host: Host) -> None:
+    assert host.hear() == {"state": "ready"}
+    host.channel.send(b"?")
+    assert host.zygote.wait(20) == 1
+    assert host.zygote.stderr is not None
+    assert "a packet of the host" in host.zygote.stderr.read()
 
 
 def test_an_opened_accelerator_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ struct GilSampler {
 
 impl GilSampler {
     fn new(py: Python<'_>) -> PyResult<Self> {
-        let free_threaded = python::is_free_threaded_build(py)?;
+        let free_threaded = python::describe(py)?.free_threaded_build;
         Ok(Self { modules: if free_threaded { Some(python::loaded_modules(py)?) } else { None } })
     }
 

@@ -25,13 +25,14 @@ use snakepit_shm::{ControlWriter, RUNNING_SLOTS};
 
 use crate::call::{Queue, ToolCalls};
 use crate::dispatch::{self, Hooks, Serving};
+use crate::options::Options;
 use crate::shm::Sharing;
 use crate::tool::Tool;
 use crate::{event, process, python};
 pub(crate) use driver::Driver;
 use network::{FAREWELL, LINGER, Network};
 pub(crate) use outbox::Outbox;
-pub(crate) use signals::{SLICE, Signals};
+pub(crate) use signals::{SLICE, Signals, wakeup_function};
 pub(crate) use wake::Wake;
 
 /// The link cannot go on, and why.
@@ -102,15 +103,8 @@ pub(crate) struct Link {
 impl Link {
     /// Takes over the inherited descriptors and keeps them from child processes.
     #[new]
-    #[pyo3(signature = (worker_id, pool, link_fd, control_fd, capacity, shm_fd=None))]
-    fn new(
-        worker_id: String,
-        pool: String,
-        link_fd: i32,
-        control_fd: i32,
-        capacity: usize,
-        shm_fd: Option<i32>,
-    ) -> PyResult<Self> {
+    fn new(options: PyRef<'_, Options>) -> PyResult<Self> {
+        let &Options { link_fd, control_fd, shm_fd, capacity, .. } = &*options;
         if !(1..=RUNNING_SLOTS).contains(&capacity) {
             let message = format!("--capacity {capacity}: 1 to {RUNNING_SLOTS} calls at a time");
             return Err(PyValueError::new_err(message));
@@ -137,8 +131,8 @@ impl Link {
             leaving: AtomicBool::new(false),
         };
         Ok(Self {
-            worker_id,
-            pool,
+            worker_id: options.worker_id.clone(),
+            pool: options.pool.clone(),
             capacity,
             shared: Arc::new(shared),
             socket: Mutex::new(Some(link)),
@@ -148,7 +142,7 @@ impl Link {
 
     /// Attaches to the host; the caller runs its calls, each slot on a thread.
     fn open(&self, py: Python<'_>, tools: Vec<Py<Tool>>, hooks: Hooks) -> PyResult<Serving> {
-        let mut interpreter = python::describe(py)?;
+        let mut interpreter = python::describe(py)?.clone();
         let mut gil = Gil { enabled: true, module: String::new() };
         if interpreter.free_threaded_build {
             gil = hooks.gil(py)?;

@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_core::Stream as _;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use snakepit_proto::framing::{self, Incoming};
 use snakepit_proto::socket::LinkSocket;
 use snakepit_proto::v1::host_message::Frame as HostFrame;
@@ -22,9 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::{Request, header};
-use tonic::codegen::{Service as _, http};
-use tonic::transport::{Channel, Endpoint};
+use tonic::codegen::http::{HeaderValue, Method, Request, Uri, Version, header};
 
 use super::driver::Driver;
 use super::outbox::{Outbox, Outgoing};
@@ -85,8 +84,8 @@ async fn run(link: StdUnixStream, shared: Arc<Shared>) {
 }
 
 async fn serve(link: StdUnixStream, shared: &Arc<Shared>) -> Result<(), Violation> {
-    let channel = connect(link).await?;
-    let mut frames = match attach(channel, Outgoing(shared.outbox.clone())).await {
+    let requests = connect(link).await?;
+    let mut frames = match attach(requests, Outgoing(shared.outbox.clone())).await {
         Ok(frames) => frames,
         Err(_) if shared.leaving.load(Ordering::Acquire) => return Ok(()),
         Err(status) => return Err(ended_with("attach", &status)),
@@ -107,42 +106,45 @@ async fn serve(link: StdUnixStream, shared: &Arc<Shared>) -> Result<(), Violatio
     Ok(())
 }
 
-/// A channel over the one socket there is; it never connects again.
-async fn connect(link: StdUnixStream) -> Result<Channel, Violation> {
+type Frames = framing::Outgoing<Outgoing>;
+
+/// A connection over the one socket there is. It is never made again, so what tonic's channel is for,
+/// finding and replacing connections, would only be in the way.
+async fn connect(link: StdUnixStream) -> Result<SendRequest<Frames>, Violation> {
     let link = LinkSocket::new(link).map_err(Violation::of("link"))?;
-    let mut link = Some(TokioIo::new(link));
-    let connector = tower::service_fn(move |_: tonic::transport::Uri| {
-        let link = link.take().ok_or_else(|| io::Error::other("the link is used up"));
-        std::future::ready(link)
-    });
-    // The authority is never looked up: it only has to be one.
-    Endpoint::from_static("http://snakepit.invalid")
+    let (requests, connection) = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(HTTP2_FRAME_BYTES)
-        .http2_adaptive_window(false)
-        .connect_with_connector(connector)
+        .handshake(TokioIo::new(link))
         .await
-        .map_err(Violation::of("connect"))
+        .map_err(Violation::of("connect"))?;
+    // How it ends, the one stream that it carries hears as well.
+    tokio::spawn(connection);
+    Ok(requests)
 }
 
 /// Opens the stream on which everything is said.
-async fn attach(mut channel: Channel, frames: Outgoing) -> Result<Incoming<HostMessage>, Status> {
-    let mut request = Request::new(Body::new(framing::Outgoing::new(frames)));
-    *request.method_mut() = http::Method::POST;
-    *request.version_mut() = http::Version::HTTP_2;
-    *request.uri_mut() = http::Uri::from_static(ATTACH_PATH);
+async fn attach(
+    mut requests: SendRequest<Frames>,
+    frames: Outgoing,
+) -> Result<Incoming<HostMessage>, Status> {
+    let mut request = Request::new(framing::Outgoing::new(frames));
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    // The authority is never looked up: there only has to be one.
+    let uri = Uri::builder().scheme("http").authority("snakepit.invalid");
+    let uri = uri.path_and_query(ATTACH_PATH).build();
+    *request.uri_mut() = uri.map_err(|error| Status::internal(error.to_string()))?;
     let headers = request.headers_mut();
-    headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
-    let content_type = header::HeaderValue::from_static("application/grpc");
-    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     let broken = |error| Status::from_error(Box::new(error));
-    std::future::poll_fn(|context| channel.poll_ready(context)).await.map_err(broken)?;
-    let response = channel.call(request).await.map_err(broken)?;
+    let response = requests.send_request(request).await.map_err(broken)?;
     match Status::from_header_map(response.headers()) {
         // Refused at once: there is no stream.
         Some(status) if status.code() != tonic::Code::Ok => Err(status),
-        _ => Ok(Incoming::new(response.into_body())),
+        _ => Ok(Incoming::new(Body::new(response.into_body()))),
     }
 }
 

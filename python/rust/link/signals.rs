@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use tokio::net::UnixStream;
 
@@ -63,11 +64,20 @@ async fn rouse(reader: UnixStream, shared: Arc<Shared>) {
     }
 }
 
+/// Python's own function for it. Looked up once: in a zygote that is for all its workers.
+///
+/// # Errors
+/// Where there is none.
+pub(crate) fn wakeup_function(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    // What `signal` has it from; that brings `enum` along, which a worker can do without.
+    FUNCTION.import(py, "_signal", "set_wakeup_fd")
+}
+
 /// Gives the descriptor before, or -1.
 fn set_wakeup_fd(py: Python<'_>, fd: RawFd) -> PyResult<RawFd> {
     let options = PyDict::new(py);
     // A full buffer means that the main thread is awake, or will be.
     options.set_item("warn_on_full_buffer", false)?;
-    // What `signal` has it from; that brings `enum` along, which a worker can do without.
-    py.import("_signal")?.call_method("set_wakeup_fd", (fd,), Some(&options))?.extract()
+    wakeup_function(py)?.call((fd,), Some(&options))?.extract()
 }

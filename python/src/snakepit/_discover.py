@@ -125,7 +125,10 @@ class Tools:
         Raises:
             StartError: If the signature of something only the object has cannot be read.
         """
-        return [*self._functions, *(self._bind(adapter, *method) for method in self._methods)]
+        tools = self._functions.copy()
+        for mark, tool in self._methods:
+            tools.append(self._bind(adapter, mark, tool))
+        return tools
 
     def _bind(self, adapter: object, mark: Marked, tool: Tool | None) -> Tool:
         function = getattr(adapter, mark.attribute)

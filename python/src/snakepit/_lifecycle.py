@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from snakepit._threadcheck import Checker
 
 
+# What an adapter may have beside its tools, and is asked for once it is made.
+_HOOKS = ("setup", "teardown", "health", "session_ended")
+
+
 class Lifecycle:
     """One adapter in one process.
 
@@ -42,6 +46,8 @@ class Lifecycle:
     def __init__(self, link: Link | None = None, capacity: int = 1) -> None:
         self.phase: Phase = "import"
         self.thread_check: str | None = None
+        # Asked here, as this may be a zygote: a worker would copy pages to learn of nothing.
+        self._thread_check = os.environ.get("SNAKEPIT_THREAD_CHECK")
         self.checker: Checker | None = None
         self._capacity = capacity
         self._link = link
@@ -49,6 +55,7 @@ class Lifecycle:
         self._class: type | None = None
         self._object: object | None = None
         self._functions: list[Marked] = []
+        self._module_hooks: dict[str, list[Callable[..., Any]]] = {}
         self._tools = Tools()
         self._original: Original | None = None
         self._runner: Runner | LoopThread | None = None
@@ -75,6 +82,9 @@ class Lifecycle:
         if module is not None and cls is None:
             self._functions = marked_functions(module)
             self._class = class_of(module)
+        for name in _HOOKS:
+            if callable(function := getattr(module, name, None)):
+                self._module_hooks[name] = [function]
         methods = [] if self._class is None else marked_in(self._class)
         if not self._functions and not methods:
             self._use_original()
@@ -210,7 +220,7 @@ class Lifecycle:
             require(self._class, self._capacity)
 
     def _check_threads(self) -> None:
-        mode = self.thread_check or os.environ.get("SNAKEPIT_THREAD_CHECK")
+        mode = self.thread_check or self._thread_check
         if mode:
             from snakepit._threadcheck import start
 
@@ -220,10 +230,13 @@ class Lifecycle:
         if self._original is not None:
             # Its hooks are those of each call.
             return []
+        hooks: list[Callable[..., Any]] = []
         # With a class of a named module, the module's own functions are not the adapter's.
-        module = self._module if self._functions or self._object is None else None
-        found = (getattr(owner, name, None) for owner in (module, self._object))
-        return [function for function in found if callable(function)]
+        if self._functions or self._object is None:
+            hooks += self._module_hooks.get(name, ())
+        if self._object is not None and callable(function := getattr(self._object, name, None)):
+            hooks.append(function)
+        return hooks
 
     def _finish(self, result: Any) -> Any:
         return self.runner().run(_await(result)) if _is_awaitable(result) else result

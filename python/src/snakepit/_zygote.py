@@ -1,35 +1,25 @@
 """The zygote: a process that has loaded an adapter and forks workers on request.
 
-Owns the channel to the host and what a child must change about itself before it is a worker like
-any other. Invariant: it has one thread, no runtime and no connection but that channel, which its
-children do not keep. It is the only one who can collect its children, and never does so before it
-has killed their groups; when the host is gone it kills them all and ends.
+Owns the order from the adapter's import to the first fork, whether there may be one at all, and
+what a child must change about its Python. The forking itself is native. Invariant: it has one
+thread, no runtime and no connection but its channel to the host, and it loads nothing that a worker
+can do without: what is imported here, each fork copies.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import gc
 import os
-import signal
-import socket
 import sys
-import threading
 
-from snakepit._lifecycle import Lifecycle
-from snakepit._native import die_with_parent, fill_heap, from_json, outlive_parent, to_json
+from snakepit._native import ForkServer, die_with_parent, fill_heap, outlive_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
-_STANDARD_OUTPUTS = [1, 2]
-
-# Packets are not cut: the host keeps its own below this.
-_PACKET_BYTES = 256 * 1024
-_INT_BYTES = 4
-_BESIDE_BYTES = socket.CMSG_SPACE(8 * _INT_BYTES)
+    from snakepit._lifecycle import Lifecycle
+    from snakepit._native import Options
 
 # CPython's own allocator: blocks of up to 512 bytes, in pools of 16 KiB (Objects/obmalloc.c).
 _LARGEST_POOLED = 512
@@ -44,39 +34,36 @@ _ACCELERATORS = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render", "/dev/accel", "/d
 
 
 class Zygote:
-    """What workers are forked from.
+    """What workers are forked from. `error` says why the adapter is not loaded, if it is not."""
 
-    `lifecycle` is loaded; `error` says why it is not, if it is not.
-    """
-
-    def __init__(self, channel_fd: int) -> None:
-        os.set_inheritable(channel_fd, False)
-        self.lifecycle = Lifecycle()
+    def __init__(self, arguments: list[str], lifecycle: Lifecycle) -> None:
         self.error: BaseException | None = None
+        self._lifecycle = lifecycle
         self._filling: list[bytes] = []
-        # In a child: the mark by which the host knows what it leaves behind.
-        self.marker = ""
-        self._channel = socket.socket(fileno=channel_fd)
-        self._children: set[int] = set()
+        self._server = ForkServer(arguments)
 
-    def load(self, adapter: str) -> None:
+    def load(self) -> None:
         """Does what all workers share."""
         die_with_parent()
         try:
-            self.lifecycle.load(adapter)
-            self.lifecycle.preload()
+            self._lifecycle.load(self._server.adapter)
+            self._lifecycle.preload()
         except BaseException as error:
             # The first children report it as they would have themselves.
             self.error = error
 
-    def serve(self) -> list[str]:
-        """Forks workers on request; returns in each of them, with its arguments."""
+    def serve(self) -> Options:
+        """Forks workers on request; returns in each of them, bound to its host.
+
+        Raises:
+            ValueError: In a worker that was told something it does not understand.
+        """
         # From here on the end of the channel says that the host is gone; children are ended then,
         # for which a death signal would leave no time.
         outlive_parent()
-        reason = _unfit(self._channel.fileno())
+        reason = _unfit(self._server.channel_fd)
         if reason:
-            self._say({"state": "unfit", "reason": reason})
+            self._server.tell("unfit", reason)
         else:
             # What the collector does not look at, it does not write to: the pages stay shared.
             gc.collect()
@@ -84,100 +71,14 @@ class Zygote:
             # And what they allocate lies together instead of all over the pages they share.
             self._filling = _fill_pools()
             fill_heap()
-            self._say({"state": "failed" if self.error else "ready"})
-        while True:
-            packet, beside, _, _ = self._channel.recvmsg(
-                _PACKET_BYTES, _BESIDE_BYTES, socket.MSG_CMSG_CLOEXEC
-            )
-            if not packet:
-                self._host_is_gone()
-            descriptors = _descriptors_in(beside[0][2]) if beside else []
-            request: dict[str, Any] = from_json(packet.decode())
-            number: int = request["id"]
-            if (fork := request.get("fork")) is not None:
-                if self._fork(number, fork, descriptors):
-                    self.marker = fork["marker"]
-                    return fork["args"]
-            else:
-                self._reap(number, request["reap"]["pid"])
-
-    def _fork(self, number: int, request: dict[str, Any], descriptors: list[int]) -> bool:
-        """Forks; tells whether this is the child."""
-        _flush()
-        pid = -1
-        try:
-            pid = os.fork()
-            if pid == 0:
-                # Its number is the link's from now on.
-                self._channel.detach()
-                _become(request, descriptors)
-                return True
-            self._children.add(pid)
-            # Both sides do it, so that it is done before either goes on.
-            with contextlib.suppress(OSError):
-                os.setpgid(pid, pid)
-            pidfd = os.pidfd_open(pid)
-        except OSError as error:
-            if pid == 0:
-                raise
-            if pid > 0:
-                self._collect(pid, 0)
-            self._say({"id": number, "errno": error.errno, "reason": str(error)})
-        else:
-            self._say({"id": number, "pid": pid}, pidfd)
-            os.close(pidfd)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        return False
-
-    def _reap(self, number: int, pid: int) -> None:
-        answer = {"id": number}
-        if pid in self._children and (status := self._collect(pid, os.WNOHANG)) is not None:
-            answer["code" if status >= 0 else "signal"] = abs(status)
-        self._say(answer)
-
-    def _collect(self, pid: int, options: int) -> int | None:
-        """Kills a child's group and collects it; a signal is negative."""
-        _kill_group(pid)
-        try:
-            collected, status = os.waitpid(pid, options)
-        except ChildProcessError:
-            # The adapter has the system collect its children, or does so itself.
-            collected, status = pid, None
-        if collected == pid:
-            self._children.discard(pid)
-        return None if collected != pid or status is None else os.waitstatus_to_exitcode(status)
-
-    def _say(self, answer: dict[str, Any], *descriptors: int) -> None:
-        try:
-            self._channel.sendmsg([to_json(answer).encode()], _as_rights(descriptors))
-        except OSError as error:
-            if error.errno in (errno.EPIPE, errno.ECONNRESET):
-                self._host_is_gone()
-            raise
-
-    def _host_is_gone(self) -> NoReturn:
-        for pid in self._children:
-            _kill_group(pid)
-        # What the adapter has started on import is of the zygote's own group, and so is this.
-        os.killpg(0, signal.SIGKILL)
-        os._exit(0)
-
-
-def _descriptors_in(data: bytes) -> list[int]:
-    # By hand, like the other direction: what `socket` offers for it runs far more code, and every
-    # page that the zygote writes to is one more that its last child has to itself.
-    return [
-        int.from_bytes(data[at : at + _INT_BYTES], sys.byteorder)
-        for at in range(0, len(data), _INT_BYTES)
-    ]
-
-
-def _as_rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
-    if not descriptors:
-        return []
-    data = b"".join(number.to_bytes(_INT_BYTES, sys.byteorder) for number in descriptors)
-    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, data)]
+            self._server.tell("failed" if self.error else "ready")
+        # What is not here before a fork, no worker has from its zygote.
+        numpy_random = sys.modules.get("numpy.random")
+        options = self._server.serve()
+        # `random` does so by itself, in a fork hook of its own.
+        if numpy_random is not None:
+            _reseed(numpy_random)
+        return options
 
 
 def _fill_pools() -> list[bytes]:
@@ -191,8 +92,11 @@ def _fill_pools() -> list[bytes]:
         return filling
     for size in range(48, _LARGEST_POOLED + 1, 16):
         in_order, last = 0, 0
-        # Half a pool of them is no accident.
-        while in_order < _POOL_BYTES // size // 2 and len(filling) < _MOST_FILLING:
+        # Half a pool of them is no accident. And the last pool to its end: what a child allocates
+        # then lies in one of its own, the first page of which it writes to anyway.
+        while len(filling) < _MOST_FILLING and (
+            in_order < _POOL_BYTES // size // 2 or last % _POOL_BYTES + 2 * size <= _POOL_BYTES
+        ):
             filling.append(bytes(size - _BYTES_OVERHEAD))
             here = id(filling[-1])
             in_order = in_order + 1 if here == last + size else 0
@@ -200,26 +104,13 @@ def _fill_pools() -> list[bytes]:
     return filling
 
 
-def _become(request: dict[str, Any], descriptors: list[int]) -> None:
-    """Makes a fresh child a worker: what it was told to be, and nothing of the zygote's."""
-    os.setpgid(0, 0)
-    for descriptor, number in zip(
-        descriptors, [*request["descriptors"], *_STANDARD_OUTPUTS], strict=True
-    ):
-        os.dup2(descriptor, number, inheritable=number in _STANDARD_OUTPUTS)
-        os.close(descriptor)
-    # One by one: `update` asks what kind of mapping it was given, which looks through, and so
-    # writes to, as much again as the rest of this function.
-    for name, value in request["env"]:
-        os.environ[name] = value
-    # `random` does so by itself, in a fork hook of its own.
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        try:
-            numpy_random.seed()
-        except Exception as error:
-            # The adapter has put another kind of generator in its place.
-            print(f"snakepit: numpy's generator keeps its state: {error}", file=sys.stderr)
+def _reseed(numpy_random: Any) -> None:
+    """Lets a fresh child have random numbers of its own."""
+    try:
+        numpy_random.seed()
+    except Exception as error:
+        # The adapter has put another kind of generator in its place.
+        print(f"snakepit: numpy's generator keeps its state: {error}", file=sys.stderr)
 
 
 def _unfit(channel_fd: int) -> str:
@@ -247,7 +138,9 @@ def _unfit(channel_fd: int) -> str:
 
 
 def _name(task: int) -> str:
-    for thread in threading.enumerate():
+    # Who has started threads has it.
+    threading = sys.modules.get("threading")
+    for thread in threading.enumerate() if threading else ():
         if thread.native_id == task:
             return thread.name
     try:
@@ -259,17 +152,8 @@ def _name(task: int) -> str:
 
 
 def _is_stream(descriptor: int) -> bool:
+    # Who has opened one has it.
+    import socket
+
     with socket.socket(fileno=os.dup(descriptor)) as copy:
         return copy.type == socket.SOCK_STREAM
-
-
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def _flush() -> None:
-    """Leaves nothing in the buffers that children would write once more."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()

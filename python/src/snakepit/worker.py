@@ -12,7 +12,6 @@ wrong command line, 3 when the adapter could not be started, 4 when the link's r
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 from contextvars import copy_context
@@ -22,7 +21,7 @@ from snakepit._context import current
 from snakepit._errors import StartError
 from snakepit._gil import Watch
 from snakepit._lifecycle import Lifecycle
-from snakepit._native import DUMP_SIGNAL, DecodeError, Link, arm, from_json
+from snakepit._native import DecodeError, Link, Options, arm, from_json, show_stacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,21 +44,18 @@ usage: python -m snakepit.worker --worker-id ID --pool NAME --adapter SPEC
 
 Started by a Snakepit host, which passes the descriptors on."""
 
-_REQUIRED = ("worker-id", "pool", "adapter", "link-fd", "liveness-fd", "control-fd")
-_OPTIONAL = ("capacity", "adapter-args", "shm-fd")
-_ZYGOTE = ("adapter", "channel-fd")
-
 
 class _Hooks:
-    """What the native dispatch borrows."""
+    """What the native dispatch borrows. Made before a fork, so that workers share most of it."""
 
-    def __init__(self, context: Context, lifecycle: Lifecycle, gil: Watch) -> None:
+    def __init__(self, lifecycle: Lifecycle, gil: Watch) -> None:
         self.current: ContextVar[CurrentCall | None] = current
-        self.context = context
         self.runner: Callable[[], object] = lifecycle.runner
         self.health = lifecycle.health
-        self.session_ended = lifecycle.session_ended
         self.gil = gil.module
+        # Both anew when the adapter is set up.
+        self.context: Context = copy_context()
+        self.session_ended: Callable[[str, dict[str, Any]], None] | None = None
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -69,63 +65,54 @@ def main(arguments: list[str]) -> NoReturn:
     # Before the adapter is imported, here or in the zygote.
     gil = Watch()
     _constants.uncount()
+    lifecycle = Lifecycle()
+    hooks = _Hooks(lifecycle, gil)
     zygote = None
-    if arguments[:1] == ["--zygote"]:
-        zygote = _start_zygote(arguments[1:])
-        # Comes back in the workers it forks.
-        arguments = zygote.serve()
-        sys.argv[1:] = arguments
-    _work(arguments, zygote, gil)
+    try:
+        if arguments[:1] == ["--zygote"]:
+            zygote = _start_zygote(arguments[1:], lifecycle)
+            # Comes back in the workers it forks.
+            options = zygote.serve()
+        else:
+            options = Options(arguments)
+            bind_to_host(options.liveness_fd)
+        link = Link(options)
+    except ValueError as error:
+        _refuse(error)
+    lifecycle.attach(link, options.capacity)
+    if zygote is not None and zygote.error is not None:
+        _report(link, lifecycle, options.adapter, zygote.error)
+        _leave(EXIT_NOT_STARTED)
+    _work(options, link, hooks, lifecycle, loaded=zygote is not None)
 
 
-def _start_zygote(arguments: list[str]) -> Zygote:
+def _start_zygote(arguments: list[str], lifecycle: Lifecycle) -> Zygote:
     # Workers that are spawned have no use for it.
     from snakepit._zygote import Zygote
 
-    try:
-        options = _parse(arguments, _ZYGOTE)
-        zygote = Zygote(int(options["channel-fd"]))
-    except (OSError, ValueError) as error:
-        _refuse(error)
-    zygote.load(options["adapter"])
+    zygote = Zygote(arguments, lifecycle)
+    zygote.load()
     return zygote
 
 
-def _work(arguments: list[str], zygote: Zygote | None, gil: Watch) -> NoReturn:
+def _work(
+    options: Options, link: Link, hooks: _Hooks, lifecycle: Lifecycle, *, loaded: bool
+) -> NoReturn:
     try:
-        options = _parse(arguments, _REQUIRED, _OPTIONAL)
-        capacity = int(options.get("capacity", "1"))
-        # Without it everything travels over the link.
-        shm_fd = int(options["shm-fd"]) if "shm-fd" in options else None
-        bind_to_host(int(options["liveness-fd"]), None if zygote is None else zygote.marker)
-        link = Link(
-            options["worker-id"],
-            options["pool"],
-            int(options["link-fd"]),
-            int(options["control-fd"]),
-            capacity,
-            shm_fd,
-        )
-    except ValueError as error:
-        _refuse(error)
-    lifecycle = Lifecycle() if zygote is None else zygote.lifecycle
-    lifecycle.attach(link, capacity)
-    if zygote is not None and zygote.error is not None:
-        _report(link, lifecycle, options["adapter"], zygote.error)
-        _leave(EXIT_NOT_STARTED)
-    try:
-        adapter_arguments = _adapter_arguments(options.get("adapter-args", "{}"))
-        if zygote is None:
-            lifecycle.load(options["adapter"])
+        adapter_arguments = _adapter_arguments(options.adapter_args)
+        if not loaded:
+            lifecycle.load(options.adapter)
             lifecycle.preload()
         tools = lifecycle.make(adapter_arguments)
     except BaseException as error:
-        _report(link, lifecycle, options["adapter"], error)
+        _report(link, lifecycle, options.adapter, error)
         _leave(EXIT_NOT_STARTED)
     code = 0
     try:
         # Taken after setup, so that calls see what it has set.
-        _serve(link.open(tools, _Hooks(copy_context(), lifecycle, gil)), capacity)
+        hooks.context = copy_context()
+        hooks.session_ended = lifecycle.session_ended
+        _serve(link.open(tools, hooks), options.capacity)
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         code = EXIT_FAILED
@@ -135,45 +122,20 @@ def _work(arguments: list[str], zygote: Zygote | None, gil: Watch) -> NoReturn:
     _leave(code)
 
 
-def bind_to_host(liveness_fd: int, marker: str | None = None) -> None:
+def bind_to_host(liveness_fd: int) -> None:
     """Has this process end with its host, and show it its stacks when asked to.
 
     Args:
         liveness_fd: The socket whose other end the host holds; it is this function's from now on.
-        marker: In a process that was forked from a bound one, the mark of its own by which the
-            host knows its children; in place of the one in the environment, and as long.
     """
-    arm(liveness_fd, marker)
-    if marker is not None:
-        os.environ["SNAKEPIT_WORKER"] = marker
-    # Written by a native handler, so even a tool that holds the GIL is shown. What it is chained to
-    # tells the host that this was all.
-    faulthandler.register(DUMP_SIGNAL, file=liveness_fd, all_threads=True, chain=True)
+    arm(liveness_fd)
+    # Written by a native handler, so even a tool that holds the GIL is shown.
+    show_stacks(liveness_fd)
 
 
 def _refuse(error: Exception) -> NoReturn:
     print(f"snakepit.worker: {error}\n{_USAGE}", file=sys.stderr)
     _leave(EXIT_USAGE)
-
-
-def _parse(
-    arguments: list[str], required: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> dict[str, str]:
-    # By hand: argparse costs more than the rest of the start.
-    options: dict[str, str] = {}
-    rest = iter(arguments)
-    for argument in rest:
-        name = argument.removeprefix("--")
-        value = next(rest, None)
-        if name == argument or name not in required + optional:
-            raise ValueError(f"unknown option {argument}")
-        if value is None:
-            raise ValueError(f"{argument} has no value")
-        options[name] = value
-    missing = [f"--{name}" for name in required if name not in options]
-    if missing:
-        raise ValueError(f"missing {', '.join(missing)}")
-    return options
 
 
 def _serve(serving: Serving, capacity: int) -> None:
@@ -202,7 +164,9 @@ def _serve(serving: Serving, capacity: int) -> None:
         thread.join()
 
 
-def _adapter_arguments(text: str) -> dict[str, Any]:
+def _adapter_arguments(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
     try:
         arguments = from_json(text)
     except DecodeError as error:
