@@ -12,7 +12,8 @@ use crate::units::{format_duration, format_limit, format_size};
 pub struct Lifecycle {
     /// Time since a worker became ready.
     pub ttl: Option<Duration>,
-    /// Calls it has ended; its replacement starts at four fifths of them.
+    /// Calls it has ended; its replacement starts at four fifths of them, or before where replacements
+    /// were late.
     pub max_requests: Option<u64>,
     /// Bytes of memory that are its alone, in three readings in a row.
     pub max_memory: Option<u64>,

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Shared;
 use super::book::Orders;
 use super::health::unwell;
+use super::lead::Lead;
 use super::plan::outdated;
 use super::policy::{Limits, RecycleReason, Samples, Verdict, Vitals, judge};
 use super::seat::Serving;
@@ -42,6 +43,7 @@ pub(super) async fn due(
     let Serving { id, since, limits, .. } = serving;
     let mut memory = Samples::default();
     let mut unused = Unused::default();
+    let lead = *shared.lead();
     tokio::select! {
         // The sender lives in the book.
         _ = orders.wait_for(|orders| orders.replace.as_ref() == Some(id)) => {
@@ -49,7 +51,7 @@ pub(super) async fn due(
         }
         () = outdated(shared, serving.edition) => return because(RecycleReason::Reload),
         () = aged(serving) => {}
-        () = worked(shared, serving) => {}
+        () = worked(shared, serving, lead) => {}
         () = grown(shared, serving, &mut memory) => {}
         () = rested(shared, serving, &mut unused) => {}
         spoilt = unwell(shared, serving) => {
@@ -62,7 +64,8 @@ pub(super) async fn due(
         }
     }
     let served = shared.pool.served_by(id).unwrap_or_default();
-    match judge(limits, &Vitals { age: since.elapsed(), served, memory, idle: unused.time() }) {
+    let vitals = Vitals { age: since.elapsed(), served, lead, memory, idle: unused.time() };
+    match judge(limits, &vitals) {
         Verdict::Replace(reason) => because(reason),
         // It has left the pool: somebody else is about to find out that it is gone.
         Verdict::Keep => std::future::pending().await,
@@ -76,9 +79,9 @@ async fn aged(serving: &Serving) {
     }
 }
 
-async fn worked(shared: &Shared, serving: &Serving) {
-    match serving.limits.replace_at_requests() {
-        Some(calls) => shared.pool.served(&serving.id, calls).await,
+async fn worked(shared: &Shared, serving: &Serving, lead: Lead) {
+    match serving.limits.max_requests {
+        Some(limit) => shared.pool.served(&serving.id, lead.start_at(limit)).await,
         None => std::future::pending().await,
     }
 }

@@ -12,6 +12,7 @@ mod elastic;
 mod farewell;
 mod health;
 mod index;
+mod lead;
 mod pace;
 mod plan;
 mod policy;
@@ -34,6 +35,7 @@ use tokio::time::Instant;
 
 use book::Book;
 pub use elastic::Elastic;
+use lead::Lead;
 use plan::Plan;
 pub use policy::{Limits, NearLimits, RecycleReason};
 use state::Step;
@@ -152,6 +154,8 @@ struct Shared {
     /// Room for health checks at a time.
     checks: Semaphore,
     dice: Mutex<Dice>,
+    /// How early replacements start.
+    lead: Mutex<Lead>,
 }
 
 impl Shared {
@@ -202,6 +206,12 @@ impl Shared {
     /// What is in force.
     fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.plan.borrow())
+    }
+
+    /// How early replacements start.
+    fn lead(&self) -> MutexGuard<'_, Lead> {
+        // One number: a poisoned one is whole.
+        self.lead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The limits of a worker.
@@ -290,6 +300,7 @@ impl Supervisor {
             surge,
             checks: Semaphore::new(health::AT_A_TIME),
             dice,
+            lead: Mutex::default(),
         });
         shared.pool.expect_workers(shared.most_workers());
         let mut settled = shared.settled.subscribe();

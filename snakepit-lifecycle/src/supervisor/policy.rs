@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::lead::Lead;
+
 /// Samples over the memory limit that must follow each other: a single one may be a call that is
 /// about to give its memory back.
 pub(super) const SAMPLES: usize = 3;
@@ -16,8 +18,9 @@ pub(super) const SAMPLES: usize = 3;
 pub struct Limits {
     /// Time since it became ready.
     pub ttl: Option<Duration>,
-    /// Calls it has ended. Its replacement starts at four fifths of them. With all of them served it
-    /// waits up to 20 ms for that, then serves until it is ready.
+    /// Calls it has ended. Its replacement starts at four fifths of them, or earlier where replacements
+    /// were late, and comes in when all of them are served; but neither waits for the other for more
+    /// than 20 ms.
     pub max_requests: Option<u64>,
     /// Bytes of memory that are its alone, three samples in a row.
     pub max_memory: Option<u64>,
@@ -54,6 +57,7 @@ pub enum RecycleReason {
 pub(super) struct Vitals {
     pub(super) age: Duration,
     pub(super) served: u64,
+    pub(super) lead: Lead,
     pub(super) memory: Samples,
     /// Time without a call.
     pub(super) idle: Duration,
@@ -122,12 +126,6 @@ impl Limits {
         }
     }
 
-    /// At how many calls the replacement starts: four fifths, so that it is ready in time.
-    pub(super) fn replace_at_requests(&self) -> Option<u64> {
-        // Below the limit, so it fits.
-        self.max_requests.map(|n| (u128::from(n) * 4).div_ceil(5).max(1) as u64)
-    }
-
     /// How many limits' worth of life a worker has used up, by age and calls.
     pub(super) fn used_up(&self, age: Duration, served: u64) -> f64 {
         let by_age = self.ttl.map_or(0.0, |ttl| age.as_secs_f64() / ttl.as_secs_f64());
@@ -162,7 +160,7 @@ impl NearLimits {
         let near = |value: f64, limit: f64| usize::from(value >= limit * NEAR);
         let seconds = age.as_secs_f64();
         self.ttl += limits.ttl.map_or(0, |ttl| near(seconds, ttl.as_secs_f64()));
-        let calls = limits.replace_at_requests();
+        let calls = limits.max_requests.map(|calls| Lead::default().start_at(calls));
         self.max_requests += calls.map_or(0, |calls| near(served as f64, calls as f64));
         let bytes = limits.max_memory.zip(memory);
         self.max_memory += bytes.map_or(0, |(limit, bytes)| near(bytes as f64, limit as f64));
@@ -183,7 +181,7 @@ fn keep(jitter: f64, mut draw: impl FnMut() -> f64) -> f64 {
 pub(super) fn judge(limits: &Limits, vitals: &Vitals) -> Verdict {
     let over = |reason, over| if over { Some(reason) } else { None };
     let age = limits.ttl.is_some_and(|ttl| vitals.age >= ttl);
-    let calls = limits.replace_at_requests().is_some_and(|n| vitals.served >= n);
+    let calls = limits.max_requests.is_some_and(|n| vitals.served >= vitals.lead.start_at(n));
     let memory = limits.max_memory.is_some_and(|limit| vitals.memory.all_over(limit));
     let idle = vitals.served > 0 && limits.idle.is_some_and(|limit| vitals.idle >= limit);
     over(RecycleReason::TtlExpired, age)

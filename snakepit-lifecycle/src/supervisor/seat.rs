@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use snakepit_core::{BoxFuture, Error, ErrorKind, Phase, Seat, Worker, WorkerExit, WorkerId};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -22,7 +22,7 @@ use super::pace::Backoff;
 use super::plan::{Plan, Told};
 use super::policy::{Limits, RecycleReason};
 use super::pulse::{Ended, end_of};
-use super::rest::rest_at_limit;
+use super::rest::{AtLimit, rest_at_limit, stand_by};
 use super::state::Step;
 use super::status::{SeatState, SeatStatus};
 
@@ -154,7 +154,7 @@ impl Keeper {
             let plan = Arc::clone(&start.plan);
             self.note(|seat| seat.worker = start.id());
             let started = tokio::select! {
-                started = start.run() => started,
+                started = start.run(std::future::ready(())) => started,
                 _ = self.ending.asked() => return None,
             };
             if !std::mem::replace(&mut self.settled, true) {
@@ -190,9 +190,10 @@ impl Keeper {
             due = due(&shared, serving, &mut self.orders) => (due, None),
         };
         self.shared.book().due(&serving.id, due.reason);
+        let (tell, at_limit) = oneshot::channel();
         let served = tokio::select! {
-            served = self.replace(serving, due.reason, exited, trying) => served,
-            never = rest_at_limit(&shared, serving) => match never {},
+            served = self.replace(serving, due.reason, exited, at_limit, trying) => served,
+            never = rest_at_limit(&shared, serving, tell) => match never {},
         };
         drop(due.spoilt);
         served
@@ -215,6 +216,7 @@ impl Keeper {
         serving: &Serving,
         reason: RecycleReason,
         mut exited: BoxFuture<'static, Ended>,
+        mut at_limit: AtLimit,
         trying: Option<Trying>,
     ) -> Served {
         let mut backoff = Backoff::default();
@@ -231,7 +233,12 @@ impl Keeper {
                 trying.as_ref().map_or_else(|| self.shared.plan(), |(plan, _)| Arc::clone(plan));
             let start = self.enter(Arc::clone(&plan));
             let replacement = start.id();
-            let mut starting = pin!(start.run());
+            let shared = Arc::clone(&self.shared);
+            let mut starting = pin!(start.run(async {
+                if reason == RecycleReason::MaxRequests {
+                    stand_by(&shared, serving, &mut at_limit).await;
+                }
+            }));
             let started = tokio::select! {
                 biased;
                 end = self.ending.asked() => return self.end(serving, end).await,
@@ -443,10 +450,17 @@ impl Start {
         self.seat.worker_id()
     }
 
-    async fn run(mut self) -> Result<Arc<dyn Worker>, Error> {
+    /// Gives the worker when it is ready and has stood by.
+    async fn run(
+        mut self,
+        standing_by: impl Future<Output = ()>,
+    ) -> Result<Arc<dyn Worker>, Error> {
         let limit = self.plan.options.start_timeout;
         let starting = self.plan.profile.start(self.seat.clone());
         let started = timeout(limit + LAST_WORD, starting).await;
+        if matches!(started, Ok(Ok(_))) {
+            standing_by.await;
+        }
         self.over = true;
         let worker = self.id();
         let started = started.unwrap_or_else(|_| {

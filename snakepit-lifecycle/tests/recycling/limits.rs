@@ -77,6 +77,82 @@ async fn a_worker_at_its_limit_waits_no_longer_than_a_moment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replacement_that_is_ready_early_waits_for_the_last_calls() {
+    let World { pool, script, supervisor } = world(1, |o| o.limits.max_requests = Some(10)).await;
+    for _ in 0..30 {
+        script.next(Start::ReadyAfter(Duration::from_millis(1)));
+    }
+    let mut served = BTreeMap::<WorkerId, u32>::new();
+    for _ in 0..200 {
+        *served.entry(call(&pool, 1).await.unwrap().worker).or_default() += 1;
+    }
+    assert_eq!(served.len(), 20, "{served:?}");
+    assert!(served.values().all(|calls| *calls == 10), "{served:?}");
+    assert_eq!(script.most(), 2);
+    for _ in 0..8 {
+        call(&pool, 1).await.unwrap();
+    }
+    let before = supervisor.status().recycles.max_requests;
+    sleep(Duration::from_millis(20)).await;
+    assert_eq!(supervisor.status().recycles.max_requests, before, "there is time for two more");
+    sleep(Duration::from_millis(2)).await;
+    assert_eq!(supervisor.status().recycles.max_requests, before + 1, "it waits no longer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_dies_while_it_waits_is_replaced_and_costs_no_call() {
+    let World { pool, script, supervisor } = world(1, |o| o.limits.max_requests = Some(10)).await;
+    script.next(Start::ReadyAfter(Duration::from_millis(1)));
+    for _ in 0..8 {
+        call(&pool, 1).await.unwrap();
+    }
+    sleep(Duration::from_millis(5)).await;
+    script.worker("p.1.0").die();
+    for _ in 0..20 {
+        call(&pool, 1).await.unwrap();
+    }
+    sleep(3 * SECOND).await;
+    let status = supervisor.status();
+    assert_eq!((status.exits.died, pool.stats().workers), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_dies_while_its_replacement_waits_is_followed_by_it_at_once() {
+    let World { pool, script, supervisor } = world(1, |o| o.limits.max_requests = Some(10)).await;
+    script.next(Start::ReadyAfter(Duration::from_millis(1)));
+    for _ in 0..8 {
+        call(&pool, 1).await.unwrap();
+    }
+    sleep(Duration::from_millis(5)).await;
+    script.worker("p.0.0").die();
+    let before = Instant::now();
+    assert_eq!(call(&pool, 1).await.unwrap().worker.as_str(), "p.1.0");
+    assert!(before.elapsed() < Duration::from_millis(5), "{:?}", before.elapsed());
+    assert_eq!(supervisor.status().exits.died, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replacements_start_earlier_where_they_were_late() {
+    let World { pool, script, supervisor: _supervisor } =
+        world(1, |o| o.limits.max_requests = Some(20)).await;
+    for _ in 0..40 {
+        script.next(Start::ReadyAfter(Duration::from_millis(15)));
+    }
+    let taken = async |calls| {
+        let before = Instant::now();
+        for _ in 0..calls {
+            call(&pool, 1).await.unwrap();
+        }
+        before.elapsed()
+    };
+    let late = taken(40).await;
+    assert!(late >= Duration::from_millis(40 + 10), "{late:?}");
+    taken(160).await;
+    let in_time = taken(100).await;
+    assert!(in_time <= Duration::from_millis(100 + 5), "{in_time:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn status_tells_who_is_near_a_limit_and_how_far_recycling_keeps_up() {
     let World { pool, script, supervisor } = world(1, |o| {
         o.limits.max_requests = Some(10);

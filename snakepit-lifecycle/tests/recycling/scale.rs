@@ -125,6 +125,24 @@ async fn a_worker_that_is_being_replaced_leaves_and_its_replacement_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replacement_that_waits_for_the_last_calls_leaves_with_the_worker() {
+    let world = world(1, |o| o.limits.max_requests = Some(10)).await;
+    let running = tokio::spawn(call(&world.pool, 30_000));
+    world.supervisor.scale(2).unwrap().await.unwrap();
+    world.script.next(Start::ReadyAfter(Duration::from_millis(1)));
+    for _ in 0..8 {
+        assert_eq!(call(&world.pool, 1).await.unwrap().worker.as_str(), "p.1.0");
+    }
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!((world.script.alive(), world.pool.stats().workers), (3, 2));
+    world.supervisor.scale(1).unwrap().await.unwrap();
+    assert_eq!(workers(&world), ["p.0.0"]);
+    running.await.unwrap().unwrap();
+    world.script.forget_workers();
+    assert_eq!(world.script.alive(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_a_change_and_says_so() {
     let world = world(2, |_| {}).await;
     let running = tokio::spawn(call(&world.pool, 3_600_000));
