@@ -18,7 +18,7 @@ use crate::sample::Latencies;
 use crate::workload::Arguments;
 
 /// One sample of calls.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sample {
     /// Wall time of the whole sample.
     pub wall: Duration,
@@ -27,6 +27,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Adds another, of calls that came after these.
+    pub fn add(&mut self, more: &Self) {
+        self.wall += more.wall;
+        self.latencies.add(&more.latencies);
+    }
+
     /// Calls per second.
     pub fn rate(&self, calls: usize) -> f64 {
         calls as f64 / self.wall.as_secs_f64()

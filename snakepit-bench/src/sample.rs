@@ -21,6 +21,11 @@ impl Latencies {
         self.0.saturating_record(latency.as_nanos() as u64);
     }
 
+    /// Adds those of another sample.
+    pub fn add(&mut self, more: &Self) {
+        self.0.add(&more.0).expect("all have the same bounds");
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.0.len()

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result};
 use snakepit::{PoolConfig, PoolReport, Snakepit};
-use snakepit_bench::load::{self, Failures};
+use snakepit_bench::load::{self, Failures, Sample};
 use snakepit_bench::report::{Better, Table};
 use snakepit_bench::stats::median;
 use snakepit_bench::workload::{SMALL, Setting};
@@ -21,6 +21,13 @@ const MODES: [(&str, usize); 2] = [("prefetch", 8), ("strict", 0)];
 
 /// A limit in calls, the number of calls in a sample, and the least share of the throughput.
 const LIMITS: [(u64, usize, f64); 2] = [(5_000, 60_000, 0.95), (100, 20_000, 0.4)];
+
+/// Room for what comes due while the machine stands still: to be refused then is no fault of a pool.
+const QUEUE: usize = 100_000;
+
+/// Parts of a closed loop's sample. The two take turns: a machine that others use as well changes its
+/// mood within seconds, and one percent of the throughput counts here.
+const TURNS: usize = 10;
 
 /// Each is four loops of seconds: more of them would be a quarter of the whole run.
 const MOST_SAMPLES: usize = 5;
@@ -39,12 +46,11 @@ pub(crate) async fn run(run: &mut Run) -> Result<()> {
         run.title(&format!(
             "Recycling, {mode}: small calls per second at 64 in flight, workers replaced every so many"
         ));
-        let kept = start(&run.setting, prefetch, None).await?;
         for (limit, calls, share) in LIMITS {
-            let claim = Claim { mode, prefetch, limit, calls: run.calls(calls), share };
-            compare(run, &kept, &claim).await?;
+            let calls = run.calls(calls).next_multiple_of(TURNS);
+            let claim = Claim { mode, prefetch, limit, calls, share };
+            compare(run, &claim).await?;
         }
-        super::stop([kept]).await?;
     }
     Ok(())
 }
@@ -57,7 +63,7 @@ struct Claim {
     share: f64,
 }
 
-async fn compare(run: &mut Run, kept: &Snakepit, claim: &Claim) -> Result<()> {
+async fn compare(run: &mut Run, claim: &Claim) -> Result<()> {
     let &Claim { mode, prefetch, limit, calls, share } = claim;
     let contender = format!("every {limit} calls");
     let workload = format!("call/small/{mode}/inflight={WINDOW}/max_requests={limit}");
@@ -67,15 +73,20 @@ async fn compare(run: &mut Run, kept: &Snakepit, claim: &Claim) -> Result<()> {
     let mut open = Table::new(&workload, "µs", Better::Less).measure("p99, open loop").over(KEPT);
     let (mut done, mut failures) = (Vec::new(), Failures::default());
     for round in 0..=run.samples.min(MOST_SAMPLES) {
-        // A pool of its own for each sample, so that its recycles are those of the sample.
+        // Pools of their own for each sample: its recycles are those of the sample, and no pool's luck
+        // with where its processes lie decides more than one.
+        let kept = start(&run.setting, prefetch, None).await?;
         let recycled = start(&run.setting, prefetch, Some(limit)).await?;
-        let without = load::windowed(kept, &SMALL, calls, WINDOW).await?;
-        let with = load::windowed(&recycled, &SMALL, calls, WINDOW).await?;
+        let (mut without, mut with) = (Sample::default(), Sample::default());
+        for _ in 0..TURNS {
+            without.add(&load::windowed(&kept, &SMALL, calls / TURNS, WINDOW).await?);
+            with.add(&load::windowed(&recycled, &SMALL, calls / TURNS, WINDOW).await?);
+        }
         let recycles = recycles(&recycled)?;
         // Of the same round, so that the machine's mood is the same.
         let offered = OFFERED * without.rate(calls);
         let open_calls = (calls as f64 * OFFERED) as usize;
-        let without_open = load::open(kept, &SMALL, open_calls, offered).await?;
+        let without_open = load::open(&kept, &SMALL, open_calls, offered).await?;
         let with_open = load::open(&recycled, &SMALL, open_calls, offered).await?;
         if round > 0 {
             for (name, sample) in [(KEPT, &without), (&*contender, &with)] {
@@ -89,7 +100,7 @@ async fn compare(run: &mut Run, kept: &Snakepit, claim: &Claim) -> Result<()> {
         }
         failures.add(without_open.failures);
         failures.add(with_open.failures);
-        super::stop([recycled]).await?;
+        super::stop([kept, recycled]).await?;
     }
     run.table(&rates);
     run.table(&closed);
@@ -111,6 +122,7 @@ async fn start(setting: &Setting, prefetch: usize, max_requests: Option<u64>) ->
         .workers(setting.workers)
         .prefetch(prefetch)
         .max_requests(max_requests)
+        .queue(QUEUE)
         // As many replacements at a time as there are workers to replace.
         .max_surge(setting.workers)
         .jitter(0.0)
