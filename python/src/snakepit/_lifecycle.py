@@ -47,7 +47,7 @@ class Lifecycle:
         self.phase: Phase = "import"
         self.thread_check: str | None = None
         # Asked here, as this may be a zygote: a worker would copy pages to learn of nothing.
-        self._thread_check = os.environ.get("SNAKEPIT_THREAD_CHECK")
+        self._asked_to_check = os.environ.get("SNAKEPIT_THREAD_CHECK")
         self.checker: Checker | None = None
         self._capacity = capacity
         self._link = link
@@ -220,7 +220,7 @@ class Lifecycle:
             require(self._class, self._capacity)
 
     def _check_threads(self) -> None:
-        mode = self.thread_check or self._thread_check
+        mode = self.thread_check or self._asked_to_check
         if mode:
             from snakepit._threadcheck import start
 
