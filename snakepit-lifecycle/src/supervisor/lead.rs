@@ -1,7 +1,8 @@
 //! How long before its limit in calls a worker's replacement is started.
 //!
 //! Pure. Learns from each replacement: one that came late is followed by ones that start earlier, one
-//! that came early by later ones. Invariant: between a fifth of the limit and all of it but a call.
+//! that came early by later ones; after one that came much too early it starts afresh.
+//! Invariant: between a fifth of the limit and all of it but a call.
 
 /// Of a limit, the calls that are left when the replacement starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +36,12 @@ impl Lead {
         let left = limit.saturating_sub(served) as f64 / limit.max(1) as f64;
         let better = if left > 0.0 { self.0 - EARLY * left } else { LATE * self.0 };
         self.0 = better.clamp(LEAST, 1.0);
+    }
+
+    /// After a replacement that did not live to see the limit reached: calls have become rare, and
+    /// what was learnt would have workers replaced that have hardly served any.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
     }
 }
 

@@ -49,5 +49,7 @@ pub(super) async fn stand_by(shared: &Shared, serving: &Serving, at_limit: &mut 
         shared.lead().learn(limit, served);
     }
     // A worker that is gone has no calls left either.
-    let _ = timeout(PATIENCE, at_limit).await;
+    if timeout(PATIENCE, at_limit).await.is_err() {
+        shared.lead().forget();
+    }
 }
