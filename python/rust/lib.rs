@@ -41,7 +41,7 @@ mod _native {
     #[pymodule_export]
     use crate::options::Options;
     #[pymodule_export]
-    use crate::process::{arm, die_with_parent, outlive_parent};
+    use crate::process::{arm, die_with_parent, flush_outputs, outlive_parent};
     #[pymodule_export]
     use crate::shm::{Buffer, empty};
     #[pymodule_export]

@@ -4,6 +4,7 @@
 //! its whole process group with it, so nothing it started stays behind.
 #![expect(unsafe_code, reason = "adopts inherited descriptors and leaves without exit handlers")]
 
+use std::ffi::CStr;
 use std::io::{self, Write as _};
 use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use std::thread;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, pthread_sigmask};
 use nix::unistd::{getpgrp, getpid};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyAttributeError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::death;
@@ -27,7 +28,7 @@ const EXIT_BROKEN_LINK: i32 = 4;
 const EXIT_STRAY_CHILD: i32 = 1;
 
 /// The variable that carries the mark by which the host knows what a worker leaves behind.
-pub(crate) const MARKER: &str = "SNAKEPIT_WORKER";
+pub(crate) const MARKER: &CStr = c"SNAKEPIT_WORKER";
 
 /// Set in a child that was forked after [`note_forks`].
 static FORKED: AtomicBool = AtomicBool::new(false);
@@ -53,13 +54,30 @@ fn adopt_liveness(fd: i32) -> PyResult<OwnedFd> {
     adopt(fd).map_err(|error| PyValueError::new_err(format!("--liveness-fd {fd}: {error}")))
 }
 
+/// Writes what Python holds back of this process's output.
+#[pyfunction]
+pub(crate) fn flush_outputs(py: Python<'_>) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    for name in ["stdout", "stderr"] {
+        match sys.getattr(name).and_then(|stream| stream.call_method0("flush")) {
+            // It is closed, or none at all, or nobody reads it any more.
+            Err(error)
+                if error.is_instance_of::<PyAttributeError>(py)
+                    || error.is_instance_of::<PyOSError>(py)
+                    || error.is_instance_of::<PyValueError>(py) => {}
+            flushed => drop(flushed?),
+        }
+    }
+    Ok(())
+}
+
 /// Writes over the mark that this process was started with. The system shows the environment a
 /// process was started with, so setting the variable would change what children inherit by exec,
 /// and nothing else.
 fn write_marker(marker: &str) -> PyResult<()> {
     // SAFETY: the name ends with a zero. The process was just forked, so no other thread is there
     // to change the environment.
-    let value = unsafe { nix::libc::getenv(c"SNAKEPIT_WORKER".as_ptr()) };
+    let value = unsafe { nix::libc::getenv(MARKER.as_ptr()) };
     if value.is_null() {
         return Err(PyValueError::new_err("SNAKEPIT_WORKER is not set"));
     }

@@ -133,8 +133,9 @@ impl ForkServer {
         // What each worker would ask for itself.
         python::describe(py)?;
         wakeup_function(py)?;
-        // Once, as no Python code runs from here on but what was registered for forks.
-        flush(&sys);
+        // What is in the buffers, children would write once more. Once, as no Python code runs from
+        // here on but what was registered for forks.
+        process::flush_outputs(py)?;
         let mut buffer = vec![0; PACKET_BYTES];
         let mut shows_stacks = None;
         loop {
@@ -305,14 +306,16 @@ impl<'py> Environ<'py> {
         Ok(Self { mapping, inside })
     }
 
-    /// Follows what has been changed in the process's own environment already.
-    fn follow(&self, name: &str, value: &str) -> PyResult<()> {
+    /// Follows the mark, which has been changed in the process's own environment already.
+    fn follow_marker(&self, marker: &str) -> PyResult<()> {
         let py = self.mapping.py();
         match &self.inside {
             // The mapping's own way encodes both in Python, and changes the process's once more.
-            Some(inside) => inside
-                .set_item(PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value.as_bytes())),
-            None => self.mapping.set_item(name, value),
+            Some(inside) => inside.set_item(
+                PyBytes::new(py, process::MARKER.to_bytes()),
+                PyBytes::new(py, marker.as_bytes()),
+            ),
+            None => self.mapping.set_item(process::MARKER.to_string_lossy(), marker),
         }
     }
 }
@@ -327,19 +330,11 @@ fn equip(
     process::arm_child(liveness_fd, &order.marker)?;
     let argv = sys.getattr("argv")?.cast_into::<PyList>()?;
     argv.set_slice(1, argv.len(), PyList::new(sys.py(), &order.args)?.as_any())?;
-    environ.follow(process::MARKER, &order.marker)?;
+    environ.follow_marker(&order.marker)?;
     for (name, value) in &order.env {
         environ.mapping.set_item(name, value)?;
     }
     Ok(())
-}
-
-/// Leaves nothing in the buffers that children would write once more.
-fn flush(sys: &Bound<'_, PyModule>) {
-    for name in ["stdout", "stderr"] {
-        // One that is closed, or none at all, has nothing to write.
-        let _ = sys.getattr(name).and_then(|stream| stream.call_method0("flush"));
-    }
 }
 
 /// Makes a fresh child a process of its own, with its descriptors under the numbers it was told.

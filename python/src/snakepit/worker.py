@@ -1,7 +1,8 @@
 """The worker process: `python -m snakepit.worker`.
 
-Owns the command line a host starts workers with, the order from import to exit, and the report
-of a start that failed. The link itself is native and has no thread before the adapter is set up.
+Owns the order from import to exit, and the report of a start that failed. The options that a host
+starts workers with are read natively, as is the link, which has no thread before the adapter is set
+up.
 
 With `--zygote` the process loads the adapter and forks workers, each of which goes on as if it had
 been started with the arguments that the host sends.
@@ -21,7 +22,15 @@ from snakepit._context import current
 from snakepit._errors import StartError
 from snakepit._gil import Watch
 from snakepit._lifecycle import Lifecycle
-from snakepit._native import DecodeError, Link, Options, arm, from_json, show_stacks
+from snakepit._native import (
+    DecodeError,
+    Link,
+    Options,
+    arm,
+    flush_outputs,
+    from_json,
+    show_stacks,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,7 +126,7 @@ def _work(
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         code = EXIT_FAILED
     lifecycle.teardown()
-    _flush()
+    flush_outputs()
     link.close()
     _leave(code)
 
@@ -214,18 +223,9 @@ def _report(link: Link, lifecycle: Lifecycle, adapter: str, error: BaseException
     link.fail(phase, message, help, cause)
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            # It is closed, or nobody reads it any more.
-            continue
-
-
 def _leave(code: int) -> NoReturn:
     """Ends the process without running what may hang: other threads, exit handlers."""
-    _flush()
+    flush_outputs()
     os._exit(code)
 
 

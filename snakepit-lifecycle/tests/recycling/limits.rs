@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use snakepit_core::WorkerId;
+use snakepit_core::{Pool, WorkerId};
 use snakepit_lifecycle::WorkerState;
 use tokio::time::{Instant, sleep};
 
@@ -11,6 +11,15 @@ use crate::fake::*;
 
 fn measured(log: &[String]) -> usize {
     log.iter().filter(|line| line.starts_with("measure")).count()
+}
+
+/// How many of so many calls, one after the other, each worker has served.
+async fn served_by_each(pool: &Pool, calls: usize) -> BTreeMap<WorkerId, u32> {
+    let mut served = BTreeMap::new();
+    for _ in 0..calls {
+        *served.entry(call(pool, 1).await.unwrap().worker).or_default() += 1;
+    }
+    served
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,10 +58,7 @@ async fn a_worker_at_its_limit_waits_for_a_replacement_that_comes_quickly() {
     for _ in 0..30 {
         script.next(Start::ReadyAfter(Duration::from_millis(15)));
     }
-    let mut served = BTreeMap::<WorkerId, u32>::new();
-    for _ in 0..200 {
-        *served.entry(call(&pool, 1).await.unwrap().worker).or_default() += 1;
-    }
+    let served = served_by_each(&pool, 200).await;
     assert_eq!(served.len(), 20, "{served:?}");
     assert!(served.values().all(|calls| *calls == 10), "{served:?}");
     sleep(SECOND).await;
@@ -82,10 +88,7 @@ async fn a_replacement_that_is_ready_early_waits_for_the_last_calls() {
     for _ in 0..30 {
         script.next(Start::ReadyAfter(Duration::from_millis(1)));
     }
-    let mut served = BTreeMap::<WorkerId, u32>::new();
-    for _ in 0..200 {
-        *served.entry(call(&pool, 1).await.unwrap().worker).or_default() += 1;
-    }
+    let served = served_by_each(&pool, 200).await;
     assert_eq!(served.len(), 20, "{served:?}");
     assert!(served.values().all(|calls| *calls == 10), "{served:?}");
     assert_eq!(script.most(), 2);
