@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
+use super::book::Book;
 use super::policy::RecycleReason;
 use super::pulse::{Ended, end_of};
 use super::seat::{Serving, crashed, grace_until, stop_asked};
@@ -65,26 +66,20 @@ pub(super) fn dismiss(
                 }
             }
         };
-        let request_count = shared.left(&leaving);
+        let request_count = shared.left(&leaving, |book| count(book, exit.as_ref(), &cause));
         let Serving { worker, id, since, .. } = leaving;
         drop(worker);
-        match exit {
-            None => shared.book().exits.shutdown += 1,
-            Some(Ended { exit, silent }) => {
-                let stopped = matches!(exit, WorkerExit::Stopped);
-                if let WorkerExit::Died(how) = exit {
-                    crashed(&shared, seat, &id, &how, silent);
+        if let Some(Ended { exit, .. }) = exit {
+            if let WorkerExit::Died(how) = exit {
+                crashed(&shared, seat, &id, &how);
+            }
+            match &cause {
+                Cause::Replaced(reason, _) => {
+                    tell_recycled(&shared, &id, *reason, since.elapsed(), request_count);
                 }
-                match &cause {
-                    Cause::Replaced(reason, _) => {
-                        shared.book().recycled(*reason, stopped);
-                        tell_recycled(&shared, &id, *reason, since.elapsed(), request_count);
-                    }
-                    Cause::Surplus => {
-                        shared.book().exits.surplus += u64::from(stopped);
-                        let pool = shared.pool.name();
-                        tracing::info!(%pool, worker = %id, request_count, "surplus worker gone");
-                    }
+                Cause::Surplus => {
+                    let pool = shared.pool.name();
+                    tracing::info!(%pool, worker = %id, request_count, "surplus worker gone");
                 }
             }
         }
@@ -92,6 +87,22 @@ pub(super) fn dismiss(
         if let Cause::Replaced(_, room) = cause {
             drop(room);
         }
+    }
+}
+
+/// Counts a worker that went; `None` is the supervisor's own end.
+fn count(book: &mut Book, ended: Option<&Ended>, cause: &Cause) {
+    let Some(Ended { exit, silent }) = ended else {
+        book.exits.shutdown += 1;
+        return;
+    };
+    let stopped = matches!(exit, WorkerExit::Stopped);
+    if let WorkerExit::Died(_) = exit {
+        book.exits.died(*silent);
+    }
+    match cause {
+        Cause::Replaced(reason, _) => book.recycled(*reason, stopped),
+        Cause::Surplus => book.exits.surplus += u64::from(stopped),
     }
 }
 

@@ -173,8 +173,10 @@ impl Shared {
         self.news.send_replace(());
     }
 
-    /// Takes a worker that is gone out of the pool; gives the calls it has ended.
-    fn left(&self, serving: &seat::Serving) -> u64 {
+    /// Takes a worker that is gone out of the pool; gives the calls it has ended. It is counted
+    /// before: whoever finds it gone from the pool finds out why.
+    fn left(&self, serving: &seat::Serving, count: impl FnOnce(&mut book::Book)) -> u64 {
+        count(&mut self.book());
         let served = self.pool.served_by(&serving.id).unwrap_or_default();
         self.pool.leave(&serving.id);
         served

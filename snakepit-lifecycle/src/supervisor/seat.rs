@@ -372,8 +372,7 @@ impl Keeper {
             tracing::warn!(%pool, worker = %id, "worker did not stop in time and is ended");
         }
         // With the pool's handle and this one gone, nothing keeps the worker alive.
-        let served = self.shared.left(serving);
-        self.shared.book().exits.shutdown += 1;
+        let served = self.shared.left(serving, |book| book.exits.shutdown += 1);
         self.shared.gone(id, serving.since, served);
         Served::Over
     }
@@ -381,16 +380,16 @@ impl Keeper {
     /// Lets go of a worker that is gone; gives the pause before its seat is filled again.
     fn lost(&mut self, serving: &Serving, ended: Ended) -> Duration {
         let Serving { worker, id, since, .. } = serving;
-        let served = self.shared.left(serving);
+        let served = self.shared.left(serving, |book| match ended.exit {
+            WorkerExit::Died(_) => book.exits.died(ended.silent),
+            _ => book.exits.left += 1,
+        });
         // Those that were lost with it count too, and are one for each slot at most.
         let of_use = served > worker.slots().capacity() as u64;
         self.note(|seat| seat.state = SeatState::Starting);
         match ended.exit {
-            WorkerExit::Died(how) => crashed(&self.shared, self.number, id, &how, ended.silent),
-            _ => {
-                self.shared.book().exits.left += 1;
-                tracing::info!(pool = %self.shared.pool.name(), worker = %id, "worker stopped");
-            }
+            WorkerExit::Died(how) => crashed(&self.shared, self.number, id, &how),
+            _ => tracing::info!(pool = %self.shared.pool.name(), worker = %id, "worker stopped"),
         }
         self.shared.gone(id, *since, served);
         self.backoff.after_death(since.elapsed(), of_use)
@@ -517,12 +516,11 @@ fn note_first(shared: &Shared, number: usize, started: &Result<Arc<dyn Worker>, 
     }
 }
 
-pub(super) fn crashed(shared: &Shared, number: usize, worker: &WorkerId, how: &str, silent: bool) {
+pub(super) fn crashed(shared: &Shared, number: usize, worker: &WorkerId, how: &str) {
     let pool = shared.pool.name();
     tracing::warn!(%pool, %worker, how, "worker died");
     let degraded = {
         let mut book = shared.book();
-        *(if silent { &mut book.exits.silent } else { &mut book.exits.died }) += 1;
         if let Some(seat) = book.seat(number) {
             seat.crashes += 1;
             seat.last_failure = Some(how.to_owned());

@@ -163,6 +163,12 @@ impl AddAssign for Exits {
     }
 }
 
+impl Exits {
+    pub(super) fn died(&mut self, silent: bool) {
+        *(if silent { &mut self.silent } else { &mut self.died }) += 1;
+    }
+}
+
 impl AddAssign for NearLimits {
     fn add_assign(&mut self, other: Self) {
         let Self { ttl, max_requests, max_memory } = other;
