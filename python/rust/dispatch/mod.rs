@@ -15,7 +15,6 @@ mod stream;
 mod tool_error;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
@@ -32,9 +31,6 @@ pub(crate) use exception::describe_value as describe_exception;
 pub(crate) use failure::Cancelled;
 pub(crate) use host_error::HostError;
 pub(crate) use tool_error::tool_error;
-
-/// Longest sleep of the dispatch threads that have no signals to look for.
-const REST: Duration = Duration::from_secs(3600);
 
 /// What the Python half of the worker lends to the native one.
 #[derive(FromPyObject)]
@@ -107,10 +103,7 @@ fn run(py: Python<'_>, serving: &Serving, slot: usize) -> PyResult<()> {
     let keys = KeyCache::default();
     let mut dispatcher = Dispatcher { shared, driver, slot, tools, hooks, keys };
     let mut gil = GilSampler::new(py)?;
-    let limit = match slot {
-        0 => Signals::listen(py, shared, driver)?.longest_wait(),
-        _ => REST,
-    };
+    let mut signals = Signals::of(slot);
     loop {
         match shared.queue.next(slot) {
             Next::Call(call) => {
@@ -141,8 +134,13 @@ fn run(py: Python<'_>, serving: &Serving, slot: usize) -> PyResult<()> {
             }
             Next::Drained => shared.outbox.push(Frame::DrainDone(v1::DrainDone {})),
             Next::Idle => {
-                py.detach(|| driver.wait(|drives| shared.queue.ready(slot, drives), limit));
+                let limit = signals.longest_wait();
+                let ready = |drives| shared.queue.ready(slot, drives);
+                let in_time = py.detach(|| driver.wait(ready, limit));
                 py.check_signals()?;
+                if !in_time {
+                    signals.rested(py, shared, driver)?;
+                }
             }
             Next::Stop => return Ok(()),
         }

@@ -116,30 +116,32 @@ impl Driver {
         self.runtime.spawn(task)
     }
 
-    /// Waits until the future is ready, or `limit` has passed; drives meanwhile unless another
-    /// dispatch thread does, which is what the future is told. For a dispatch thread, detached.
-    pub(crate) fn wait<F>(&self, future: impl FnOnce(bool) -> F, limit: Duration)
+    /// Waits until the future is ready, or `limit` has passed, and says whether it was in time;
+    /// drives meanwhile unless another dispatch thread does, which is what the future is told. For a
+    /// dispatch thread, detached.
+    pub(crate) fn wait<F>(&self, future: impl FnOnce(bool) -> F, limit: Duration) -> bool
     where
         F: Future<Output = ()>,
     {
         process::leave_if_forked();
         if self.take_seat() {
-            self.block_on(self.await_call(future(true), limit));
+            let in_time = self.block_on(self.await_call(future(true), limit));
             self.leave_seat();
+            in_time
         } else {
-            park_until(future(false), limit);
+            park_until(future(false), limit)
         }
     }
 
-    async fn await_call(&self, call: impl Future<Output = ()>, limit: Duration) {
+    async fn await_call(&self, call: impl Future<Output = ()>, limit: Duration) -> bool {
         let mut call = pin!(call);
         let idle = Instant::now();
         if self.brisk.load(Ordering::Relaxed) && stay_awake(call.as_mut(), idle).await {
-            return;
+            return true;
         }
-        // Either way the caller looks again.
-        let _ = tokio::time::timeout(limit, call).await;
+        let in_time = tokio::time::timeout(limit, call).await.is_ok();
         self.brisk.store(idle.elapsed() < BRISK, Ordering::Relaxed);
+        in_time
     }
 
     /// Runs what is ready and looks at the sockets once, without waiting, unless another dispatch
@@ -219,12 +221,12 @@ impl Driver {
     }
 
     /// Drives on any thread; tokio lets one at a time do so, and the others wait in turn.
-    fn block_on(&self, future: impl Future<Output = ()>) {
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(async {
             // Inside, where waking the task that sends costs no system call.
             let _attended = self.outbox.attend();
-            future.await;
-        });
+            future.await
+        })
     }
 
     /// The standby thread.
@@ -282,8 +284,8 @@ async fn stay_awake(mut future: Pin<&mut impl Future<Output = ()>>, since: Insta
     false
 }
 
-/// Waits without driving: somebody else does and wakes the future.
-fn park_until(future: impl Future<Output = ()>, limit: Duration) {
+/// Waits without driving: somebody else does and wakes the future. Says whether it was in time.
+fn park_until(future: impl Future<Output = ()>, limit: Duration) -> bool {
     thread_local! {
         static UNPARK: Waker = Waker::from(Arc::new(Unpark(thread::current())));
     }
@@ -294,11 +296,12 @@ fn park_until(future: impl Future<Output = ()>, limit: Duration) {
         while future.as_mut().poll(&mut context) == Poll::Pending {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                return false;
             }
             thread::park_timeout(left);
         }
-    });
+        true
+    })
 }
 
 struct Unpark(Thread);

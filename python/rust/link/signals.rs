@@ -3,7 +3,8 @@
 //! Python itself only notes that a signal came; what the adapter does about it runs when the main
 //! thread comes back to Python. While that waits for calls, somebody has to wake it. Owns a socket
 //! pair: Python writes a byte for each signal it has noted, a task of the link reads it.
-//! Invariant: nothing blocks on it, neither the writer nor the reader.
+//! Invariant: nothing blocks on it, neither the writer nor the reader. Invariant: a worker that does
+//! not rest has none, as it comes back to Python soon enough by itself.
 
 use std::io;
 use std::os::fd::{IntoRawFd as _, RawFd};
@@ -27,12 +28,41 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The longest sleep between two looks for handlers to run where nobody wakes the sleeper.
 pub(crate) const SLICE: Duration = Duration::from_millis(200);
 
-/// Whether the main thread is woken for signals; not where the adapter has the wake-ups already.
-pub(crate) struct Signals(bool);
+/// Longest sleep of the dispatch threads that have no signals to look for.
+const REST: Duration = Duration::from_secs(3600);
+
+/// What a dispatch thread that waits for calls does about signals.
+pub(crate) enum Signals {
+    /// They are not for this one.
+    Elsewhere,
+    /// It looks for them: it has not rested yet, or the adapter has the wake-ups already.
+    Looked { rested: bool },
+    /// It is woken.
+    Heard,
+}
 
 impl Signals {
-    /// Has Python write here. For the main thread, when the adapter is set up.
-    pub(crate) fn listen(py: Python<'_>, shared: &Arc<Shared>, driver: &Driver) -> PyResult<Self> {
+    /// Only the main thread has any.
+    pub(crate) fn of(slot: usize) -> Self {
+        if slot == 0 { Self::Looked { rested: false } } else { Self::Elsewhere }
+    }
+
+    /// The thread has waited as long as it may: from now on it is woken, if that is to be had. In a
+    /// worker that always has calls, it would cost as much as ten of them for nothing.
+    pub(crate) fn rested(
+        &mut self,
+        py: Python<'_>,
+        shared: &Arc<Shared>,
+        driver: &Driver,
+    ) -> PyResult<()> {
+        if matches!(self, Self::Looked { rested: false }) {
+            *self = Self::listen(py, shared, driver)?;
+        }
+        Ok(())
+    }
+
+    /// Has Python write here.
+    fn listen(py: Python<'_>, shared: &Arc<Shared>, driver: &Driver) -> PyResult<Self> {
         let (reader, writer) = StdUnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
@@ -41,15 +71,19 @@ impl Signals {
         let others = set_wakeup_fd(py, writer.into_raw_fd())?;
         if others >= 0 {
             set_wakeup_fd(py, others)?;
-            return Ok(Self(false));
+            return Ok(Self::Looked { rested: true });
         }
         driver.spawn(rouse(reader, shared.clone()));
-        Ok(Self(true))
+        Ok(Self::Heard)
     }
 
     /// The longest time between two looks for signals.
     pub(crate) fn longest_wait(&self) -> Duration {
-        if self.0 { LONGEST_WAIT } else { SLICE }
+        match self {
+            Self::Elsewhere => REST,
+            Self::Looked { .. } => SLICE,
+            Self::Heard => LONGEST_WAIT,
+        }
     }
 }
 
