@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::machine::{Machine, Run};
-use crate::stats::{Fit, Interval, Summary, ratio};
+use crate::stats::{Fit, Interval, Summary, paired_ratio};
 
 /// Raised when older reports cannot be read any more.
 pub const FORMAT: u32 = 1;
@@ -285,9 +285,9 @@ impl Table {
         crate::stats::median(self.samples(contender))
     }
 
-    /// One contender's median over another's, with its interval.
+    /// One contender over another, round by round, with its interval.
     pub fn ratio(&self, contender: &str, over: &str) -> Measured {
-        let (value, confidence) = ratio(self.samples(contender), self.samples(over));
+        let (value, confidence) = paired_ratio(self.samples(contender), self.samples(over));
         Measured { value, confidence }
     }
 
@@ -296,7 +296,8 @@ impl Table {
     pub fn beside(&self, series: &Series) -> Option<Measured> {
         let over = self.over.as_ref().filter(|over| **over != series.contender)?;
         let is_it = |other: &&Series| other.contender == *over && other.at == series.at;
-        let (value, confidence) = ratio(&series.samples, &self.series.iter().find(is_it)?.samples);
+        let (value, confidence) =
+            paired_ratio(&series.samples, &self.series.iter().find(is_it)?.samples);
         Some(Measured { value, confidence })
     }
 

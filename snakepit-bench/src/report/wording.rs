@@ -136,9 +136,10 @@ pub(super) fn cores(report: &Report) -> String {
 pub(super) fn reading() -> String {
     format!(
         "Contenders are measured in turn, round by round; the first round of each warms up and does \
-         not count. Figures are medians over samples, never the best of them; intervals are those of \
-         {:.0} % confidence for the median, by bootstrap, and say how much the samples of this run \
-         vary, not what another machine would give.",
+         not count. Figures are medians over samples, never the best of them; what is said of one \
+         contender over another is the median over rounds, each round's two samples set against each \
+         other. Intervals are those of {:.0} % confidence for the median, by bootstrap, and say how \
+         much the samples of this run vary, not what another machine would give.",
         100.0 * CONFIDENCE
     )
 }

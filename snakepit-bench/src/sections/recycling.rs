@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use snakepit::{PoolConfig, PoolReport, Snakepit};
 use snakepit_bench::load::{self, Failures, Sample};
 use snakepit_bench::report::{Better, Table};
+use snakepit_bench::sample::Latencies;
 use snakepit_bench::stats::median;
 use snakepit_bench::workload::{SMALL, Setting};
 
@@ -20,17 +21,18 @@ const KEPT: &str = "never";
 const MODES: [(&str, usize); 2] = [("prefetch", 8), ("strict", 0)];
 
 /// A limit in calls, the number of calls in a sample, and the least share of the throughput.
-const LIMITS: [(u64, usize, f64); 2] = [(5_000, 60_000, 0.95), (100, 20_000, 0.4)];
+const LIMITS: [(u64, usize, f64); 2] = [(5_000, 40_000, 0.95), (100, 20_000, 0.4)];
 
 /// Room for what comes due while the machine stands still: to be refused then is no fault of a pool.
 const QUEUE: usize = 100_000;
 
-/// Parts of a closed loop's sample. The two take turns: a machine that others use as well changes its
-/// mood within seconds, and one percent of the throughput counts here.
+/// Parts of a sample. The two pools take turns: a machine that others use as well changes its mood
+/// within seconds, and one percent of the throughput counts here.
 const TURNS: usize = 10;
 
-/// Each is four loops of seconds: more of them would be a quarter of the whole run.
-const MOST_SAMPLES: usize = 5;
+/// Rounds for each sample that was asked for. Two pools differ by a tenth by where their processes
+/// happen to lie, and both are new in each round.
+const ROUNDS: usize = 3;
 
 /// The least share of the nominal recycles that must really be done.
 const DONE: f64 = 0.9;
@@ -38,8 +40,9 @@ const DONE: f64 = 0.9;
 /// The most that recycling may stretch the 99th percentile of the latency.
 const STRETCH: f64 = 2.0;
 
-/// The share of the throughput without recycling at which calls are offered to both.
-const OFFERED: f64 = 0.3;
+/// The share of the throughput without recycling at which calls are offered to both: half of what the
+/// pool whose workers are replaced most often must be able to serve.
+const OFFERED: f64 = 0.2;
 
 pub(crate) async fn run(run: &mut Run) -> Result<()> {
     for (mode, prefetch) in MODES {
@@ -72,7 +75,7 @@ async fn compare(run: &mut Run, claim: &Claim) -> Result<()> {
     let workload = format!("call/small/{mode}/offered={OFFERED}/max_requests={limit}");
     let mut open = Table::new(&workload, "µs", Better::Less).measure("p99, open loop").over(KEPT);
     let (mut done, mut failures) = (Vec::new(), Failures::default());
-    for round in 0..=run.samples.min(MOST_SAMPLES) {
+    for round in 0..=run.samples * ROUNDS {
         // Pools of their own for each sample: its recycles are those of the sample, and no pool's luck
         // with where its processes lie decides more than one.
         let kept = start(&run.setting, prefetch, None).await?;
@@ -85,21 +88,25 @@ async fn compare(run: &mut Run, claim: &Claim) -> Result<()> {
         let recycles = recycles(&recycled)?;
         // Of the same round, so that the machine's mood is the same.
         let offered = OFFERED * without.rate(calls);
-        let open_calls = (calls as f64 * OFFERED) as usize;
-        let without_open = load::open(&kept, &SMALL, open_calls, offered).await?;
-        let with_open = load::open(&recycled, &SMALL, open_calls, offered).await?;
+        let turn = (calls as f64 * OFFERED) as usize / TURNS;
+        let (mut without_open, mut with_open) = (Latencies::default(), Latencies::default());
+        for _ in 0..TURNS {
+            for (pool, latencies) in [(&kept, &mut without_open), (&recycled, &mut with_open)] {
+                let sample = load::open(pool, &SMALL, turn, offered).await?;
+                latencies.add(&sample.latencies);
+                failures.add(sample.failures);
+            }
+        }
         if round > 0 {
             for (name, sample) in [(KEPT, &without), (&*contender, &with)] {
                 rates.add(name, sample.rate(calls));
                 closed.add(name, sample.latencies.percentile_us(99.0));
             }
-            for (name, sample) in [(KEPT, &without_open), (&*contender, &with_open)] {
-                open.add(name, sample.latencies.percentile_us(99.0));
+            for (name, latencies) in [(KEPT, &without_open), (&*contender, &with_open)] {
+                open.add(name, latencies.percentile_us(99.0));
             }
             done.push(recycles as f64 * limit as f64 / calls as f64);
         }
-        failures.add(without_open.failures);
-        failures.add(with_open.failures);
         super::stop([kept, recycled]).await?;
     }
     run.table(&rates);

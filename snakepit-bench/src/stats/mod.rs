@@ -86,6 +86,18 @@ pub fn ratio(numerator: &[f64], denominator: &[f64]) -> (f64, Option<Interval>) 
     (value, Some(interval(drawn)))
 }
 
+/// The median over rounds of one sample over the other of the same round, with its interval, by
+/// drawing the rounds anew. What slows a whole round, both of its samples have in common.
+pub fn paired_ratio(numerator: &[f64], denominator: &[f64]) -> (f64, Option<Interval>) {
+    let rounds = numerator.iter().zip(denominator);
+    let ratios: Vec<f64> = rounds.map(|(above, below)| above / below).collect();
+    if ratios.len() < 2 {
+        return (median(&ratios), None);
+    }
+    let mut random = Random::seeded();
+    (median(&ratios), Some(interval(|| median(&random.resample(&ratios)))))
+}
+
 fn interval(draw: impl FnMut() -> f64) -> Interval {
     let drawn: Vec<f64> = std::iter::repeat_with(draw).take(RESAMPLES).collect();
     let outside = (1.0 - CONFIDENCE) / 2.0;
@@ -144,5 +156,17 @@ mod tests {
         let (a, b) = ([10.0, 11.0, 12.0], [5.0, 5.5, 6.0]);
         assert_eq!(ratio(&a, &b), ratio(&a, &b));
         assert_eq!(ratio(&a, &b).0, 2.0);
+    }
+
+    #[test]
+    fn what_slows_whole_rounds_leaves_the_ratio_of_pairs() {
+        let (a, b) = ([10.0, 40.0, 10.0, 80.0], [5.0, 20.0, 5.0, 40.0]);
+        let (value, confidence) = paired_ratio(&a, &b);
+        assert_eq!((value, confidence), (2.0, Some(Interval { low: 2.0, high: 2.0 })));
+        let alone = ratio(&a, &b).1.unwrap();
+        assert!(alone.low < 1.0 && alone.high > 4.0, "{alone:?}");
+        // A contender that failed in a later round is compared in those it has.
+        assert_eq!(paired_ratio(&a[..1], &b), (2.0, None));
+        assert!(paired_ratio(&[], &b).0.is_nan());
     }
 }
