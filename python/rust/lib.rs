@@ -17,6 +17,7 @@ mod process;
 mod python;
 mod shm;
 mod tool;
+mod turns;
 mod values;
 mod zygote;
 
@@ -46,6 +47,8 @@ mod _native {
     use crate::shm::{Buffer, empty};
     #[pymodule_export]
     use crate::tool::{ArgumentsError, Tool};
+    #[pymodule_export]
+    use crate::turns::compete;
     #[pymodule_export]
     use crate::values::{DecodeError, EncodeError, from_json, nearest, pack, to_json, unpack};
     #[pymodule_export]

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::wakeup_function;
 use crate::options::{Given, Options};
-use crate::{dump, process, python};
+use crate::{dump, process, python, turns};
 
 /// Longest packet. They are not cut: the host keeps its own below this.
 const PACKET_BYTES: usize = 256 * 1024;
@@ -136,6 +136,7 @@ impl ForkServer {
         // What is in the buffers, children would write once more. Once, as no Python code runs from
         // here on but what was registered for forks.
         process::flush_outputs(py)?;
+        turns::give_way();
         let mut buffer = vec![0; PACKET_BYTES];
         let mut shows_stacks = None;
         loop {

@@ -148,6 +148,16 @@ def test_the_end_of_the_channel_ends_every_child_with_its_group(host: Host) -> N
     assert host.zygote.wait(20) == -signal.SIGKILL
 
 
+def test_a_start_gives_way_and_what_an_adapter_starts_does_not(host: Host) -> None:
+    assert host.hear() == {"state": "ready"}
+    pid, output = fork(host)
+    started = int(read_line(output).split()[1])
+    processes = (host.zygote.pid, pid, started)
+    policies = [os.sched_getscheduler(process) for process in processes]
+    assert policies == [os.SCHED_BATCH, os.SCHED_OTHER, os.SCHED_OTHER]
+    os.close(output)
+
+
 def test_a_child_carries_its_own_mark_for_all_to_see(host: Host) -> None:
     assert host.hear() == {"state": "ready"}
     pid, output = fork(host)

@@ -25,7 +25,7 @@ use crate::call::Next;
 use crate::codec::KeyCache;
 use crate::link::{Driver, Gil, Shared, Signals};
 use crate::tool::Tool;
-use crate::{process, python};
+use crate::{process, python, turns};
 pub(crate) use chunks::ChunkSink;
 pub(crate) use exception::describe_value as describe_exception;
 pub(crate) use failure::Cancelled;
@@ -104,6 +104,7 @@ fn run(py: Python<'_>, serving: &Serving, slot: usize) -> PyResult<()> {
     let mut dispatcher = Dispatcher { shared, driver, slot, tools, hooks, keys };
     let mut gil = GilSampler::new(py)?;
     let mut signals = Signals::of(slot);
+    turns::keep_short();
     loop {
         match shared.queue.next(slot) {
             Next::Call(call) => {

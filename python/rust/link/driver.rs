@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::outbox::Outbox;
-use crate::process;
+use crate::{process, turns};
 
 /// How often the standby looks while there are calls. A call that ends sooner never meets it.
 const TICK: Duration = Duration::from_millis(1);
@@ -96,6 +96,7 @@ impl Driver {
         let thread = thread::Builder::new().name("snakepit-link".to_owned()).spawn(move || {
             let _guard = process::DieOnPanic("the standby panicked");
             process::leave_signals_to_main_thread();
+            turns::keep_short();
             own.stand_by();
         })?;
         // It was empty: this is the only place that sets it.

@@ -14,6 +14,7 @@ from types import FunctionType
 from snakepit._discover import Marked, Tools, class_of, marked_functions, marked_in
 from snakepit._errors import StartError
 from snakepit._load import load
+from snakepit._native import compete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ class Lifecycle:
     def make(self, arguments: dict[str, Any]) -> list[Tool]:
         """Makes the adapter, sets it up and returns its tools."""
         self.phase = "setup"
+        if self._class is not None or "setup" in self._module_hooks:
+            # A worker's start gives way to others; what the adapter starts does not.
+            compete()
         if self._original is not None:
             return self._make_original(self._original, arguments)
         if self._class is not None:
