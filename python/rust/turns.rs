@@ -4,8 +4,8 @@
 //! that compute for long, such as a worker that starts. Owns how the two get along: who starts gives
 //! way (`SCHED_BATCH`: nobody's turn ends because it has woken), and who runs calls takes short turns
 //! (`sched_runtime`, from Linux 6.12 on), so that it need not wait for the end of somebody else's.
-//! Neither changes anybody's share of the processor. Invariant: what an adapter's code starts is
-//! not told to give way. Where the system refuses, nothing changes.
+//! Neither changes anybody's share of the processor. Invariant: what an adapter's code starts, unless
+//! in a hook of a fork, is not told to give way. Where the system refuses, nothing changes.
 #![expect(unsafe_code, reason = "the C library has no functions for these system calls")]
 
 use std::mem;

@@ -36,15 +36,15 @@ pub(crate) enum Signals {
     /// They are not for this one.
     Elsewhere,
     /// It looks for them: it has not rested yet, or the adapter has the wake-ups already.
-    Looked { rested: bool },
+    Polled { rested: bool },
     /// It is woken.
-    Heard,
+    Woken,
 }
 
 impl Signals {
     /// Only the main thread has any.
     pub(crate) fn of(slot: usize) -> Self {
-        if slot == 0 { Self::Looked { rested: false } } else { Self::Elsewhere }
+        if slot == 0 { Self::Polled { rested: false } } else { Self::Elsewhere }
     }
 
     /// The thread has waited as long as it may: from now on it is woken, if that is to be had. In a
@@ -55,7 +55,7 @@ impl Signals {
         shared: &Arc<Shared>,
         driver: &Driver,
     ) -> PyResult<()> {
-        if matches!(self, Self::Looked { rested: false }) {
+        if matches!(self, Self::Polled { rested: false }) {
             *self = Self::listen(py, shared, driver)?;
         }
         Ok(())
@@ -71,18 +71,18 @@ impl Signals {
         let others = set_wakeup_fd(py, writer.into_raw_fd())?;
         if others >= 0 {
             set_wakeup_fd(py, others)?;
-            return Ok(Self::Looked { rested: true });
+            return Ok(Self::Polled { rested: true });
         }
         driver.spawn(rouse(reader, shared.clone()));
-        Ok(Self::Heard)
+        Ok(Self::Woken)
     }
 
     /// The longest time between two looks for signals.
     pub(crate) fn longest_wait(&self) -> Duration {
         match self {
             Self::Elsewhere => REST,
-            Self::Looked { .. } => SLICE,
-            Self::Heard => LONGEST_WAIT,
+            Self::Polled { .. } => SLICE,
+            Self::Woken => LONGEST_WAIT,
         }
     }
 }
